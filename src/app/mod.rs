@@ -1,0 +1,1 @@
+//! The demo service, `sre app`: the API of the labs.

@@ -1,0 +1,42 @@
+//! Prometheus' counters before the load: the first of the two instants.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What Prometheus had of the service before the first request was sent.
+///
+/// Every time is in seconds since 1970 on Prometheus' clock.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Prometheus' time when this was read, before the load's start.
+    pub at: f64,
+    /// The targets that it scraped.
+    pub targets: Vec<BaselineTarget>,
+}
+
+/// One scrape target before the load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineTarget {
+    /// Its `job` label.
+    pub job: String,
+    /// Its `instance` label.
+    pub instance: String,
+    /// What Prometheus scrapes.
+    pub scrape_url: String,
+    /// When it was last scraped with success.
+    pub scraped: f64,
+    /// When its process started, where it tells (`process_start_time_seconds`).
+    pub process_started: Option<f64>,
+    /// Its series of the counters that are reconciled, as they were in that scrape.
+    pub series: Vec<BaselineSeries>,
+}
+
+/// One counter in the last scrape before the load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineSeries {
+    /// Its labels, `__name__` among them.
+    pub labels: BTreeMap<String, String>,
+    /// Its value.
+    pub value: f64,
+}

@@ -1,0 +1,176 @@
+//! The command line: one file a command, its arguments and the few lines that call the core.
+
+mod app;
+mod compare;
+mod completions;
+mod describe;
+mod doctor;
+mod down;
+mod heal;
+mod init;
+mod list;
+mod load;
+mod logs;
+mod open;
+mod receiver;
+mod report;
+mod run;
+mod runs;
+mod schema;
+mod status;
+mod up;
+mod validate;
+mod verify;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::target::TargetKind;
+use crate::terminal::Terminal;
+
+/// Brings up a monitored lab, puts a known load and known faults on it, and proves that the
+/// monitoring saw exactly that.
+#[derive(Debug, Parser)]
+#[command(name = "sre", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where the stack runs; without it: the target that is up here, else minikube where it is
+    /// installed and supported, else local.
+    #[arg(long, global = true, env = "SRE_TARGET", value_name = "TARGET")]
+    pub target: Option<TargetKind>,
+    /// How data is printed on stdout.
+    #[arg(short, long, global = true, default_value = "table", value_name = "FORMAT")]
+    pub output: Output,
+    /// Whether screens are coloured.
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
+    pub color: When,
+    /// Says yes to every question: installing, downloading, deleting.
+    #[arg(short, long, global = true, env = "SRE_YES")]
+    pub yes: bool,
+    /// No progress; the verdict and errors only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Tells more; twice, even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How data is printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// Whether screens are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Load(load::Load),
+    Verify(verify::Verify),
+    Report(report::Report),
+    Run(run::Run),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Open(open::Open),
+    Down(down::Down),
+    Heal(heal::Heal),
+    Init(init::Init),
+    List(list::List),
+    Runs(runs::Runs),
+    Compare(compare::Compare),
+    Describe(describe::Describe),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    App(app::App),
+    #[command(hide = true)]
+    Receiver(receiver::Receiver),
+}
+
+/// What every command is given.
+#[derive(Clone)]
+pub struct Context {
+    /// What holds for every command.
+    pub global: Global,
+    /// What goes to stdout, to stderr, and how.
+    pub terminal: Terminal,
+    /// Ctrl-C and SIGTERM.
+    pub interrupt: Interrupt,
+}
+
+/// Runs the command, prints its error if it has one, and tells how the process ends.
+pub async fn run(cli: Cli) -> Exit {
+    let interrupt = match Interrupt::listen() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return fail(&error),
+    };
+    let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
+    let result: Result<Exit> = dispatch(cli.command, &context).await;
+    // Where several causes hold, an interruption comes first.
+    match (result, context.interrupt.exit()) {
+        (Ok(_), Some(interrupted)) => interrupted,
+        (Ok(exit), None) => exit,
+        (Err(error), interrupted) => {
+            let exit = fail(&error);
+            interrupted.unwrap_or(exit)
+        }
+    }
+}
+
+async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
+    match command {
+        Command::Up(command) => command.run(context).await,
+        Command::Load(command) => command.run(context).await,
+        Command::Verify(command) => command.run(context).await,
+        Command::Report(command) => command.run(context).await,
+        Command::Run(command) => command.run(context).await,
+        Command::Status(command) => command.run(context).await,
+        Command::Logs(command) => command.run(context).await,
+        Command::Open(command) => command.run(context).await,
+        Command::Down(command) => command.run(context).await,
+        Command::Heal(command) => command.run(context).await,
+        Command::Init(command) => command.run(context).await,
+        Command::List(command) => command.run(context).await,
+        Command::Runs(command) => command.run(context).await,
+        Command::Compare(command) => command.run(context).await,
+        Command::Describe(command) => command.run(context).await,
+        Command::Validate(command) => command.run(context).await,
+        Command::Schema(command) => command.run(context).await,
+        Command::Doctor(command) => command.run(context).await,
+        Command::Completions(command) => command.run(context).await,
+        Command::App(command) => command.run(context).await,
+        Command::Receiver(command) => command.run(context).await,
+    }
+}
+
+fn fail(error: &Error) -> Exit {
+    use std::io::Write as _;
+    let _ = writeln!(anstream::stderr(), "error: {error}");
+    error.exit()
+}

@@ -1,0 +1,1 @@
+//! Faults: reversible disturbances with a start and an end, journalled before they are injected.

@@ -1,0 +1,88 @@
+//! Ctrl-C and SIGTERM, as a token that every wait listens to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+
+/// Tells whether the process was asked to end, and lets waits end early.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    token: CancellationToken,
+    signal: Arc<AtomicU8>,
+}
+
+impl Interrupt {
+    /// Listens to SIGINT and SIGTERM from now on; must be called inside the tokio runtime.
+    /// The first signal cancels; a third ends the process at once.
+    pub fn listen() -> Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        // goose sets a ctrlc handler of its own unless there is one already, and its second Ctrl-C
+        // ends the process without cleaning up. tokio's handlers, set later, are called beside it.
+        let _ = ctrlc::set_handler(|| {});
+        for (kind, exit) in [
+            (tokio::signal::unix::SignalKind::interrupt(), Exit::Interrupted),
+            (tokio::signal::unix::SignalKind::terminate(), Exit::Terminated),
+        ] {
+            let mut signals = tokio::signal::unix::signal(kind)
+                .map_err(|e| Error::target("signals cannot be listened to").because(e))?;
+            let interrupt = interrupt.clone();
+            tokio::spawn(async move {
+                let mut times = 0;
+                while signals.recv().await.is_some() {
+                    interrupt.trigger(exit);
+                    times += 1;
+                    if times == 3 {
+                        std::process::exit(exit.code().into());
+                    }
+                }
+            });
+        }
+        Ok(interrupt)
+    }
+
+    /// Interrupts, as a signal would; `exit` is what the process will end with.
+    pub fn trigger(&self, exit: Exit) {
+        let _ = self.signal.compare_exchange(0, exit.code(), Ordering::SeqCst, Ordering::SeqCst);
+        self.token.cancel();
+    }
+
+    /// Comes back when the process was asked to end.
+    pub async fn wait(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// The token behind it, for what takes one.
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// What the process was asked to end with, if it was.
+    pub fn exit(&self) -> Option<Exit> {
+        match self.signal.load(Ordering::SeqCst) {
+            0 => None,
+            code if code == Exit::Terminated.code() => Some(Exit::Terminated),
+            _ => Some(Exit::Interrupted),
+        }
+    }
+
+    /// An error if the process was asked to end.
+    pub fn check(&self) -> Result<()> {
+        match self.exit() {
+            Some(exit) => Err(Error::new(exit, exit.meaning())),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs something, unless the process is asked to end first.
+    pub async fn or<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.wait() => Err(self.check().expect_err("the token was cancelled after the signal was noted")),
+            result = work => Ok(result),
+        }
+    }
+}

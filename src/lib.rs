@@ -1,0 +1,21 @@
+//! `sre` brings up a monitored lab, puts a known load and known faults on it, and proves that the
+//! monitoring saw exactly that.
+//!
+//! The pure parts (`stack`, `scenario`, the judging half of `check`) know no terminal, no cluster
+//! and no process; `docs/architecture.md` tells the whole.
+
+pub mod app;
+pub mod check;
+pub mod cli;
+pub mod error;
+pub mod exit;
+pub mod fault;
+pub mod interrupt;
+pub mod load;
+pub mod observe;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod stack;
+pub mod target;
+pub mod terminal;

@@ -1,0 +1,5 @@
+//! Load: executors, pacing, recording, and what the client knows afterwards.
+
+mod summary;
+
+pub use summary::*;

@@ -1,0 +1,195 @@
+//! What the client knows: every request's fate, counted, and every time, in histograms.
+//!
+//! This is the client's half of the truth that `check::reconcile` holds against the server's.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// The complete answer came, with this status.
+    Answered(u16),
+    /// It certainly never reached the server: nothing of it was written.
+    NotSent(NotSent),
+    /// It was sent, wholly or in part, and no complete answer came: the server may have counted it or not.
+    Unknown(Unknown),
+}
+
+/// Why a request never reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotSent {
+    /// The connection was refused.
+    Refused,
+    /// No connection came about in time.
+    ConnectTimeout,
+    /// No connection came about for another reason (TLS, name resolution, no free port or file).
+    Connect,
+}
+
+/// Why the fate of a request is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unknown {
+    /// No complete answer in time.
+    Timeout,
+    /// The connection was reset.
+    Reset,
+    /// The connection was closed before the answer was complete.
+    Closed,
+    /// The answer was no HTTP.
+    Protocol,
+    /// The load was interrupted before the answer was complete.
+    Interrupted,
+}
+
+/// So many requests of one name, to one replica, ended one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The request's name.
+    pub request: String,
+    /// The replica it was sent to, by its number among the endpoints' replicas.
+    pub replica: usize,
+    /// How it ended.
+    pub fate: Fate,
+    /// How many did.
+    pub count: u64,
+}
+
+/// Times in milliseconds; each is the highest value of its histogram bucket (3 significant digits).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many times were measured.
+    pub count: u64,
+    /// The shortest.
+    pub min: f64,
+    /// The mean.
+    pub mean: f64,
+    /// Half took no longer.
+    pub p50: f64,
+    /// Nine in ten took no longer.
+    pub p90: f64,
+    /// 95 in a hundred took no longer.
+    pub p95: f64,
+    /// 99 in a hundred took no longer.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// The times of one request name, or of all. Every time ends with the last byte of the answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// From when the request was due, all complete answers. What a user waits; this is what thresholds mean.
+    pub since_due: Latency,
+    /// From when the request was written, all complete answers. What the server takes.
+    pub service: Latency,
+    /// As `since_due`, only answers with an expected status.
+    pub since_due_success: Latency,
+}
+
+/// What became of the requests of one name, or of all, in a phase or in the whole load.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RequestSummary {
+    /// Requests that reached the wire: answered and unknown.
+    pub sent: u64,
+    /// Complete answers by status.
+    pub statuses: std::collections::BTreeMap<u16, u64>,
+    /// Answers whose status or body was not expected.
+    pub unexpected: u64,
+    /// Requests that never reached the server.
+    pub not_sent: u64,
+    /// Requests whose fate is unknown.
+    pub unknown: u64,
+    /// How long they took.
+    pub times: Times,
+}
+
+impl RequestSummary {
+    /// Answers whose status or body was not expected, and requests without an answer, as a share of all; `None` without requests.
+    pub fn error_rate(&self) -> Option<f64> {
+        let all = self.sent + self.not_sent;
+        (all > 0).then(|| (self.unexpected + self.not_sent + self.unknown) as f64 / all as f64)
+    }
+
+    /// Complete answers of one class, `2` for 2xx.
+    pub fn class(&self, class: u16) -> u64 {
+        self.statuses.iter().filter(|(status, _)| **status / 100 == class).map(|(_, count)| count).sum()
+    }
+}
+
+/// A phase's own results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSummary {
+    /// The phase's name.
+    pub name: String,
+    /// Seconds that it lasted.
+    pub seconds: f64,
+    /// Requests that its schedule asked for; `None` in the closed model.
+    pub asked: Option<u64>,
+    /// What became of them, by request name.
+    pub requests: IndexMap<String, RequestSummary>,
+    /// What became of all of them.
+    pub total: RequestSummary,
+}
+
+/// Why the generator could not send what was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overload {
+    /// The reason, as a sentence: `1,204 of 12,000 requests left more than 100 ms late; this process used 1.9 of 2 cores`.
+    pub reason: String,
+    /// Requests that left late, beyond what is allowed.
+    pub late: u64,
+    /// Requests that were due and never left.
+    pub never: u64,
+    /// Requests a second that it did reach.
+    pub reached: f64,
+}
+
+/// Everything the client knows after a load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadSummary {
+    /// When the load began, on the client's clock.
+    pub started: jiff::Timestamp,
+    /// Seconds from the first due time to the last answer.
+    pub seconds: f64,
+    /// Requests that the schedule asked for; `None` in the closed model.
+    pub asked: Option<u64>,
+    /// Every request's fate, counted.
+    pub tallies: Vec<Tally>,
+    /// By request name, over all phases.
+    pub requests: IndexMap<String, RequestSummary>,
+    /// Over all request names and phases.
+    pub total: RequestSummary,
+    /// The phases, in their order.
+    pub phases: Vec<PhaseSummary>,
+    /// Set when the generator could not send what was asked.
+    pub overload: Option<Overload>,
+    /// Whether the load was ended before its time.
+    pub interrupted: bool,
+}
+
+/// One second of a running load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Seconds since the load's start.
+    pub second: f64,
+    /// The phase that it lies in.
+    pub phase: String,
+    /// Requests a second that the schedule asks for now; `None` in the closed model.
+    pub asked_rate: Option<f64>,
+    /// Requests that left in this second.
+    pub sent: u64,
+    /// Complete answers in this second.
+    pub answered: u64,
+    /// Unexpected answers and requests without an answer in this second.
+    pub errors: u64,
+    /// Requests on their way at its end.
+    pub in_flight: u64,
+    /// Median of this second's times since due, in milliseconds.
+    pub p50: f64,
+    /// 99th percentile of this second's times since due, in milliseconds.
+    pub p99: f64,
+}

@@ -1,0 +1,1 @@
+//! Clients of what observes: Prometheus, Alertmanager, Loki, the receiver of notifications.

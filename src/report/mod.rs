@@ -1,0 +1,1 @@
+//! Reporters: they consume events, and nothing else.

@@ -1,0 +1,175 @@
+//! Everything that happens in a run is an event; reporters only consume events.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Outcome, reconcile::Baseline};
+use crate::error::Result;
+use crate::load::{LoadSummary, Sample};
+use crate::target::TargetKind;
+
+/// The version of the event log, in its first event.
+pub const SCHEMA: &str = "sre.events/v1";
+
+/// Something that happened, and when (on this machine's clock).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The first event of every log.
+    RunStarted(RunStarted),
+    /// Prometheus' counters before the load.
+    BaselineTaken(Box<Baseline>),
+    /// The load begins.
+    LoadStarted(LoadPlan),
+    /// A second of the load went by.
+    LoadProgress(Sample),
+    /// The load has ended.
+    LoadFinished(Box<LoadFinished>),
+    /// A fault was injected.
+    FaultInjected(FaultEvent),
+    /// A fault was undone.
+    FaultHealed(FaultEvent),
+    /// A fault could not be injected or undone.
+    FaultFailed {
+        /// The fault.
+        fault: FaultEvent,
+        /// Why.
+        error: String,
+    },
+    /// The checks begin, all of them or, after an earlier verdict, again.
+    VerifyStarted,
+    /// A check begins.
+    CheckStarted {
+        /// What must hold.
+        name: String,
+    },
+    /// A check waits.
+    CheckWaiting {
+        /// What must hold.
+        name: String,
+        /// What it waits for, and for how long it may.
+        message: String,
+    },
+    /// A check has its verdict.
+    CheckFinished(Box<Outcome>),
+    /// The run could not go on.
+    RunFailed {
+        /// What failed, why, and what to do next.
+        error: String,
+        /// The exit code that it ends with.
+        exit: u8,
+    },
+    /// The last event of a run that was judged.
+    VerifyFinished {
+        /// Seconds since the run's start.
+        seconds: f64,
+        /// The exit code of its verdict.
+        exit: u8,
+    },
+}
+
+/// What is run, and on what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The run's id, which is its folder's name.
+    pub run: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The stack's name.
+    pub stack: String,
+    /// Where it runs.
+    pub target: TargetKind,
+    /// The seed of every random choice.
+    pub seed: u64,
+    /// How many replicas the load goes to.
+    pub replicas: usize,
+    /// Versions of `sre` and of what runs.
+    pub versions: IndexMap<String, String>,
+}
+
+/// What the load will be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadPlan {
+    /// `arrival-rate` or `users`.
+    pub executor: String,
+    /// In words: `200/s for 60 s`.
+    pub shape: String,
+    /// Seconds that it will last.
+    pub seconds: f64,
+    /// Requests that the schedule asks for; `None` in the closed model.
+    pub asked: Option<u64>,
+    /// Request names, in their order.
+    pub requests: Vec<String>,
+}
+
+/// The load has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadFinished {
+    /// What the client knows.
+    pub summary: LoadSummary,
+    /// Prometheus' own time before the first request was sent, in seconds since 1970; `None` where it could not be asked.
+    pub prometheus_started: Option<f64>,
+    /// Prometheus' own time after the last answer came, in seconds since 1970; `None` where it could not be asked.
+    pub prometheus_ended: Option<f64>,
+}
+
+/// A fault that was injected or undone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultEvent {
+    /// Its number in the journal.
+    pub id: String,
+    /// What it does, in words: `latency 2s on users-api-0, users-api-1`.
+    pub description: String,
+    /// The `instance` labels of the replicas that it touches.
+    pub instances: Vec<String>,
+    /// Prometheus' own time when it happened, in seconds since 1970; `None` where it could not be asked.
+    pub prometheus_time: Option<f64>,
+}
+
+/// Consumes events.
+pub trait Reporter: Send {
+    /// Takes one event. An error (a full disk) ends the run.
+    fn event(&mut self, event: &Event) -> Result<()>;
+}
+
+/// Where events go: to every reporter, in the order in which they happened.
+#[derive(Clone)]
+pub struct Events {
+    reporters: Arc<Mutex<Vec<Box<dyn Reporter>>>>,
+}
+
+impl Events {
+    /// Events go to these reporters.
+    pub fn new(reporters: Vec<Box<dyn Reporter>>) -> Events {
+        Events { reporters: Arc::new(Mutex::new(reporters)) }
+    }
+
+    /// Tells every reporter what happened just now. The first error is returned; all are told.
+    pub fn emit(&self, kind: EventKind) -> Result<()> {
+        let event = Event { time: Timestamp::now(), kind };
+        let mut reporters = self.reporters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        for reporter in reporters.iter_mut() {
+            let told = reporter.event(&event);
+            if result.is_ok() {
+                result = told;
+            }
+        }
+        result
+    }
+}

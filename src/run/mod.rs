@@ -1,0 +1,5 @@
+//! A run: its folder, its event log, its life from up to verdict.
+
+mod event;
+
+pub use event::*;

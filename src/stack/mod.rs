@@ -1,0 +1,5 @@
+//! Stacks: what is installed, where it answers, and what counts its requests.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,146 @@
+//! A stack: what is installed, where it answers, and what counts its requests. `stacks/<name>/stack.yaml`.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::{Check, Duration};
+use crate::target::Credentials;
+
+/// What is installed, where it answers, and what counts its requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// The stack's name: that of its folder.
+    pub name: String,
+    /// One sentence for `sre list`.
+    #[serde(default)]
+    pub description: String,
+    /// What can be set by `--set key=value`; `${key}` anywhere below is replaced by it.
+    #[serde(default)]
+    pub parameters: IndexMap<String, Parameter>,
+    /// What counts the service's requests.
+    pub counter: Counter,
+    /// Files with alert rules of this stack, from the stack's folder.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// How it runs on the target `local`.
+    #[serde(default)]
+    pub local: Option<LocalStack>,
+    /// Where it runs already: the target `external`.
+    #[serde(default)]
+    pub external: Option<ExternalStack>,
+    /// What must hold before `up` is finished, besides healthy scrape targets.
+    #[serde(default)]
+    pub steady: Vec<Check>,
+}
+
+/// A parameter of a stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parameter {
+    /// What it is for, in a sentence.
+    pub description: String,
+    /// Its value where none is given.
+    pub default: serde_json::Value,
+    /// The values that it may have; any, if left out.
+    #[serde(default)]
+    pub values: Vec<serde_json::Value>,
+}
+
+/// The counter that each request raises by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Counter {
+    /// Its name: `app_request_count_total`.
+    pub metric: String,
+    /// The `job` label of the targets that serve it; any, if left out.
+    #[serde(default)]
+    pub job: Option<String>,
+    /// The label that holds the request's path or route.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The label that holds the request's method.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// The label that holds the answer's status.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// Labels that its series must have to count at all: `{namespace: shop}`.
+    #[serde(default, rename = "where")]
+    pub matching: IndexMap<String, String>,
+}
+
+/// How a stack runs on the target `local`: processes on this machine, on free loopback ports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalStack {
+    /// The service that load goes to.
+    pub service: LocalService,
+    /// How often Prometheus scrapes.
+    pub scrape_interval: Duration,
+    /// How often Prometheus evaluates its rules.
+    pub evaluation_interval: Duration,
+    /// How long Alertmanager waits for further alerts of a group before it notifies.
+    pub group_wait: Duration,
+    /// How long Alertmanager waits before it tells of a change in a group, a resolved alert among them.
+    pub group_interval: Duration,
+    /// Whether the node exporter runs.
+    #[serde(default)]
+    pub node_exporter: bool,
+}
+
+/// The service of a local stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalService {
+    /// The name of its Prometheus job, and the stem of its replicas' names.
+    pub name: String,
+    /// How many replicas run.
+    pub replicas: usize,
+    /// The program and its arguments; `{sre}` is this program, `{listen}` a free loopback address,
+    /// `{admin}` another one, `{replica}` the replica's number.
+    pub command: Vec<String>,
+    /// Environment variables that are set for it.
+    #[serde(default)]
+    pub environment: IndexMap<String, String>,
+    /// The path that answers 2xx when it is ready.
+    pub ready: String,
+    /// The path of its metrics.
+    #[serde(default = "default_metrics_path")]
+    pub metrics: String,
+}
+
+fn default_metrics_path() -> String {
+    "/metrics".into()
+}
+
+/// Where a stack runs already: `sre` starts and stops nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalStack {
+    /// The service's base URLs, one a replica or one for all of them.
+    pub service: Vec<url::Url>,
+    /// The `instance` labels of all replicas, as Prometheus should have them; what it has, if left out.
+    #[serde(default)]
+    pub instances: Vec<String>,
+    /// Prometheus.
+    pub prometheus: ExternalEndpoint,
+    /// Alertmanager.
+    #[serde(default)]
+    pub alertmanager: Option<ExternalEndpoint>,
+    /// Loki.
+    #[serde(default)]
+    pub loki: Option<ExternalEndpoint>,
+}
+
+/// A server of the user's that is asked for data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalEndpoint {
+    /// Its base URL, without credentials.
+    pub url: url::Url,
+    /// The environment variables that hold what it wants to know of who asks.
+    #[serde(default)]
+    pub credentials: Option<Credentials>,
+}
