@@ -126,6 +126,9 @@ pub struct LoadFinished {
     pub prometheus_started: Option<f64>,
     /// Prometheus' own time after the last answer came, in seconds since 1970; `None` where it could not be asked.
     pub prometheus_ended: Option<f64>,
+    /// Seconds by which Prometheus' clock and this machine's went apart during the load.
+    #[serde(default)]
+    pub clock_moved: Option<f64>,
 }
 
 /// A fault that was injected or undone.
