@@ -26,7 +26,11 @@ pub async fn check(context: &CheckContext<'_>, asked: &PromqlCheck) -> Result<Ou
     .await
 }
 
-async fn ask(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &PromqlCheck) -> Result<QueryResult> {
+async fn ask(
+    context: &CheckContext<'_>,
+    prometheus: &Prometheus,
+    asked: &PromqlCheck,
+) -> Result<QueryResult> {
     let at = context.instant(prometheus, asked.wait.get()).await?;
     prometheus.query(&asked.expr, Some(at)).await
 }
@@ -36,7 +40,8 @@ fn outcome(asked: &PromqlCheck, verdict: Verdict, message: String) -> Outcome {
     let mut outcome = Outcome::new(Kind::Promql, Group::Metrics, name, verdict, message);
     outcome.evidence = serde_json::json!({"expr": asked.expr, "is": asked.is});
     if verdict != Verdict::Pass {
-        outcome.hint = Some(format!("{} {}", "Ask Prometheus the expression itself.", Kind::Promql.documentation()));
+        outcome.hint =
+            Some(format!("{} {}", "Ask Prometheus the expression itself.", Kind::Promql.documentation()));
     }
     outcome
 }
@@ -90,7 +95,8 @@ mod tests {
 
     #[test]
     fn only_one_number_can_pass() {
-        let vector = |values: &[f64]| QueryResult::Vector(values.iter().map(|v| (Labels::new(), *v)).collect());
+        let vector =
+            |values: &[f64]| QueryResult::Vector(values.iter().map(|v| (Labels::new(), *v)).collect());
         for (result, verdict) in [
             (vector(&[]), Verdict::NoData),
             (vector(&[f64::NAN]), Verdict::NoData),

@@ -29,7 +29,11 @@ pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Ou
     .await
 }
 
-async fn ask(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &SeriesCheck) -> Result<QueryResult> {
+async fn ask(
+    context: &CheckContext<'_>,
+    prometheus: &Prometheus,
+    asked: &SeriesCheck,
+) -> Result<QueryResult> {
     let at = context.instant(prometheus, asked.wait.get()).await?;
     prometheus.query(&asked.series, Some(at)).await
 }

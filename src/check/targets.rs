@@ -41,7 +41,8 @@ fn blind(reason: String) -> Outcome {
 }
 
 fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
-    let asked_for = |target: &&Target| asked.jobs.is_empty() || asked.jobs.iter().any(|job| job == target.job());
+    let asked_for =
+        |target: &&Target| asked.jobs.is_empty() || asked.jobs.iter().any(|job| job == target.job());
     let targets: Vec<&Target> = targets.iter().filter(asked_for).collect();
     let down: Vec<&&Target> = targets.iter().filter(|target| target.health != Health::Up).collect();
     let missing: Vec<&(String, String)> = replicas
@@ -63,7 +64,9 @@ fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]
             };
             rows.push(row(target.job(), target.instance(), why));
         }
-        rows.extend(missing.iter().map(|(name, instance)| row(name, instance, "not among Prometheus' targets")));
+        rows.extend(
+            missing.iter().map(|(name, instance)| row(name, instance, "not among Prometheus' targets")),
+        );
         if all == 0 {
             outcome.notes.push("Prometheus has no scrape target.".into());
         }

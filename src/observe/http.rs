@@ -68,8 +68,7 @@ impl HttpClient {
     }
 
     async fn once(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
-        let failed =
-            || Error::no_data(format!("{} on {} did not give what was asked", self.what, self.base));
+        let failed = || Error::no_data(format!("{} on {} did not give what was asked", self.what, self.base));
         let url = join(&self.base, path);
         let mut request = self.client.get(url).query(query);
         request = match &self.credentials {
@@ -93,7 +92,9 @@ impl HttpClient {
         let text: String = String::from_utf8_lossy(&body).chars().take(300).collect();
         let mut error = failed().because_of(format!("status {status} for /{path}: {}", text.trim()));
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            error = error.hint("Name the environment variables with its credentials in the stack file, under `credentials`.");
+            error = error.hint(
+                "Name the environment variables with its credentials in the stack file, under `credentials`.",
+            );
         }
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         Err(Failure { passing, error })

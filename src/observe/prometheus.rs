@@ -193,8 +193,7 @@ impl Prometheus {
         struct Targets {
             active_targets: Vec<Target>,
         }
-        let answer: Answer<Targets> =
-            self.http.get("api/v1/targets", &[("state", "active".into())]).await?;
+        let answer: Answer<Targets> = self.http.get("api/v1/targets", &[("state", "active".into())]).await?;
         Ok(answer.data.active_targets)
     }
 

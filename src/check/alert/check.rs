@@ -74,7 +74,10 @@ async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &Alert
         Some(rule) if rule.health == "err" => {
             Some(format!("Its rule cannot be evaluated: {}.", rule.last_error))
         }
-        Some(_) if episode.fired.is_none() && evaluated + 2.0 * expectation.interval < expectation.fires_by.min(now) => {
+        Some(_)
+            if episode.fired.is_none()
+                && evaluated + 2.0 * expectation.interval < expectation.fires_by.min(now) =>
+        {
             Some("Its rule is not evaluated any more.".into())
         }
         Some(_) if episode.fired.is_none() => away(prometheus, &expectation, now).await?,
@@ -89,8 +92,10 @@ fn expectation(
     rule: Option<&AlertingRule>,
     now: f64,
 ) -> Expectation {
-    let first = |faults: &[crate::run::FaultEvent]| faults.iter().filter_map(|f| f.prometheus_time).reduce(f64::min);
-    let last = |faults: &[crate::run::FaultEvent]| faults.iter().filter_map(|f| f.prometheus_time).reduce(f64::max);
+    let first =
+        |faults: &[crate::run::FaultEvent]| faults.iter().filter_map(|f| f.prometheus_time).reduce(f64::min);
+    let last =
+        |faults: &[crate::run::FaultEvent]| faults.iter().filter_map(|f| f.prometheus_time).reduce(f64::max);
     let load_started = context.load.prometheus_started.or(context.baseline.map(|b| b.at)).unwrap_or(now);
     let load_ended = context.load.prometheus_ended.unwrap_or(now);
     let from = first(&context.faults.injected).unwrap_or(load_started);

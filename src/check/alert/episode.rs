@@ -54,7 +54,9 @@ impl Expectation {
             episode.before |= times.clone().any(|time| time < self.from);
             if !self.is_meant(&series.labels) {
                 if !during.is_empty() {
-                    episode.strangers.push(display_labels(&series.labels, &["__name__", "alertname", "alertstate"]));
+                    episode
+                        .strangers
+                        .push(display_labels(&series.labels, &["__name__", "alertname", "alertstate"]));
                 }
                 continue;
             }
@@ -63,7 +65,8 @@ impl Expectation {
             last = [last, during.iter().copied().reduce(f64::max)].into_iter().flatten().reduce(f64::max);
         }
         // It is over when an evaluation came after its last sample without giving it another one.
-        episode.resolved = last.map(|last| last + self.interval).filter(|over| evaluated >= over - self.interval / 2.0);
+        episode.resolved =
+            last.map(|last| last + self.interval).filter(|over| evaluated >= over - self.interval / 2.0);
         episode
     }
 

@@ -90,8 +90,11 @@ async fn delivered(
             return Ok(outcome);
         }
         if now > told.since + allowed {
-            let mut outcome =
-                outcome(told.name, Verdict::Fail, format!("not within {} after {}", span(allowed), told.event));
+            let mut outcome = outcome(
+                told.name,
+                Verdict::Fail,
+                format!("not within {} after {}", span(allowed), told.event),
+            );
             if let Err(error) = alertmanager(context).await {
                 outcome.notes.push(error.to_string());
             }
@@ -134,7 +137,8 @@ fn arrival(
                 && alert.starts_at.as_millisecond() as f64 / 1000.0 >= expectation.from
         })
     };
-    let mut arrivals = notifications.iter().filter(meant).map(|n| n.received.as_millisecond() as f64 / 1000.0 - ahead);
+    let mut arrivals =
+        notifications.iter().filter(meant).map(|n| n.received.as_millisecond() as f64 / 1000.0 - ahead);
     match told.status {
         // The last one tells of the end; an alert that came back was resolved more than once.
         "resolved" => arrivals.next_back(),

@@ -26,7 +26,8 @@ impl Counters<'_> {
         let with = |labels: Vec<(&str, &String)>| {
             labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",")
         };
-        let mut selectors = vec![format!("{}{{{}}}", counter.metric, with(job.into_iter().chain(asked).collect()))];
+        let mut selectors =
+            vec![format!("{}{{{}}}", counter.metric, with(job.into_iter().chain(asked).collect()))];
         let other = |name: &String| format!("{name}{{{}}}", with(job.into_iter().collect()));
         selectors.extend(self.others.iter().map(other));
         selectors

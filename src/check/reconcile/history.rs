@@ -282,7 +282,10 @@ mod tests {
         // 200 rose from 20 to 30 across the restart: its process began again from 0, so it counts 30.
         let history = history(
             &[1.0, 2.0, 3.0],
-            &[("200", &[(1.0, 0.0), (2.0, 20.0), (3.0, 30.0)]), ("500", &[(1.0, 0.0), (2.0, 8.0), (3.0, 1.0)])],
+            &[
+                ("200", &[(1.0, 0.0), (2.0, 20.0), (3.0, 30.0)]),
+                ("500", &[(1.0, 0.0), (2.0, 8.0), (3.0, 1.0)]),
+            ],
         );
         let count = history.count(3.0);
         assert_eq!(count.restarts, [Gap { from: 2.0, to: 3.0 }]);
@@ -330,8 +333,7 @@ mod tests {
 
     #[test]
     fn a_failed_scrape_hides_nothing() {
-        let mut history =
-            history(&[1.0, 3.0], &[("200", &[(1.0, 5.0), (3.0, 9.0)])]);
+        let mut history = history(&[1.0, 3.0], &[("200", &[(1.0, 5.0), (3.0, 9.0)])]);
         history.scrapes.insert(1, Sample { time: 2.0, value: 0.0 });
         let count = history.count(3.0);
         assert_eq!((count.rises[0].by, count.failed_scrapes), (4.0, 1));
@@ -339,8 +341,8 @@ mod tests {
 
     #[test]
     fn a_series_without_one_of_the_labels_has_no_key() {
-        let counter: Counter = serde_json::from_value(serde_json::json!({"metric": "m", "status": "code"}))
-            .expect("a counter");
+        let counter: Counter =
+            serde_json::from_value(serde_json::json!({"metric": "m", "status": "code"})).expect("a counter");
         let labels = Labels::from([("status".into(), "200".into())]);
         assert_eq!(key_of(&counter, &[], &labels), None);
     }

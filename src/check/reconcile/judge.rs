@@ -148,7 +148,6 @@ impl Case<'_> {
 
     /// What hides counts, so that a difference proves nothing.
     fn unsettled(&self, reading: &Reading) -> Option<Finding> {
-        let short = reading.rows.iter().chain(&reading.raised).any(|row| row.state == State::Short);
         if let Some(seconds) = self.clock_moved.filter(|seconds| seconds.abs() > CLOCK_MOVED) {
             return Some(Finding::NoData(format!(
                 "Prometheus' clock moved by {} against this machine's during the load",
@@ -161,7 +160,11 @@ impl Case<'_> {
                 self.name(history)
             )));
         }
-        if !short {
+        if let Some(renamed) = self.renamed(reading) {
+            return Some(renamed);
+        }
+        // What hides counts explains a shortfall, never a surplus.
+        if reading.state() == State::Over {
             return None;
         }
         if !reading.any_series {
@@ -187,18 +190,6 @@ impl Case<'_> {
                 self.name(history)
             )));
         }
-        if !reading.ended.is_empty() || !reading.unrecognised.is_empty() {
-            let first = |series: Vec<&str>| series.first().map(|s| (*s).to_owned());
-            let ended = first(reading.ended.iter().map(|(series, _)| series.as_str()).collect());
-            let began = first(reading.unrecognised.iter().map(String::as_str).collect())
-                .or_else(|| first(reading.began.iter().map(|(series, _)| series.as_str()).collect()));
-            return Some(Finding::NoData(match (ended, began) {
-                (Some(ended), Some(began)) => format!("{ended} ended, {began} began"),
-                (Some(ended), None) => format!("{ended} ended"),
-                (None, Some(began)) => format!("{began} lacks a label that tells requests apart"),
-                (None, None) => "series ended".into(),
-            }));
-        }
         for (history, target) in self.histories.iter().zip(&reading.targets) {
             let Some(still) = target.last_rise else { continue };
             let during = history.scrapes_after(still).filter(|time| *time <= self.ended).count();
@@ -222,6 +213,18 @@ impl Case<'_> {
                 ))
             })
         })
+    }
+
+    /// Series that ended although their process ran on, or that rose without the labels that tell requests apart.
+    fn renamed(&self, reading: &Reading) -> Option<Finding> {
+        let ended = reading.ended.first().map(|(series, _)| series);
+        let began = reading.unrecognised.first().or(reading.began.first().map(|(series, _)| series));
+        let text = match (ended, began) {
+            (Some(ended), Some(began)) => format!("{ended} ended, {began} began"),
+            (Some(ended), None) => format!("{ended} ended"),
+            (None, _) => format!("{} lacks a label that tells requests apart", reading.unrecognised.first()?),
+        };
+        Some(Finding::NoData(text))
     }
 
     fn name(&self, history: &TargetHistory) -> String {
@@ -363,8 +366,12 @@ impl Case<'_> {
         let mut metrics: Vec<&str> = ledger.raised.iter().map(|raised| metric_of(&raised.series)).collect();
         metrics.dedup();
         for metric in metrics {
-            let rows: Vec<Row> =
-                reading.raised.iter().filter(|row| metric_of(&row.key["series"]) == metric).cloned().collect();
+            let rows: Vec<Row> = reading
+                .raised
+                .iter()
+                .filter(|row| metric_of(&row.key["series"]) == metric)
+                .cloned()
+                .collect();
             outcomes.push(self.rows_outcome(&format!("{metric} is raised as named"), &rows, &judge));
         }
         // What is wrong is told once, where it is first seen.
@@ -381,10 +388,11 @@ impl Case<'_> {
     /// `by endpoint, method and status`.
     fn by_labels(&self) -> String {
         let counter = self.question.counter;
-        let told: Vec<&str> = [(&counter.path, "endpoint"), (&counter.method, "method"), (&counter.status, "status")]
-            .into_iter()
-            .filter_map(|(label, name)| label.as_ref().map(|_| name))
-            .collect();
+        let told: Vec<&str> =
+            [(&counter.path, "endpoint"), (&counter.method, "method"), (&counter.status, "status")]
+                .into_iter()
+                .filter_map(|(label, name)| label.as_ref().map(|_| name))
+                .collect();
         match told.split_last() {
             None => "by series".into(),
             Some((last, [])) => format!("by {last}"),

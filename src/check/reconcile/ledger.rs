@@ -53,10 +53,9 @@ impl Ledger {
             let base = base_key(counter, request);
             for tally in tallies.iter().filter(|tally| tally.request == name) {
                 if request.counted {
-                    let group = groups.entry(base.clone()).or_insert_with(|| Group {
-                        base: base.clone(),
-                        ..Group::default()
-                    });
+                    let group = groups
+                        .entry(base.clone())
+                        .or_insert_with(|| Group { base: base.clone(), ..Group::default() });
                     match tally.fate {
                         Fate::Answered(status) => {
                             *group.answered.entry(with_status(counter, &base, status)).or_default() +=

@@ -12,6 +12,8 @@ mod history;
 mod judge;
 mod ledger;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 pub use baseline::{Baseline, BaselineSeries, BaselineTarget};
 pub use check::{check, take_baseline};

@@ -160,13 +160,10 @@ fn rows(question: &Question<'_>, sums: &BTreeMap<Key, f64>) -> Vec<Row> {
         let mut unknown = group.unknown;
         let mut keys: Vec<Key> = group.answered.keys().cloned().collect();
         // An unknown request may have been counted under a status that no complete answer had.
-        let of_group =
-            |key: &&Key| group.base.iter().all(|(label, value)| key.get(label) == Some(value));
+        let of_group = |key: &&Key| group.base.iter().all(|(label, value)| key.get(label) == Some(value));
         let others: Vec<Key> =
             left.keys().filter(of_group).filter(|key| !group.answered.contains_key(*key)).cloned().collect();
-        let claimed = |key: &Key| {
-            question.ledger.groups.iter().any(|other| other.answered.contains_key(key))
-        };
+        let claimed = |key: &Key| question.ledger.groups.iter().any(|other| other.answered.contains_key(key));
         keys.extend(others.into_iter().filter(|key| !claimed(key)));
         for key in keys {
             let least = group.answered.get(&key).copied().unwrap_or_default();
@@ -216,7 +213,8 @@ pub struct Selector {
 impl Selector {
     /// Reads `name{label="value",…}`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Selector> {
-        let promql_parser::parser::Expr::VectorSelector(selector) = promql_parser::parser::parse(text).ok()?
+        let promql_parser::parser::Expr::VectorSelector(selector) =
+            promql_parser::parser::parse(text).ok()?
         else {
             return None;
         };
