@@ -12,5 +12,5 @@ mod targets;
 mod wait;
 
 pub use all::verify;
-pub use context::{CheckContext, Faults};
+pub use context::{CheckContext, Faults, missing};
 pub use outcome::{Group, Kind, Outcome, Table, Verdict};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Outcome, reconcile::Baseline};
 use crate::error::Result;
 use crate::load::{LoadSummary, Sample};
-use crate::target::TargetKind;
+use crate::target::{Endpoints, TargetKind};
 
 /// The version of the event log, in its first event.
 pub const SCHEMA: &str = "sre.events/v1";
@@ -100,6 +100,12 @@ pub struct RunStarted {
     pub replicas: usize,
     /// Versions of `sre` and of what runs.
     pub versions: IndexMap<String, String>,
+    /// Where everything answered.
+    #[serde(default)]
+    pub endpoints: Endpoints,
+    /// Names of the stack's alert rules.
+    #[serde(default)]
+    pub rules: Vec<String>,
 }
 
 /// What the load will be.
