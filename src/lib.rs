@@ -19,3 +19,4 @@ pub mod scenario;
 pub mod stack;
 pub mod target;
 pub mod terminal;
+pub mod tools;
