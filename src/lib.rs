@@ -13,6 +13,7 @@ pub mod fault;
 pub mod interrupt;
 pub mod load;
 pub mod observe;
+pub mod receiver;
 pub mod report;
 pub mod run;
 pub mod scenario;
