@@ -97,6 +97,29 @@ impl Lab {
         self.processes.iter().find(|process| process.name == name)
     }
 
+    /// Where a part answers, by the name of its process, of its replica, or of what it is.
+    pub fn url(&self, name: &str) -> Option<&url::Url> {
+        let replica =
+            self.endpoints.replicas.iter().find(|replica| replica.name == name).map(|replica| &replica.url);
+        replica.or_else(|| {
+            let endpoint = match name {
+                "app" => return self.endpoints.replicas.first().map(|replica| &replica.url),
+                "prometheus" => &self.endpoints.prometheus,
+                "alertmanager" => &self.endpoints.alertmanager,
+                "receiver" => &self.endpoints.receiver,
+                "loki" => &self.endpoints.loki,
+                _ => return None,
+            };
+            endpoint.as_ref().map(|endpoint| &endpoint.url)
+        })
+    }
+
+    /// Where a part listens, as `host:port`.
+    pub fn address(&self, name: &str) -> Option<String> {
+        let url = self.url(name)?;
+        Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+    }
+
     /// Records a process in the place of the one of the same name.
     pub fn record(&mut self, process: Process) {
         match self.processes.iter_mut().find(|known| known.name == process.name) {
