@@ -53,10 +53,10 @@ fn problem(error: &Error, text: &str, original: impl Fn(Range<usize>) -> Range<u
         Error::InvalidScalar { ty, .. } => (format!("`{written}` is not {}", scalar(ty)), None),
         Error::InvalidBooleanStrict { .. } => (format!("`{written}` is not true or false"), None),
         Error::Unexpected { expected, .. } => (format!("{} is expected here", shape(expected)), None),
-        Error::SerdeInvalidType { unexpected, expected, .. }
-        | Error::SerdeInvalidValue { unexpected, expected, .. } => {
+        Error::SerdeInvalidType { unexpected, expected, .. } => {
             (format!("{expected} is expected here, not {unexpected}"), None)
         }
+        Error::SerdeInvalidValue { expected, .. } => (format!("`{written}` is refused: {expected}"), None),
         Error::MultipleDocuments { .. } => {
             ("a file holds one document; a second one starts here".into(), None)
         }

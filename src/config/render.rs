@@ -32,7 +32,8 @@ impl Document {
         let marked: String =
             self.text.chars().skip(range.start).take(range.len()).take_while(|c| *c != '\n').collect();
         let start: usize = self.text.chars().take(range.start).map(char::len_utf8).sum();
-        let snippet = Snippet::source(&self.text)
+        let text = without_secrets(&self.text);
+        let snippet = Snippet::source(&text)
             .path(&self.name)
             .annotation(AnnotationKind::Primary.span(start..start + marked.len()));
         let mut group = level.primary_title(&problem.message).element(snippet);
@@ -49,5 +50,32 @@ impl Document {
         let count = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
         let error = Error::usage(format!("{} is not a valid {kind}: {count}", self.name));
         problems.iter().fold(error, |error, problem| error.detail(self.render(problem)))
+    }
+}
+
+/// The text with `user:password` of every URL hidden, each byte by one star so that places stay as they are.
+fn without_secrets(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let authority =
+            after.find(|c: char| c.is_whitespace() || "/'\"?#".contains(c)).unwrap_or(after.len());
+        let secret = after[..authority].rfind('@').unwrap_or(0);
+        shown.push_str(before);
+        shown.push_str(&"*".repeat(secret));
+        rest = &after[secret..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_urls_are_not_shown() {
+        let text = "a: http://me:p@ss@host/x@y\nb: \"https://host:90\"\n";
+        assert_eq!(without_secrets(text), "a: http://*******@host/x@y\nb: \"https://host:90\"\n");
     }
 }
