@@ -5,8 +5,10 @@
 //! and no process; `docs/architecture.md` tells the whole.
 
 pub mod app;
+pub mod catalog;
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod error;
 pub mod exit;
 pub mod fault;
