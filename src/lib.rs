@@ -5,17 +5,21 @@
 //! and no process; `docs/architecture.md` tells the whole.
 
 pub mod app;
+pub mod catalog;
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod error;
 pub mod exit;
 pub mod fault;
 pub mod interrupt;
 pub mod load;
 pub mod observe;
+pub mod receiver;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod stack;
 pub mod target;
 pub mod terminal;
+pub mod tools;

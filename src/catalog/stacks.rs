@@ -1,0 +1,105 @@
+//! Finds and loads stacks, with their parameters and their files.
+
+use super::Catalog;
+use super::folder::Folder;
+use super::origin::Origin;
+use super::shipped::STACKS;
+use crate::config::{self, Document, Problem, Severity, Values, unknown};
+use crate::error::{Error, Result};
+use crate::stack::{self, AlertRule, Stack};
+
+/// A stack with its parameters applied, and the files of its folder.
+#[derive(Debug, Clone)]
+pub struct LoadedStack {
+    /// The stack, every `${key}` replaced.
+    pub stack: Stack,
+    /// The value of every parameter that it declares.
+    pub parameters: Values,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What is probably not as it was meant, ready for a screen.
+    pub warnings: Vec<String>,
+    /// The alerts of its rule files.
+    pub alerts: Vec<AlertRule>,
+    folder: Folder,
+}
+
+impl LoadedStack {
+    /// The text of a file of the stack's folder, such as one of `stack.rules`.
+    /// A missing file, and one outside of the folder, is a usage error.
+    pub fn file(&self, relative: &str) -> Result<String> {
+        self.folder.read(relative)
+    }
+}
+
+impl Catalog {
+    /// A stack by its name, with parameters set; looked for in `stacks/` of the folder, then among those embedded.
+    ///
+    /// Everything that is wrong with its file, and with its rule files, is one usage error.
+    pub fn stack(&self, name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
+        load(self.stack_folder(name)?, set)
+    }
+
+    fn stack_folder(&self, name: &str) -> Result<Folder> {
+        let disk = self.root.join("stacks").join(name);
+        let plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        if plain && disk.join("stack.yaml").symlink_metadata().is_ok() {
+            return Ok(Folder::Disk(disk));
+        }
+        if plain && STACKS.get_dir(name).is_some() {
+            return Ok(Folder::Shipped(name.to_owned()));
+        }
+        let names = self.stack_names();
+        Err(Error::usage(format!("there is no stack `{name}`"))
+            .hint(unknown(name, names.iter().map(String::as_str))))
+    }
+}
+
+/// Loads the stack of a folder.
+pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedStack> {
+    let document = Document::parse(folder.shown("stack.yaml"), folder.read("stack.yaml")?)
+        .map_err(|(document, problem)| document.refuse("stack", &[problem]))?;
+    let refuse = |problems: Vec<Problem>| document.refuse("stack", &problems);
+    let parameters = stack::resolve(&stack::declared(&document).map_err(refuse)?, set)?;
+    let stack: Stack = document.typed_with(&parameters).map_err(refuse)?;
+
+    let root = config::Path::root();
+    let mut problems = Vec::new();
+    if let Some(name) = folder.name().filter(|name| *name != stack.name) {
+        let message =
+            format!("the name of the stack and of its folder differ: `{}` and `{name}`", stack.name);
+        problems.push(Problem::error(&root.key("name"), message));
+    }
+    problems.extend(stack::validate(&stack));
+    let mut alerts = Vec::new();
+    for (i, file) in stack.rules.iter().enumerate() {
+        match rules(&folder, file) {
+            Ok(rules) => alerts.extend(rules),
+            Err(RuleProblem::Missing(why)) => {
+                problems.push(Problem::error(&root.key("rules").index(i), why));
+            }
+            Err(RuleProblem::Wrong(error)) => return Err(error),
+        }
+    }
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(document.refuse("stack", &problems));
+    }
+    let warnings = problems.iter().map(|problem| document.render(problem)).collect();
+    Ok(LoadedStack { stack, parameters, origin: folder.origin(), warnings, alerts, folder })
+}
+
+/// What is wrong with a rule file: it is a matter of the stack's file, or of its own.
+enum RuleProblem {
+    Missing(String),
+    Wrong(Error),
+}
+
+fn rules(folder: &Folder, file: &str) -> Result<Vec<AlertRule>, RuleProblem> {
+    let text = folder.read(file).map_err(|error| RuleProblem::Missing(error.what().to_owned()))?;
+    let refused = |document: &Document, problems: &[Problem]| {
+        RuleProblem::Wrong(document.refuse("file of alert rules", problems))
+    };
+    let document = Document::parse(folder.shown(file), text)
+        .map_err(|(document, problem)| refused(&document, &[problem]))?;
+    stack::alert_rules(file, &document).map_err(|problems| refused(&document, &problems))
+}
