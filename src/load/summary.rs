@@ -96,6 +96,7 @@ pub struct RequestSummary {
     /// Requests that reached the wire: answered and unknown.
     pub sent: u64,
     /// Complete answers by status.
+    #[serde(deserialize_with = "statuses")]
     pub statuses: std::collections::BTreeMap<u16, u64>,
     /// Answers whose status or body was not expected.
     pub unexpected: u64,
@@ -105,6 +106,15 @@ pub struct RequestSummary {
     pub unknown: u64,
     /// How long they took.
     pub times: Times,
+}
+
+/// JSON's keys are strings, and stay strings where serde has buffered them, as it does for events.
+fn statuses<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<std::collections::BTreeMap<u16, u64>, D::Error> {
+    let read = IndexMap::<String, u64>::deserialize(deserializer)?;
+    let status = |text: String| text.parse::<u16>().map_err(serde::de::Error::custom);
+    read.into_iter().map(|(text, count)| Ok((status(text)?, count))).collect()
 }
 
 impl RequestSummary {

@@ -79,6 +79,9 @@ pub enum EventKind {
         /// The exit code of its verdict.
         exit: u8,
     },
+    /// An event that a newer version wrote; readers leave it out.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What is run, and on what.
