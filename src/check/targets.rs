@@ -91,6 +91,7 @@ mod tests {
             scrape_url: String::new(),
             last_error: "refused".into(),
             health,
+            last_scrape: jiff::Timestamp::UNIX_EPOCH,
             scrape_interval: String::new(),
             scrape_timeout: String::new(),
         }

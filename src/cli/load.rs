@@ -6,7 +6,7 @@ use super::up::what_is_up;
 use super::{Context, report};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::report::Live;
+use crate::report::terminal::Live;
 use crate::run::{self, Run};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::Folder;

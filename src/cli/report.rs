@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::report::{self, junit, markdown};
 use crate::run::{RunFolder, STATE_DIR};
-use crate::terminal::{json, yaml};
+use crate::terminal::{Terminal, json, yaml};
 
 /// Prints a run's report.
 #[derive(Debug, Args)]
@@ -22,6 +22,18 @@ pub struct Report {
     /// Writes the report into this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// Keeps a run's result beside its events, and prints it where a machine asked for one.
+///
+/// # Errors
+/// Where the folder or stdout cannot be written (5).
+pub fn print_result(folder: &RunFolder, terminal: &Terminal) -> Result<()> {
+    let report = report::Report::read(folder)?;
+    let path = folder.result_file();
+    let failed = || Error::prerequisite(format!("{} cannot be written", path.display()));
+    std::fs::write(&path, json(&report)?).map_err(|e| failed().because(e))?;
+    terminal.print_for_machines(&report)
 }
 
 /// The form of a report.

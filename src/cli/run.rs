@@ -7,7 +7,7 @@ use super::up::bring_up;
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::report::Live;
+use crate::report::terminal::Live;
 use crate::run::{self, Run as Life};
 use crate::target::Folder;
 use crate::{catalog, fault};

@@ -7,7 +7,7 @@ use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::fault;
-use crate::report::Live;
+use crate::report::terminal::Live;
 use crate::run::{self, RunFolder};
 use crate::target::Folder;
 

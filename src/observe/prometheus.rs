@@ -72,6 +72,8 @@ pub struct Target {
     pub last_error: String,
     /// Whether it could be scraped.
     pub health: Health,
+    /// When its last scrape began; in year 1 if there was none.
+    pub last_scrape: jiff::Timestamp,
     /// How often it is scraped, as Prometheus writes it (`1s`, `500ms`).
     #[serde(default)]
     pub scrape_interval: String,
@@ -133,6 +135,11 @@ impl Prometheus {
     /// A prerequisite (exit 5) where its credentials are not in the environment.
     pub fn new(endpoint: &Endpoint) -> Result<Prometheus> {
         Ok(Prometheus { http: HttpClient::new("Prometheus", endpoint)? })
+    }
+
+    /// One that asks once: for those who ask again by themselves.
+    pub fn once_only(self) -> Prometheus {
+        Prometheus { http: self.http.once_only() }
     }
 
     /// Its base URL.
@@ -199,20 +206,35 @@ impl Prometheus {
 
     /// The alerting rules that it has loaded.
     pub async fn rules(&self) -> Result<Vec<AlertingRule>> {
+        let with_interval = |group: RuleGroup| {
+            group.rules.into_iter().map(move |rule| AlertingRule { interval: group.interval, ..rule })
+        };
+        Ok(self.rule_groups().await?.into_iter().flat_map(with_interval).collect())
+    }
+
+    /// The files of the alerting rules that it has loaded.
+    pub async fn rule_files(&self) -> Result<Vec<std::path::PathBuf>> {
+        Ok(self.rule_groups().await?.into_iter().map(|group| group.file).collect())
+    }
+
+    async fn rule_groups(&self) -> Result<Vec<RuleGroup>> {
         #[derive(Deserialize)]
         struct Groups {
             groups: Vec<RuleGroup>,
         }
-        #[derive(Deserialize)]
-        struct RuleGroup {
-            interval: f64,
-            rules: Vec<AlertingRule>,
-        }
         let answer: Answer<Groups> = self.http.get("api/v1/rules", &[("type", "alert".into())]).await?;
-        let with_interval = |group: RuleGroup| {
-            group.rules.into_iter().map(move |rule| AlertingRule { interval: group.interval, ..rule })
-        };
-        Ok(answer.data.groups.into_iter().flat_map(with_interval).collect())
+        Ok(answer.data.groups)
+    }
+
+    /// Whether it knows an Alertmanager.
+    pub async fn has_alertmanager(&self) -> Result<bool> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Alertmanagers {
+            active_alertmanagers: Vec<serde::de::IgnoredAny>,
+        }
+        let answer: Answer<Alertmanagers> = self.http.get("api/v1/alertmanagers", &[]).await?;
+        Ok(!answer.data.active_alertmanagers.is_empty())
     }
 
     /// Its version.
@@ -231,6 +253,13 @@ impl Prometheus {
         let answer: Answer<Data> = self.http.get("api/v1/query", &query).await?;
         Ok(answer.data)
     }
+}
+
+#[derive(Deserialize)]
+struct RuleGroup {
+    file: std::path::PathBuf,
+    interval: f64,
+    rules: Vec<AlertingRule>,
 }
 
 #[derive(Deserialize)]

@@ -66,7 +66,7 @@ impl Run<'_> {
             replicas: self.lab.endpoints.replicas.len(),
             versions,
             endpoints: self.lab.endpoints.clone(),
-            rules: self.stack.rule_names()?,
+            rules: self.stack.rule_names(),
         }))?;
         Ok(Begun { folder, events })
     }
@@ -177,7 +177,7 @@ impl Run<'_> {
         if !self.judged || !self.scenario.checks.iter().any(asked) {
             return Ok(());
         }
-        let firing = already_firing(prometheus, &self.stack.rule_names()?).await?;
+        let firing = already_firing(prometheus, &self.stack.rule_names()).await?;
         if firing.is_empty() {
             return Ok(());
         }

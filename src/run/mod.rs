@@ -2,8 +2,14 @@
 
 mod event;
 mod folder;
+mod load;
 mod log;
+mod record;
+mod verify;
 
 pub use event::*;
 pub use folder::{RunFolder, STATE_DIR};
+pub use load::{Begun, Run};
 pub use log::{Damage, EventLog, Log};
+pub use record::Record;
+pub use verify::{judge_load, resume, verify};

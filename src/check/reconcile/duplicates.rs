@@ -90,6 +90,7 @@ mod tests {
             scrape_url: url.into(),
             last_error: String::new(),
             health: Health::Up,
+            last_scrape: jiff::Timestamp::UNIX_EPOCH,
             scrape_interval: "1s".into(),
             scrape_timeout: "1s".into(),
         }
