@@ -96,6 +96,18 @@ impl Share {
     pub fn split(self, part: u64, parts: u64) -> Share {
         Share { worker: self.worker + self.workers * part, workers: self.workers * parts }
     }
+
+    /// Whether a request belongs to it: each round over the replicas does or does not as a whole.
+    pub fn has(self, index: u64, replicas: u64) -> bool {
+        index / replicas % self.workers == self.worker
+    }
+
+    /// How many requests with numbers below `end` belong to it.
+    pub fn below(self, end: u64, replicas: u64) -> u64 {
+        let cycle = replicas * self.workers;
+        let rest = (end % cycle).saturating_sub(replicas * self.worker).min(replicas);
+        end / cycle * replicas + rest
+    }
 }
 
 impl Schedule {
@@ -335,6 +347,13 @@ mod tests {
             }
             parts.sort_by_key(|ticket| ticket.index);
             prop_assert_eq!(parts, whole);
+        }
+
+        #[test]
+        fn a_part_is_counted_without_walking_it(end in 0u64..500, workers in 1u64..6, worker in 0u64..6, replicas in 1u64..5) {
+            let share = Share { worker: worker % workers, workers };
+            let walked = (0..end).filter(|index| share.has(*index, replicas)).count() as u64;
+            prop_assert_eq!(share.below(end, replicas), walked);
         }
 
         #[test]
