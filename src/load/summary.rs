@@ -27,6 +27,8 @@ pub enum NotSent {
     ConnectTimeout,
     /// No connection came about for another reason (TLS, name resolution, no free port or file).
     Connect,
+    /// No connection was free before its time was over: all of them waited for answers.
+    Queue,
 }
 
 /// Why the fate of a request is unknown.
