@@ -6,6 +6,7 @@ mod origin;
 mod scenarios;
 mod shipped;
 mod stacks;
+mod validate;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use origin::Origin;
 pub use scenarios::{LoadedScenario, parse_scenario};
 pub use shipped::{ShippedFile, shipped_files};
 pub use stacks::LoadedStack;
+pub use validate::Validated;
 
 /// Where stacks and scenarios are looked for: a folder, then what is embedded.
 #[derive(Debug, Clone)]

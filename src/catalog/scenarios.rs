@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Catalog;
 use super::origin::Origin;
 use super::shipped::{self, SCENARIOS};
-use crate::config::{self, Document, Problem, Severity, unknown};
+use crate::config::{self, Document, Problem, Refusal, Severity, unknown};
 use crate::error::{Error, Result};
 use crate::scenario::{self, Scenario};
 
@@ -28,15 +28,14 @@ impl Catalog {
     pub fn scenario(&self, name_or_path: &str) -> Result<LoadedScenario> {
         let (origin, shown, text) = self.scenario_text(name_or_path)?;
         let stem = Path::new(name_or_path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let document = Document::parse(shown, text)
-            .map_err(|(document, problem)| document.refuse("scenario", &[problem]))?;
+        let document = Document::parse("scenario", shown, text)?;
         let (scenario, problems) = parse_scenario(&document, stem.as_deref());
         match scenario {
             Some(scenario) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
                 let warnings = problems.iter().map(|problem| document.render(problem)).collect();
                 Ok(LoadedScenario { scenario, origin, warnings })
             }
-            _ => Err(document.refuse("scenario", &problems)),
+            _ => Err(Refusal::new(document, problems).into()),
         }
     }
 

@@ -4,7 +4,7 @@ use super::Catalog;
 use super::folder::Folder;
 use super::origin::Origin;
 use super::shipped::STACKS;
-use crate::config::{self, Document, Problem, Severity, Values, unknown};
+use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown};
 use crate::error::{Error, Result};
 use crate::stack::{self, AlertRule, Stack};
 
@@ -37,7 +37,7 @@ impl Catalog {
     ///
     /// Everything that is wrong with its file, and with its rule files, is one usage error.
     pub fn stack(&self, name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
-        load(self.stack_folder(name)?, set)
+        Ok(load(self.stack_folder(name)?, set)?)
     }
 
     fn stack_folder(&self, name: &str) -> Result<Folder> {
@@ -56,10 +56,9 @@ impl Catalog {
 }
 
 /// Loads the stack of a folder.
-pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedStack> {
-    let document = Document::parse(folder.shown("stack.yaml"), folder.read("stack.yaml")?)
-        .map_err(|(document, problem)| document.refuse("stack", &[problem]))?;
-    let refuse = |problems: Vec<Problem>| document.refuse("stack", &problems);
+pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedStack, Refusal> {
+    let document = parse(&folder, "stack.yaml", "stack")?;
+    let refuse = |problems: Vec<Problem>| Refusal::new(document.clone(), problems);
     let parameters = stack::resolve(&stack::declared(&document).map_err(refuse)?, set)?;
     let stack: Stack = document.typed_with(&parameters).map_err(refuse)?;
 
@@ -75,31 +74,25 @@ pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedSta
     for (i, file) in stack.rules.iter().enumerate() {
         match rules(&folder, file) {
             Ok(rules) => alerts.extend(rules),
-            Err(RuleProblem::Missing(why)) => {
-                problems.push(Problem::error(&root.key("rules").index(i), why));
+            // A missing file is a matter of the stack's file, a wrong one of its own.
+            Err(Refusal::Other(missing)) => {
+                problems.push(Problem::error(&root.key("rules").index(i), missing.what()));
             }
-            Err(RuleProblem::Wrong(error)) => return Err(error),
+            Err(wrong) => return Err(wrong),
         }
     }
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(document.refuse("stack", &problems));
+        return Err(refuse(problems));
     }
     let warnings = problems.iter().map(|problem| document.render(problem)).collect();
     Ok(LoadedStack { stack, parameters, origin: folder.origin(), warnings, alerts, folder })
 }
 
-/// What is wrong with a rule file: it is a matter of the stack's file, or of its own.
-enum RuleProblem {
-    Missing(String),
-    Wrong(Error),
+fn rules(folder: &Folder, file: &str) -> Result<Vec<AlertRule>, Refusal> {
+    let document = parse(folder, file, "file of alert rules")?;
+    stack::alert_rules(file, &document).map_err(|problems| Refusal::new(document, problems))
 }
 
-fn rules(folder: &Folder, file: &str) -> Result<Vec<AlertRule>, RuleProblem> {
-    let text = folder.read(file).map_err(|error| RuleProblem::Missing(error.what().to_owned()))?;
-    let refused = |document: &Document, problems: &[Problem]| {
-        RuleProblem::Wrong(document.refuse("file of alert rules", problems))
-    };
-    let document = Document::parse(folder.shown(file), text)
-        .map_err(|(document, problem)| refused(&document, &[problem]))?;
-    stack::alert_rules(file, &document).map_err(|problems| refused(&document, &problems))
+fn parse(folder: &Folder, file: &str, kind: &'static str) -> Result<Document, Refusal> {
+    Document::parse(kind, folder.shown(file), folder.read(file)?)
 }

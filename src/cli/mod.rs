@@ -1,6 +1,7 @@
 //! The command line: one file a command, its arguments and the few lines that call the core.
 
 mod app;
+mod columns;
 mod compare;
 mod completions;
 mod describe;
@@ -17,6 +18,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod set;
 mod status;
 mod up;
 mod validate;

@@ -9,10 +9,12 @@ use serde_saphyr::{Location, Spanned};
 use super::parse;
 use super::path::{Path, Step};
 use super::problem::{Place, Problem};
+use super::refusal::Refusal;
 
 /// A YAML file with the place of every key and value in it.
 #[derive(Debug, Clone)]
 pub struct Document {
+    kind: &'static str,
     pub(super) name: String,
     pub(super) text: String,
     pub(super) root: Node,
@@ -29,26 +31,35 @@ pub(super) enum Tree {
 }
 
 impl Document {
-    /// Parses a file's text. `name` is what the file is called on screens.
+    /// Parses a file's text. `kind` is what the file should be: `scenario`; `name` is what it is called on screens.
     ///
-    /// Text that is no YAML, empty, or several documents is a problem.
-    pub fn parse(name: impl Into<String>, text: impl Into<String>) -> Result<Document, (Document, Problem)> {
+    /// Text that is no YAML, empty, or several documents is refused.
+    pub fn parse(
+        kind: &'static str,
+        name: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Result<Document, Refusal> {
         let mut text = text.into();
         if !text.ends_with('\n') {
             text.push('\n');
         }
         let empty = Spanned::new(Tree::Scalar(String::new()), Location::UNKNOWN, Location::UNKNOWN);
-        let mut document = Document { name: name.into(), text, root: empty };
+        let mut document = Document { kind, name: name.into(), text, root: empty };
         if document.text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
-            return Err((document, Problem::at(0..0, "the file is empty")));
+            return Err(Refusal::new(document, vec![Problem::at(0..0, "the file is empty")]));
         }
         match parse::yaml(&document.text) {
             Ok(root) => {
                 document.root = root;
                 Ok(document)
             }
-            Err(problem) => Err((document, problem)),
+            Err(problem) => Err(Refusal::new(document, vec![problem])),
         }
+    }
+
+    /// What the file should be: `scenario`.
+    pub fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// What the file is called on screens.

@@ -6,6 +6,7 @@ mod path;
 mod placeholder;
 mod problem;
 mod read;
+mod refusal;
 mod render;
 mod suggest;
 
@@ -14,4 +15,5 @@ pub use path::Path;
 pub use placeholder::{Values, substitute};
 pub use problem::{Located, Problem, Severity};
 pub use read::read;
+pub use refusal::Refusal;
 pub use suggest::{nearest, unknown};

@@ -61,6 +61,7 @@ fn problem(error: &Error, text: &str, original: impl Fn(Range<usize>) -> Range<u
             ("a file holds one document; a second one starts here".into(), None)
         }
         Error::Message { msg, .. } => (msg.clone(), None),
+        Error::ExternalMessage { msg, .. } => (format!("this is not YAML: {msg}"), None),
         other => (UserMessageFormatter.format_message(other).into_owned(), None),
     };
     let problem = Problem::at(original(place), message);

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn replaced(text: &str, value: &str) -> serde_json::Value {
-        let document = Document::parse("test.yaml", text).expect("YAML");
+        let document = Document::parse("stack", "test.yaml", text).expect("YAML");
         let values = Values::from([("key".to_owned(), value.to_owned())]);
         let text = substitute(&document, &values).expect("known keys").text;
         serde_saphyr::from_str(&text).expect("still YAML")
@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn places_are_those_of_the_text_as_it_was_written() {
-        let document = Document::parse("test.yaml", "a: {b: \"${key}\", c: 1}\nd: 2\n").expect("YAML");
+        let document =
+            Document::parse("stack", "test.yaml", "a: {b: \"${key}\", c: 1}\nd: 2\n").expect("YAML");
         let values = Values::from([("key".to_owned(), "much longer than before".to_owned())]);
         let Substituted { text, edits } = substitute(&document, &values).expect("known keys");
         for letter in ["b:", "c:", "d:"] {
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_all_told() {
-        let document = Document::parse("test.yaml", "a: ${kye}\nb: ${open\n").expect("YAML");
+        let document = Document::parse("stack", "test.yaml", "a: ${kye}\nb: ${open\n").expect("YAML");
         let values = Values::from([("key".to_owned(), "3".to_owned())]);
         let problems = substitute(&document, &values).expect_err("two unknown keys");
         assert_eq!(problems.len(), 2);

@@ -4,7 +4,6 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::document::Document;
 use super::problem::{Located, Problem, Severity};
-use crate::error::Error;
 
 impl Document {
     /// A problem with its line and column.
@@ -41,15 +40,6 @@ impl Document {
             group = group.element(Level::HELP.message(help));
         }
         Renderer::plain().render(&[group])
-    }
-
-    /// The error (exit 2) that ends a command which cannot use this file because of these problems.
-    /// `kind` says what the file should be: `scenario`.
-    pub fn refuse(&self, kind: &str, problems: &[Problem]) -> Error {
-        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-        let count = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
-        let error = Error::usage(format!("{} is not a valid {kind}: {count}", self.name));
-        problems.iter().fold(error, |error, problem| error.detail(self.render(problem)))
     }
 }
 

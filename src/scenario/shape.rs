@@ -1,6 +1,6 @@
 //! How much load a scenario asks for, in numbers and in words.
 
-use super::{ArrivalRate, Duration, FaultKind, FaultStep, Load, Phase, Rate, Users};
+use super::{ArrivalRate, Check, Duration, FaultKind, FaultStep, Load, Phase, Rate, Users};
 
 impl Load {
     /// How long the load lasts.
@@ -114,6 +114,31 @@ impl FaultKind {
             FaultKind::Unready => "unready".into(),
             FaultKind::Kill => "kill".into(),
             FaultKind::Pause => "pause".into(),
+        }
+    }
+}
+
+impl Check {
+    /// In words: `HighErrorRate fires within 30s, resolves within 1m, is notified`.
+    pub fn in_words(&self) -> String {
+        match self {
+            Check::Targets(check) if check.jobs.is_empty() => "every target is scraped".into(),
+            Check::Targets(check) => format!("every target of {} is scraped", check.jobs.join(", ")),
+            Check::Series(check) => format!("there is {}", check.series),
+            Check::Promql(check) => {
+                check.name.clone().unwrap_or_else(|| format!("{} {}", check.expr.trim(), check.is))
+            }
+            Check::Reconcile(check) if check.tolerance == 0 => "every request is counted, exactly".into(),
+            Check::Reconcile(check) => format!("every request is counted, but for {}", check.tolerance),
+            Check::Alert(check) => {
+                let notified = if check.notified { ", is notified" } else { "" };
+                format!(
+                    "{} fires within {}, resolves within {}{notified}",
+                    check.name, check.fires, check.resolves
+                )
+            }
+            Check::NoAlerts(check) if check.except.is_empty() => "no alert fires".into(),
+            Check::NoAlerts(check) => format!("no alert fires but {}", check.except.join(", ")),
         }
     }
 }

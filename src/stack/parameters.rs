@@ -116,7 +116,7 @@ rest: ${replicas}
 ";
 
     fn set(pairs: &[(&str, &str)]) -> Result<Values> {
-        let document = Document::parse("stack.yaml", STACK).expect("YAML");
+        let document = Document::parse("stack", "stack.yaml", STACK).expect("YAML");
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         resolve(&declared(&document).expect("sound parameters"), &pairs)
     }
@@ -152,8 +152,8 @@ rest: ${replicas}
             ("a: {description: x, default: c, values: [a, b]}", "not one of `values`"),
             ("A b: {description: x, default: c}", "small letters"),
         ] {
-            let document =
-                Document::parse("stack.yaml", format!("parameters:\n  {parameter}\n")).expect("YAML");
+            let document = Document::parse("stack", "stack.yaml", format!("parameters:\n  {parameter}\n"))
+                .expect("YAML");
             let problems = declared(&document).expect_err(why);
             assert!(problems.iter().any(|problem| problem.message.contains(why)), "{problems:?}");
         }

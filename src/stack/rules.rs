@@ -87,11 +87,12 @@ mod tests {
     #[test]
     fn reads_alerts_and_points_at_what_is_wrong() {
         let text = "groups:\n- name: a\n  rules:\n  - {record: r, expr: sum(x)}\n  - {alert: A, expr: 'x >\n      0', for: 2s}\n";
-        let alerts = alert_rules("rules/a.yaml", &Document::parse("a", text).expect("YAML")).expect("rules");
+        let alerts =
+            alert_rules("rules/a.yaml", &Document::parse("stack", "a", text).expect("YAML")).expect("rules");
         assert_eq!(alerts.len(), 1);
         assert_eq!((alerts[0].name.as_str(), alerts[0].expr.as_str()), ("A", "x > 0"));
 
-        let document = Document::parse("a", text.replace("sum(x)", "sum(x")).expect("YAML");
+        let document = Document::parse("stack", "a", text.replace("sum(x)", "sum(x")).expect("YAML");
         let problems = alert_rules("rules/a.yaml", &document).expect_err("not PromQL");
         assert_eq!((document.located(&problems[0]).line, document.located(&problems[0]).column), (4, 23));
     }
