@@ -114,12 +114,6 @@ impl Lab {
         })
     }
 
-    /// Where a part listens, as `host:port`.
-    pub fn address(&self, name: &str) -> Option<String> {
-        let url = self.url(name)?;
-        Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
-    }
-
     /// Records a process in the place of the one of the same name.
     pub fn record(&mut self, process: Process) {
         match self.processes.iter_mut().find(|known| known.name == process.name) {

@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::down::{GRACE, stop_all};
-use super::health::{Health, not_healthy};
-use super::plan::{PROMETHEUS, Part, Plan, Programs, RuleFile, plan, port_names, port_owner};
-use super::ports::{Ports, allocate, is_free};
+use super::health::{Health, Reload, not_healthy};
+use super::plan::{File, PROMETHEUS, Part, Plan, Programs, RuleFile, plan, port_names, port_owner};
+use super::ports::{self, allocate, is_free};
 use super::process::{self, LAB_MARK, NAME_MARK, Spec, is_alive, last_lines};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -71,9 +71,14 @@ impl Converge<'_> {
         for _ in 0..ATTEMPTS {
             let plan = self.plan()?;
             let changed = self.write_files(&plan)?;
+            self.lab.endpoints = plan.endpoints.clone();
             self.stop_unwanted(&plan).await?;
             match self.start_and_wait(&plan, &changed).await {
-                Ok(()) => return self.wait_until_seen(&plan).await,
+                Ok(()) => {
+                    let place = |name: &str| plan.parts.iter().position(|part| part.spec.name == name);
+                    self.lab.processes.sort_by_key(|process| place(&process.name));
+                    return self.wait_until_seen(&plan).await;
+                }
                 Err(NotReady::Failed(error)) => return Err(error),
                 Err(NotReady::PortTaken(who)) => {
                     self.terminal.detail(format!("{who}: its port was taken, another one"))
@@ -85,30 +90,29 @@ impl Converge<'_> {
     }
 
     fn plan(&self) -> Result<Plan> {
-        let path = self.folder.local().join("ports.json");
-        let had: Ports =
-            fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let had = ports::load(self.folder);
         let held = |name: &str| self.lab.process(port_owner(name)).is_some_and(is_alive);
         let place = self.folder.root().to_string_lossy();
         let ports = allocate(&place, &port_names(self.local), &had, held)?;
         if ports != had {
-            let text = serde_json::to_string_pretty(&ports)
-                .map_err(|e| Error::target("the ports cannot be written").because(e))?;
-            self.folder.write(&path, &text)?;
+            ports::save(&ports, self.folder)?;
         }
         plan(self.stack, self.local, self.rules, self.programs, &ports, self.folder)
     }
 
     /// Writes what changed; the names of the processes that must read it again.
-    fn write_files(&self, plan: &Plan) -> Result<BTreeSet<&'static str>> {
-        let mut changed = BTreeSet::new();
-        for file in &plan.files {
-            if fs::read_to_string(&file.path).ok().as_deref() != Some(&file.text) {
-                self.folder.write(&file.path, &file.text)?;
-                changed.insert(file.reader);
-            }
+    fn write_files(&mut self, plan: &Plan) -> Result<BTreeSet<&'static str>> {
+        let is_new = |file: &&File| fs::read_to_string(&file.path).ok().as_deref() != Some(&file.text);
+        let new: Vec<&File> = plan.files.iter().filter(is_new).collect();
+        if self.lab.complete && !new.is_empty() {
+            // Until it was read, too, a later `up` must not take this lab for complete.
+            self.lab.complete = false;
+            self.lab.save(self.folder.root())?;
         }
-        Ok(changed)
+        for file in &new {
+            self.folder.write(&file.path, &file.text)?;
+        }
+        Ok(new.iter().map(|file| file.reader).collect())
     }
 
     async fn stop_unwanted(&mut self, plan: &Plan) -> Result<()> {
@@ -137,7 +141,7 @@ impl Converge<'_> {
         for parts in [others, prometheus] {
             for part in &parts {
                 self.interrupt.check().map_err(NotReady::Failed)?;
-                self.ensure(part, plan, changed).await.map_err(NotReady::Failed)?;
+                self.ensure(part, changed).await.map_err(NotReady::Failed)?;
             }
             self.wait_until_ready(&parts).await?;
         }
@@ -145,25 +149,34 @@ impl Converge<'_> {
     }
 
     /// Leaves a part alone, has it read its configuration again, or starts it.
-    async fn ensure(&mut self, part: &Part, plan: &Plan, changed: &BTreeSet<&'static str>) -> Result<()> {
+    async fn ensure(&mut self, part: &Part, changed: &BTreeSet<&'static str>) -> Result<()> {
         let name = part.spec.name.as_str();
         if let Some(process) = self.lab.process(name).cloned() {
             // After an `up` that was killed nobody knows which configuration was read.
             let reread = changed.contains(name) || !self.lab.complete;
             if is_alive(&process) && is_as_wanted(&process, &part.spec) {
-                let reloaded = match (&part.reload, reread && !self.started.contains_key(name)) {
-                    (Some(url), true) => self.health.reload(url).await.is_ok(),
-                    (_, reread) => !reread || part.reload.is_none(),
-                };
-                if reloaded {
-                    return Ok(());
+                match &part.reload {
+                    Some(url) if reread && !self.started.contains_key(name) => {
+                        match self.health.reload(url).await {
+                            Reload::Done => {
+                                self.terminal.detail(format!("{name} has read its configuration again"));
+                                return Ok(());
+                            }
+                            Reload::Refused(why) => {
+                                return Err(Error::target(format!("{name} refuses its configuration"))
+                                    .because_of(why));
+                            }
+                            Reload::NoAnswer => {}
+                        }
+                    }
+                    Some(_) if reread => {}
+                    _ => return Ok(()),
                 }
             }
             process::stop(&process, GRACE).await?;
         }
         // Written before the start: whatever happens now, the next command knows of this lab.
         self.lab.complete = false;
-        self.lab.endpoints = plan.endpoints.clone();
         self.lab.save(self.folder.root())?;
         self.started.insert(name.to_owned(), Timestamp::now());
         self.lab.record(process::start(&part.spec, self.folder)?);

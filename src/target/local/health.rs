@@ -21,6 +21,17 @@ pub struct Health {
     http: reqwest::Client,
 }
 
+/// What came of telling a part to read its configuration again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reload {
+    /// It did.
+    Done,
+    /// It goes on with the one that it had, and says why.
+    Refused(String),
+    /// It does not answer.
+    NoAnswer,
+}
+
 /// A scrape target as Prometheus sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Target {
@@ -57,13 +68,13 @@ impl Health {
         }
     }
 
-    /// Tells a part to read its configuration again; else why it does not.
-    pub async fn reload(&self, url: &Url) -> Result<(), String> {
-        let answer = self.http.post(url.clone()).send().await.map_err(|e| root_cause(&e))?;
-        if answer.status().is_success() {
-            return Ok(());
+    /// Tells a part to read its configuration again.
+    pub async fn reload(&self, url: &Url) -> Reload {
+        match self.http.post(url.clone()).send().await {
+            Ok(answer) if answer.status().is_success() => Reload::Done,
+            Ok(answer) => Reload::Refused(answer.text().await.unwrap_or_default().trim().to_owned()),
+            Err(_) => Reload::NoAnswer,
         }
-        Err(answer.text().await.unwrap_or_default().trim().to_owned())
     }
 
     /// Prometheus' active targets.

@@ -7,11 +7,13 @@ mod down;
 pub mod health;
 pub mod plan;
 pub mod ports;
+mod preview;
 pub mod process;
 mod programs;
 mod status;
 mod up;
 
 pub use down::{Stopped, down, purge};
+pub use preview::{MissingTool, Preview, PreviewFile, PreviewProcess, preview};
 pub use status::{ProcessStatus, Status, TargetsStatus, status};
 pub use up::{Request, up};

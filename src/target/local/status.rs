@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::health::{Health, Target};
+use super::ports::{self, Ports};
 use super::process::{State, last_lines, memory, state};
 use crate::error::Result;
-use crate::target::{Lab, Process, TargetKind};
+use crate::target::{Folder, Lab, Process, TargetKind};
 
 /// How many last lines of a dead process are shown.
 const LAST_LINES: usize = 5;
@@ -69,9 +70,10 @@ pub struct TargetsStatus {
 }
 
 /// Looks at a lab; changes nothing.
-pub async fn status(lab: &Lab) -> Result<Status> {
+pub async fn status(lab: &Lab, folder: &Folder) -> Result<Status> {
+    let ports = ports::load(folder);
     let processes: Vec<ProcessStatus> =
-        lab.processes.iter().map(|process| process_status(lab, process)).collect();
+        lab.processes.iter().map(|process| process_status(process, &ports)).collect();
     let targets = targets_status(lab).await?;
     let healthy = lab.complete
         && processes.iter().all(|process| process.state == State::Running)
@@ -88,13 +90,13 @@ pub async fn status(lab: &Lab) -> Result<Status> {
     })
 }
 
-fn process_status(lab: &Lab, process: &Process) -> ProcessStatus {
+fn process_status(process: &Process, ports: &Ports) -> ProcessStatus {
     let state = state(process);
     ProcessStatus {
         name: process.name.clone(),
         state,
         pid: process.pid,
-        address: lab.address(&process.name),
+        address: ports.get(&process.name).map(|port| format!("127.0.0.1:{port}")),
         since: i64::try_from(process.started).ok().and_then(|seconds| Timestamp::from_second(seconds).ok()),
         memory_bytes: memory(process),
         last_lines: if state == State::Dead { last_lines(&process.log, LAST_LINES) } else { Vec::new() },
