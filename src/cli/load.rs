@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::up::what_is_up;
+use super::up::{as_it_is_up, what_is_up};
 use super::{Context, report};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -65,8 +65,7 @@ impl Load {
             Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack))
         })?;
         same_stack(&scenario, &lab.stack)?;
-        let set: Vec<(String, String)> = lab.parameters.clone().into_iter().collect();
-        let stack = catalog::stack(&lab.stack, &set)?;
+        let stack = as_it_is_up(&lab, &[])?;
         let life = Run {
             scenario: &scenario,
             stack: &stack,

@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use super::load::Overrides;
-use super::up::bring_up;
+use super::load::{Overrides, same_stack};
+use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::report::terminal::Live;
 use crate::run::{self, Run as Life};
-use crate::target::Folder;
+use crate::target::{Folder, TargetKind};
 use crate::{catalog, fault};
 
 /// Up if needed, load, verify and report, in one.
@@ -19,12 +19,8 @@ pub struct Run {
     pub scenario: String,
     #[command(flatten)]
     overrides: Overrides,
-    /// Sets a parameter of the stack, if it is not up yet.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// How many replicas of the service run, if the stack is not up yet: short for `--set replicas=N`.
-    #[arg(long, value_name = "N")]
-    replicas: Option<usize>,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 impl Run {
@@ -33,7 +29,18 @@ impl Run {
         let scenario = self.overrides.apply(catalog::scenario(&self.scenario)?)?;
         let state = Folder::here()?;
         fault::recover(state.root(), &context.terminal).await?;
-        let (lab, stack) = bring_up(&scenario.stack, &self.set, self.replicas, &state, context).await?;
+        let here = what_is_up(&state, context)?;
+        if let Some(lab) = &here {
+            same_stack(&scenario, &lab.stack)?;
+        }
+        let (lab, stack) = match here {
+            // What is up already and is not ours to mend is taken as it is: the checks tell what is wrong with it.
+            Some(lab) if lab.target == TargetKind::External => {
+                let stack = as_it_is_up(&lab, &[])?;
+                (lab, stack)
+            }
+            _ => bring_up(Some(&scenario.stack), &self.wanted, &state, context).await?,
+        };
         let life = Life {
             scenario: &scenario,
             stack: &stack,

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::fault;
 use crate::interrupt::Interrupt;
-use crate::load::{self, LoadResult, LoadRun};
+use crate::load::{self, LoadResult, LoadRun, Share};
 use crate::observe::Prometheus;
 use crate::scenario::{Check, Scenario};
 use crate::target::Lab;
@@ -106,7 +106,7 @@ impl Run<'_> {
         let moved = before.zip(after).map(|(before, after)| {
             (after.0 - before.0) - after.1.duration_since(before.1).as_secs_f64()
         });
-        result.histograms.write(&begun.folder.latency_file())?;
+        write_latencies(&result, &begun.folder.latency_file())?;
         let finished = LoadFinished {
             summary: result.summary,
             prometheus_started: before.map(|(time, _)| time),
@@ -136,7 +136,8 @@ impl Run<'_> {
             interrupt: &interrupt,
             start,
             progress: &progress,
-            run: begun.folder.id(),
+            salt: begun.folder.id(),
+            share: Share::ALL,
         });
         let now = || async { Some(time(prometheus).await?.0) };
         let timeline = fault::Timeline {
@@ -191,6 +192,13 @@ impl Run<'_> {
 async fn time(prometheus: Option<&Prometheus>) -> Option<(f64, Instant)> {
     let time = prometheus?.time().await.ok()?;
     Some((time, Instant::now()))
+}
+
+fn write_latencies(result: &LoadResult, path: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+    result.histograms.write(&result.summary, &mut file)?;
+    std::io::Write::flush(&mut file).map_err(failed)
 }
 
 fn write_yaml<T: serde::Serialize>(path: &Path, data: &T) -> Result<()> {

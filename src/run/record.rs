@@ -4,6 +4,7 @@ use super::{Event, EventKind, LoadFinished, RunFolder, RunStarted};
 use crate::check::Faults;
 use crate::check::reconcile::Baseline;
 use crate::error::{Error, Result};
+use crate::load::Histograms;
 use crate::scenario::Scenario;
 use crate::stack::Stack;
 
@@ -20,6 +21,8 @@ pub struct Record {
     pub baseline: Option<Baseline>,
     /// What the client knows, where the load came to its end.
     pub load: Option<LoadFinished>,
+    /// All times that the client measured; empty where the load did not come to its end.
+    pub histograms: Histograms,
     /// Faults that were injected and undone.
     pub faults: Faults,
     /// Every event.
@@ -48,12 +51,21 @@ impl Record {
                 _ => {}
             }
         }
+        let histograms = match &load {
+            None => Histograms::default(),
+            Some(_) => {
+                let path = folder.latency_file();
+                let failed = || Error::no_data(format!("{} cannot be read", path.display()));
+                Histograms::read(&std::fs::read(&path).map_err(|e| failed().because(e))?)?
+            }
+        };
         Ok(Record {
             started: started.ok_or_else(|| damaged("its event log has no beginning"))?,
             scenario: read_yaml(&folder.scenario_file())?,
             stack: read_yaml(&folder.stack_file())?,
             baseline,
             load,
+            histograms,
             faults,
             events: log.events,
         })

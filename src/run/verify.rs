@@ -92,7 +92,7 @@ fn finished<'a>(record: &'a Record, folder: &RunFolder) -> Result<&'a LoadFinish
 }
 
 fn tell_of_load(record: &Record, load: &LoadFinished, events: &Events) -> Result<Vec<Outcome>> {
-    let outcomes = load::judge(&record.scenario, &load.summary);
+    let outcomes = load::judge(&record.scenario, &load.summary, &record.histograms);
     for outcome in &outcomes {
         events.emit(EventKind::CheckFinished(Box::new(outcome.clone())))?;
     }
