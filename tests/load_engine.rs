@@ -23,13 +23,19 @@ fn scenario(load: Value, requests: Value) -> Scenario {
 fn replicas(urls: &[url::Url]) -> Vec<Replica> {
     urls.iter()
         .enumerate()
-        .map(|(number, url)| Replica { name: format!("replica-{number}"), url: url.clone(), instance: None, admin: None })
+        .map(|(number, url)| Replica {
+            name: format!("replica-{number}"),
+            url: url.clone(),
+            instance: None,
+            admin: None,
+        })
         .collect()
 }
 
 async fn run(scenario: &Scenario, replicas: &[Replica], interrupt: &Interrupt) -> LoadResult {
     let start = Instant::now() + Duration::from_millis(20);
-    let run = LoadRun { scenario, replicas, salt: "test", share: Share::ALL, interrupt, start, progress: &|_| {} };
+    let run =
+        LoadRun { scenario, replicas, salt: "test", share: Share::ALL, interrupt, start, progress: &|_| {} };
     execute(run).await.expect("a load")
 }
 
@@ -109,16 +115,24 @@ async fn what_may_have_arrived_is_an_interval_and_nothing_else_is() {
     assert_eq!(unknown(&result, "cut", Unknown::Closed), 50);
     assert_eq!(unknown(&result, "reset", Unknown::Reset), 50);
     assert_eq!(unknown(&result, "never", Unknown::Timeout), 50);
-    for (name, path) in
-        [("ok", "/status/200"), ("close", "/close"), ("leave", "/leave"), ("cut", "/cut"), ("reset", "/reset"), ("never", "/never")]
-    {
+    for (name, path) in [
+        ("ok", "/status/200"),
+        ("close", "/close"),
+        ("leave", "/leave"),
+        ("cut", "/cut"),
+        ("reset", "/reset"),
+        ("never", "/never"),
+    ] {
         let (counted, sure) = (counts.path(path), answered(&result, name));
         let possible = sure + tallied(&result, name, |fate| matches!(fate, Fate::Unknown(_)));
         assert!(sure <= counted && counted <= possible, "{name}: {counted} is not in {sure}..={possible}");
         assert_eq!(tallied(&result, name, |fate| matches!(fate, Fate::NotSent(_))), 0, "{name}");
     }
     assert_eq!(answered(&result, "close"), 100, "a connection that is said to be closed is not used again");
-    assert!(answered(&result, "ok") >= 190, "only requests on a connection that is just being closed are unsure");
+    assert!(
+        answered(&result, "ok") >= 190,
+        "only requests on a connection that is just being closed are unsure"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,13 +164,22 @@ async fn http2_counts_exactly_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_connections_were_not_sent_and_are_not_hammered() {
     let server = ExactServer::start().await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("a free port");
+    let gone =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("a free port");
     let urls = [server.url.clone(), format!("http://{gone}").parse().expect("a URL")];
-    let scenario = scenario(json!({"phases": [{"duration": "1s", "rate": 400}]}), json!({"ok": {"path": "/status/200"}}));
+    let scenario = scenario(
+        json!({"phases": [{"duration": "1s", "rate": 400}]}),
+        json!({"ok": {"path": "/status/200"}}),
+    );
     let result = run(&scenario, &replicas(&urls), &Interrupt::default()).await;
     assert_complete(&result);
     assert_eq!(server.counts().all(), 200);
-    let refused = result.summary.tallies.iter().find(|tally| tally.replica == 1).expect("a tally of the second replica");
+    let refused = result
+        .summary
+        .tallies
+        .iter()
+        .find(|tally| tally.replica == 1)
+        .expect("a tally of the second replica");
     assert_eq!((refused.fate, refused.count), (Fate::NotSent(NotSent::Refused), 200));
     assert_eq!(result.summary.total.error_rate(), Some(0.5));
     assert_eq!(result.summary.overload, None, "a server that is gone is no slow generator");
@@ -164,9 +187,11 @@ async fn refused_connections_were_not_sent_and_are_not_hammered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_is_found_again() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("a free port");
+    let gone =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("a free port");
     let replicas = replicas(&[format!("http://{gone}").parse().expect("a URL")]);
-    let scenario = scenario(json!({"phases": [{"duration": "2s", "rate": 200}]}), json!({"ok": {"path": "/"}}));
+    let scenario =
+        scenario(json!({"phases": [{"duration": "2s", "rate": 200}]}), json!({"ok": {"path": "/"}}));
     let answers = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         let listener = tokio::net::TcpListener::bind(gone).await.expect("the port again");
@@ -186,7 +211,8 @@ async fn a_server_that_comes_back_is_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_no_http_are_told_apart() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let replicas = replicas(&[format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a URL")]);
+    let replicas =
+        replicas(&[format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a URL")]);
     let nonsense = async {
         loop {
             let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -197,7 +223,8 @@ async fn bytes_that_are_no_http_are_told_apart() {
             });
         }
     };
-    let scenario = scenario(json!({"phases": [{"duration": "200ms", "rate": 100}]}), json!({"ok": {"path": "/"}}));
+    let scenario =
+        scenario(json!({"phases": [{"duration": "200ms", "rate": 100}]}), json!({"ok": {"path": "/"}}));
     let interrupt = Interrupt::default();
     let result = tokio::select! {
         result = run(&scenario, &replicas, &interrupt) => result,
@@ -217,7 +244,8 @@ async fn redirects_and_retries_are_off_unless_asked_for() {
     assert_eq!((server.counts().path("/cut"), result.summary.total.sent), (10, 20));
 
     let server = ExactServer::start().await;
-    let shape = json!({"phases": [{"duration": "200ms", "rate": 100}], "http": {"redirects": 1, "retries": 2}});
+    let shape =
+        json!({"phases": [{"duration": "200ms", "rate": 100}], "http": {"redirects": 1, "retries": 2}});
     let result = load(&server, shape, requests).await;
     assert_eq!((server.counts().path("/moved"), server.counts().path("/status/200")), (10, 10));
     assert_eq!(server.counts().path("/cut"), 30, "each retry counts");
@@ -229,7 +257,8 @@ async fn redirects_and_retries_are_off_unless_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_on_connections_that_is_reached_is_an_overload() {
     let server = ExactServer::start().await;
-    let shape = json!({"phases": [{"duration": "1s", "rate": 200}], "connections": 2, "http": {"timeout": "1s"}});
+    let shape =
+        json!({"phases": [{"duration": "1s", "rate": 200}], "connections": 2, "http": {"timeout": "1s"}});
     let result = load(&server, shape, json!({"slow": {"path": "/slow/100"}})).await;
     assert_complete(&result);
     let overload = result.summary.overload.as_ref().expect("2 connections at 100 ms are 20/s, not 200/s");

@@ -83,14 +83,22 @@ fn summarise(scenario: &Scenario, started: jiff::Timestamp, recorded: Recorded) 
     let phase_names: Vec<String> = recorded.phases.iter().map(|phase| phase.name.clone()).collect();
     let recorder = &recorded.recorder;
     let histograms = recorder.histograms(&phase_names, &names);
-    let counts = |phase: usize| names.iter().enumerate().map(move |(request, name)| (name.clone(), recorder.counts(phase, request)));
+    let counts = |phase: usize| {
+        names.iter().enumerate().map(move |(request, name)| (name.clone(), recorder.counts(phase, request)))
+    };
     let phases = recorded
         .phases
         .iter()
         .enumerate()
         .map(|(number, phase)| {
             let (requests, total) = by_name(&histograms, Some(&phase.name), counts(number));
-            PhaseSummary { name: phase.name.clone(), seconds: phase.seconds, asked: phase.asked, requests, total }
+            PhaseSummary {
+                name: phase.name.clone(),
+                seconds: phase.seconds,
+                asked: phase.asked,
+                requests,
+                total,
+            }
         })
         .collect();
     let (requests, total) = by_name(&histograms, None, (0..recorded.phases.len()).flat_map(counts));

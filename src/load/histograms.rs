@@ -4,7 +4,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::interval_log::{IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag};
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
+};
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 use indexmap::IndexMap;
 use url::form_urlencoded;
@@ -79,7 +81,8 @@ impl Histograms {
     pub fn select(&self, timing: Timing, request: Option<&str>, phase: Option<&str>) -> Histogram<u64> {
         let mut sum = empty();
         for (key, histogram) in &self.0 {
-            let named = request.is_none_or(|name| key.request == name) && phase.is_none_or(|name| key.phase == name);
+            let named =
+                request.is_none_or(|name| key.request == name) && phase.is_none_or(|name| key.phase == name);
             if named && key.timing == timing {
                 sum.add(histogram).expect("all histograms have the same bounds");
             }
@@ -111,7 +114,8 @@ impl Histograms {
             .map_err(|e| problem().because(e))?;
         let mut start = 0.0;
         for phase in &summary.phases {
-            for (key, histogram) in self.0.iter().filter(|(key, h)| key.phase == phase.name && !h.is_empty()) {
+            for (key, histogram) in self.0.iter().filter(|(key, h)| key.phase == phase.name && !h.is_empty())
+            {
                 let tag = form_urlencoded::Serializer::new(String::new())
                     .append_pair("phase", &key.phase)
                     .append_pair("request", &key.request)
@@ -139,11 +143,9 @@ impl Histograms {
             let LogEntry::Interval(line) = entry.map_err(|e| problem(format!("{e:?}")))? else { continue };
             let tag = line.tag().map_or("", |tag| tag.as_str());
             let key = key(tag).ok_or_else(|| problem(format!("`{tag}` names no phase, request and time")))?;
-            let bytes = base64::Engine::decode(
-                &base64::engine::general_purpose::STANDARD,
-                line.encoded_histogram(),
-            )
-            .map_err(|e| problem(e.to_string()))?;
+            let bytes =
+                base64::Engine::decode(&base64::engine::general_purpose::STANDARD, line.encoded_histogram())
+                    .map_err(|e| problem(e.to_string()))?;
             let histogram: Histogram<u64> =
                 deserializer.deserialize(&mut bytes.as_slice()).map_err(|e| problem(e.to_string()))?;
             histograms.add(key, &histogram)?;
@@ -157,7 +159,9 @@ fn key(tag: &str) -> Option<Key> {
     Some(Key {
         phase: pairs.get("phase")?.clone(),
         request: pairs.get("request")?.clone(),
-        timing: Timing::ALL.into_iter().find(|timing| pairs.get("time").is_some_and(|time| time == timing.name()))?,
+        timing: Timing::ALL
+            .into_iter()
+            .find(|timing| pairs.get("time").is_some_and(|time| time == timing.name()))?,
     })
 }
 
@@ -257,14 +261,17 @@ pub(super) mod tests {
     fn figures_are_milliseconds() {
         let figures = latency(&histogram(&(1..=1000).map(|ms| ms * 1000).collect::<Vec<_>>()));
         assert_eq!(figures.count, 1000);
-        for (figure, expected) in [(figures.p50, 500.0), (figures.p90, 900.0), (figures.p99, 990.0), (figures.max, 1000.0)] {
+        for (figure, expected) in
+            [(figures.p50, 500.0), (figures.p90, 900.0), (figures.p99, 990.0), (figures.max, 1000.0)]
+        {
             assert!((figure / expected - 1.0).abs() < 0.001, "{figure} is not {expected}");
         }
     }
 
     #[test]
     fn another_log_is_no_data() {
-        let error = Histograms::read(b"#[foreign]\nTag=t,0.127,1.007,2.769,abc\n").expect_err("no tag of ours");
+        let error =
+            Histograms::read(b"#[foreign]\nTag=t,0.127,1.007,2.769,abc\n").expect_err("no tag of ours");
         assert_eq!(error.exit(), crate::exit::Exit::NoData);
     }
 }

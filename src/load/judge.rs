@@ -36,8 +36,10 @@ fn generator(summary: &LoadSummary) -> Option<Outcome> {
     }
     if summary.interrupted || asked == 0 {
         let left = summary.total.sent + summary.total.not_sent;
-        let mut outcome =
-            outcome(Verdict::NoData, format!("{} of {} requests were due", thousands(left), thousands(asked)));
+        let mut outcome = outcome(
+            Verdict::NoData,
+            format!("{} of {} requests were due", thousands(left), thousands(asked)),
+        );
         outcome.hint = Some(match asked {
             0 => format!("The schedule asks for no request. {documentation}"),
             _ => format!("The load was interrupted. {documentation}"),
@@ -52,7 +54,8 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
         Outcome::new(Kind::Threshold, Group::Load, threshold.to_string(), verdict, message)
     };
     let documentation = Kind::Threshold.documentation();
-    let measured = select(threshold, summary).and_then(|(requests, seconds)| measure(threshold, requests, seconds, histograms));
+    let measured = select(threshold, summary)
+        .and_then(|(requests, seconds)| measure(threshold, requests, seconds, histograms));
     let value = match measured {
         Ok(value) => value,
         Err(why) => {
@@ -72,7 +75,12 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
     let mut outcome = outcome(if holds { Verdict::Pass } else { Verdict::Fail }, figure.clone());
     outcome.evidence = json!({"measured": value, "limit": threshold.limit});
     if !holds {
-        outcome.notes.push(format!("{} was {figure}; it had to be {} {}.", threshold.metric, threshold.operator, limit(threshold)));
+        outcome.notes.push(format!(
+            "{} was {figure}; it had to be {} {}.",
+            threshold.metric,
+            threshold.operator,
+            limit(threshold)
+        ));
         outcome.hint = Some(documentation);
     }
     outcome

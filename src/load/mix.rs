@@ -61,7 +61,8 @@ fn permute(value: u64, size: u64, key: u64) -> u64 {
 
 /// A well mixed number from two (the finaliser of SplitMix64).
 pub(super) fn hash(seed: u64, value: u64) -> u64 {
-    let mut z = seed.wrapping_mul(0xd134_2543_de82_ef95) ^ value.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut z =
+        seed.wrapping_mul(0xd134_2543_de82_ef95) ^ value.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for _ in 0..2 {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

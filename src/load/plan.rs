@@ -42,7 +42,9 @@ fn shape(phase: &Phase) -> String {
         (Some(to), Some(period), _) => {
             format!("{} to {to} and back every {} for {lasts}", phase.rate, length(period))
         }
-        (Some(to), None, Some(steps)) if steps > 0 => format!("{} to {to} in {steps} steps over {lasts}", phase.rate),
+        (Some(to), None, Some(steps)) if steps > 0 => {
+            format!("{} to {to} in {steps} steps over {lasts}", phase.rate)
+        }
         (Some(to), None, _) => format!("{} to {to} over {lasts}", phase.rate),
         (None, ..) => format!("{} for {lasts}", phase.rate),
     }
@@ -71,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_plan_reads_as_one_would_say_it() {
-        let rate = |phases: serde_json::Value| planned(serde_json::json!({"arrival-rate": {"phases": phases}}));
+        let rate =
+            |phases: serde_json::Value| planned(serde_json::json!({"arrival-rate": {"phases": phases}}));
         let one = rate(serde_json::json!([{"duration": "60s", "rate": "200/s"}]));
         assert_eq!((one.shape.as_str(), one.asked, one.seconds), ("200/s for 60 s", Some(12_000), 60.0));
         let spike = rate(serde_json::json!([
@@ -84,7 +87,8 @@ mod tests {
             spike.shape,
             "50/s for 10 s, 50/s to 500/s over 5 s, 10/s to 20/s in 2 steps over 10 s, 10/s to 20/s and back every 30 s for 5m"
         );
-        let users = planned(serde_json::json!({"users": {"users": 10, "duration": "30s", "think": "100ms..300ms"}}));
+        let users =
+            planned(serde_json::json!({"users": {"users": 10, "duration": "30s", "think": "100ms..300ms"}}));
         assert_eq!((users.shape.as_str(), users.asked), ("10 users for 30 s, think 100ms..300ms", None));
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     /// Of a schedule that so many threads send.
-    pub(super) fn new(schedule: Arc<Schedule>, parts: usize, tell: &'a (dyn Fn(Sample) + Sync)) -> Progress<'a> {
+    pub(super) fn new(
+        schedule: Arc<Schedule>,
+        parts: usize,
+        tell: &'a (dyn Fn(Sample) + Sync),
+    ) -> Progress<'a> {
         Progress { schedule: Some(schedule), phase: String::new(), parts, seconds: BTreeMap::new(), tell }
     }
 
@@ -53,7 +57,9 @@ impl<'a> Progress<'a> {
     fn tell(&self, second: f64, sum: &Second) {
         let middle = (second - 0.5).max(0.0);
         let phase = match &self.schedule {
-            Some(schedule) => schedule.phases().get(schedule.phase_at(middle)).map_or("", |phase| &phase.name),
+            Some(schedule) => {
+                schedule.phases().get(schedule.phase_at(middle)).map_or("", |phase| &phase.name)
+            }
             None => &self.phase,
         };
         let times = latency(&sum.since_due);

@@ -151,7 +151,12 @@ impl Recorder {
             }
         }
         sums.into_iter()
-            .map(|((request, replica, fate), count)| Tally { request: names[request].clone(), replica, fate, count })
+            .map(|((request, replica, fate), count)| Tally {
+                request: names[request].clone(),
+                replica,
+                fate,
+                count,
+            })
             .collect()
     }
 

@@ -17,7 +17,6 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// One kind of request, to each replica.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
-    pub name: String,
     pub method: Method,
     pub body: Bytes,
     pub expect: Expect,
@@ -55,8 +54,9 @@ impl Template {
         for (key, value) in &request.headers {
             let header = HeaderName::from_bytes(key.as_bytes())
                 .map_err(|e| problem(&format!("`{key}` is no header")).because(e))?;
-            let value = HeaderValue::from_str(value)
-                .map_err(|e| problem(&format!("the value of the header `{key}` cannot be sent")).because(e))?;
+            let value = HeaderValue::from_str(value).map_err(|e| {
+                problem(&format!("the value of the header `{key}` cannot be sent")).because(e)
+            })?;
             headers.append(header, value);
         }
         let body = match (&request.body, &request.json) {
@@ -74,9 +74,10 @@ impl Template {
             .iter()
             .map(|replica| Address::new(&request.path, &headers, http.version, replica))
             .collect::<Result<_, Error>>()
-            .map_err(|error| problem(&format!("the path `{}` cannot be sent", request.path)).because(error))?;
+            .map_err(|error| {
+                problem(&format!("the path `{}` cannot be sent", request.path)).because(error)
+            })?;
         Ok(Template {
-            name: name.to_owned(),
             method,
             body,
             expect: request.expect.clone(),
@@ -104,7 +105,10 @@ impl Address {
             }
             // HTTP/2 has a pseudo-header in place of `host`; a host of the scenario's own takes its place.
             HttpVersion::Http2 => match headers.remove(HOST) {
-                Some(host) => format!("{}://{}{target}", replica.url.scheme(), host.to_str().unwrap_or(authority)).parse(),
+                Some(host) => {
+                    format!("{}://{}{target}", replica.url.scheme(), host.to_str().unwrap_or(authority))
+                        .parse()
+                }
                 None => whole.parse(),
             },
         };
@@ -192,7 +196,8 @@ mod tests {
             "requests": {"one": request},
         }))
         .expect("a scenario");
-        let replica = Replica { name: "a".into(), url: base.parse().expect("a URL"), instance: None, admin: None };
+        let replica =
+            Replica { name: "a".into(), url: base.parse().expect("a URL"), instance: None, admin: None };
         Ok(Template::all(&scenario, &[replica])?.remove(0))
     }
 

@@ -173,7 +173,9 @@ impl Schedule {
     fn count_until(&self, seconds: f64) -> f64 {
         let after = self.segments.partition_point(|segment| segment.start <= seconds);
         match self.segments[..after].last() {
-            Some(segment) => segment.before + segment.curve.count((seconds - segment.start).min(segment.length)),
+            Some(segment) => {
+                segment.before + segment.curve.count((seconds - segment.start).min(segment.length))
+            }
             None => 0.0,
         }
     }
@@ -410,6 +412,10 @@ mod tests {
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
         assert!((mean - 0.01).abs() < 0.000_2, "{mean}");
-        assert!((deviation / mean - 1.0).abs() < 0.05, "an exponential's deviation is its mean: {}", deviation / mean);
+        assert!(
+            (deviation / mean - 1.0).abs() < 0.05,
+            "an exponential's deviation is its mean: {}",
+            deviation / mean
+        );
     }
 }

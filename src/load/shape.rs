@@ -59,7 +59,11 @@ impl Curve {
         let mut at = end / 2.0;
         for _ in 0..100 {
             let off = self.count(at) - count;
-            if off > 0.0 { high = at } else { low = at }
+            if off > 0.0 {
+                high = at
+            } else {
+                low = at
+            }
             let step = at - off / self.rate(at);
             let next = if step > low && step < high { step } else { (low + high) / 2.0 };
             if (next - at).abs() < 1e-12 * end {
@@ -118,9 +122,11 @@ mod tests {
 
     #[test]
     fn steps_are_levels_of_equal_length() {
-        let phase: Phase = serde_json::from_str(r#"{"duration":"10s","rate":"100/s","to":"500/s","steps":4}"#)
-            .expect("a phase");
-        let levels: Vec<(f64, f64)> = curves(&phase).iter().map(|(curve, length)| (curve.rate(0.0), *length)).collect();
+        let phase: Phase =
+            serde_json::from_str(r#"{"duration":"10s","rate":"100/s","to":"500/s","steps":4}"#)
+                .expect("a phase");
+        let levels: Vec<(f64, f64)> =
+            curves(&phase).iter().map(|(curve, length)| (curve.rate(0.0), *length)).collect();
         assert_eq!(levels, [(100.0, 2.0), (200.0, 2.0), (300.0, 2.0), (400.0, 2.0), (500.0, 2.0)]);
     }
 }

@@ -137,7 +137,15 @@ mod tests {
     use super::*;
 
     fn observed(phases: Vec<(u64, Lateness)>) -> Observed {
-        Observed { phases, left: 11_000, seconds: 60.0, connections: 256, cores_used: 1.94, cores: 2, limit: None }
+        Observed {
+            phases,
+            left: 11_000,
+            seconds: 60.0,
+            connections: 256,
+            cores_used: 1.94,
+            cores: 2,
+            limit: None,
+        }
     }
 
     #[test]
@@ -166,8 +174,11 @@ mod tests {
 
     #[test]
     fn the_bound_on_connections_is_a_reason_of_its_own() {
-        let overload = overload(&observed(vec![(12_000, Lateness { bound: 900, never_bound: 30, ..Lateness::default() })]))
-            .expect("an overload");
+        let overload = overload(&observed(vec![(
+            12_000,
+            Lateness { bound: 900, never_bound: 30, ..Lateness::default() },
+        )]))
+        .expect("an overload");
         assert!(
             overload.reason.starts_with(
                 "all 256 connections were waiting for answers: 900 of 12,000 requests left more than 50 ms late and 30 never left"
@@ -183,6 +194,10 @@ mod tests {
         let mut observed = observed(vec![(12_000, Lateness { never_limit: 1, ..Lateness::default() })]);
         observed.limit = Some("Too many open files (os error 24)".into());
         let overload = overload(&observed).expect("an overload");
-        assert!(overload.reason.starts_with("1 of 12,000 requests never left: Too many open files"), "{}", overload.reason);
+        assert!(
+            overload.reason.starts_with("1 of 12,000 requests never left: Too many open files"),
+            "{}",
+            overload.reason
+        );
     }
 }

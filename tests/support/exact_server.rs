@@ -1,5 +1,8 @@
 //! A server that knows exactly what it was asked and what it answered, and that misbehaves on request.
 
+// Not every test uses all of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
@@ -158,7 +161,9 @@ async fn answer(
         *counts.answers.entry((path.clone(), status)).or_insert(0) += 1;
         counts.ids.extend(id);
     }
-    let full = |text: &'static str| Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed();
+    let full = |text: &'static str| {
+        Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed()
+    };
     let mut response = Response::new(full("exactly this"));
     *response.status_mut() = StatusCode::from_u16(status.max(200)).expect("a status");
     match kind {
@@ -182,7 +187,10 @@ async fn answer(
             });
         }
         "cut" => {
-            let parts = stream::iter([Ok(Frame::data(Bytes::from_static(b"0123456789"))), Err(io::Error::other("cut"))]);
+            let parts = stream::iter([
+                Ok(Frame::data(Bytes::from_static(b"0123456789"))),
+                Err(io::Error::other("cut")),
+            ]);
             // Apart, so that the first part has left when the second ends the connection.
             let parts = parts.then(|part| async {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -205,7 +213,11 @@ async fn answer(
 struct Shared(Arc<TcpStream>);
 
 impl AsyncRead for Shared {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
             match self.0.try_read(buffer.initialize_unfilled()) {

@@ -15,9 +15,10 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Stream;
-use super::exchange::{End, answered, unknown};
+use super::exchange::{End, answered};
 use super::lane::{Found, Lane};
 use super::pool::{Job, Slot};
+use crate::load::failure::unknown;
 use crate::load::requests::Search;
 use crate::load::{NotSent, Unknown};
 
@@ -90,7 +91,9 @@ impl Client<'_> {
                 self.connection = None;
                 self.lane.retire(self.replica, &self.slot);
             }
-            while self.connection.is_some() && let Some(job) = self.slot.receive() {
+            while self.connection.is_some()
+                && let Some(job) = self.slot.receive()
+            {
                 self.send(job);
             }
             match Pin::new(&mut self.streams).poll_next(cx) {

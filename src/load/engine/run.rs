@@ -130,7 +130,9 @@ pub(in crate::load) async fn run(run: &LoadRun<'_>, load: &ArrivalRate) -> Resul
     }
     let mut left = Vec::new();
     for lane in lanes {
-        left.push(lane.await.map_err(|_| Error::target("the load generator stopped in the middle of the load"))?);
+        left.push(
+            lane.await.map_err(|_| Error::target("the load generator stopped in the middle of the load"))?,
+        );
     }
     progress.finish(run.start.elapsed());
     drop(guard);
@@ -163,7 +165,11 @@ fn prepare(run: &LoadRun<'_>, load: &ArrivalRate, schedule: Arc<Schedule>) -> Re
     })
 }
 
-fn spawn(shared: Arc<Shared>, number: usize, reports: UnboundedSender<Report>) -> Result<oneshot::Receiver<Left>> {
+fn spawn(
+    shared: Arc<Shared>,
+    number: usize,
+    reports: UnboundedSender<Report>,
+) -> Result<oneshot::Receiver<Left>> {
     let (sender, receiver) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -203,7 +209,8 @@ fn record(shared: &Shared, lanes: Vec<Left>, used: Duration, interrupted: bool) 
         limit = limit.or(lane.limit);
     }
     let elapsed = shared.start.elapsed().as_secs_f64();
-    let lasted = |start: f64, seconds: f64| if interrupted { (elapsed - start).clamp(0.0, seconds) } else { seconds };
+    let lasted =
+        |start: f64, seconds: f64| if interrupted { (elapsed - start).clamp(0.0, seconds) } else { seconds };
     let observed = Observed {
         left: recorder.sent_in_all(),
         seconds: (last_sent - shared.start).as_secs_f64().max(lasted(0.0, schedule.seconds())),
