@@ -48,7 +48,7 @@ impl Logs {
 }
 
 /// There is no such part: the nearest name, and all of them.
-pub(super) fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+pub(super) fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
     Error::usage(format!("the lab has no `{name}`")).hint(crate::config::unknown(name, known))
 }
 
@@ -69,7 +69,10 @@ async fn follow(log: &Path, mut position: u64, context: &Context) -> Result<()> 
             write(&added)?;
             continue;
         }
-        context.interrupt.or(tokio::time::sleep(LOOK_EVERY)).await?;
+        if context.interrupt.or(tokio::time::sleep(LOOK_EVERY)).await.is_err() {
+            // Ctrl-C is how one ends it: there is nothing to tell.
+            return Ok(());
+        }
     }
 }
 

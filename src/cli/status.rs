@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Context;
+use super::columns::{WIDTH, columns};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::target::local::process::State;
@@ -30,20 +31,17 @@ impl Status {
 fn screen(status: &LabStatus) -> String {
     let versions = status.versions.iter().map(|(name, version)| format!(" · {name} {version}"));
     let mut lines = vec![format!("{} on {}{}", status.stack, status.target, versions.collect::<String>())];
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["NAME", "STATE", "PID", "ADDRESS", "AGE", "MEMORY"]);
-    for process in &status.processes {
-        table.add_row([
+    let rows = status.processes.iter().map(|process| {
+        [
             process.name.clone(),
             process.state.to_string(),
             process.pid.to_string(),
             process.address.clone().unwrap_or_default(),
             process.since.map(age).unwrap_or_default(),
             process.memory_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default(),
-        ]);
-    }
-    lines.extend(table.to_string().lines().map(|line| line.trim_end().to_owned()));
+        ]
+    });
+    lines.push(columns(WIDTH, ["NAME", "STATE", "PID", "ADDRESS", "AGE", "MEMORY"], rows));
     let targets = &status.targets;
     lines.push(match &targets.error {
         Some(error) => format!("\ntargets: Prometheus cannot be asked: {error}"),

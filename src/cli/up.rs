@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Context;
+use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -17,20 +18,14 @@ const DEFAULT_STACK: &str = "users-api";
 pub struct Up {
     /// The stack; without it, the one that is up here, else users-api.
     stack: Option<String>,
-    /// Sets a parameter of the stack; what is up keeps those that are not set.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    set: Vec<(String, String)>,
+    #[command(flatten)]
+    set: Set,
     /// How many replicas of the service run: --set replicas=N.
     #[arg(long, value_name = "N")]
     replicas: Option<usize>,
     /// Shows what would be done, and does nothing.
     #[arg(long)]
     dry_run: bool,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, for example replicas=5")?;
-    Ok((key.into(), value.into()))
 }
 
 impl Up {
@@ -65,7 +60,7 @@ impl Up {
     fn load(&self, here: Option<&Lab>) -> Result<LoadedStack> {
         let name = self.stack.as_deref().or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
         let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
-        let set: Vec<(String, String)> = self.set.iter().cloned().chain(replicas).collect();
+        let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
         let Some(lab) = here.filter(|lab| lab.stack == name) else { return catalog::stack(name, &set) };
         let declared = catalog::stack(name, &[])?.parameters;
         let kept = lab
@@ -135,15 +130,4 @@ fn preview_screen(preview: &local::Preview) -> String {
         lines.extend(file.text.lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_may_contain_an_equals_sign() {
-        assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(key_value("replicas").is_err());
-    }
 }

@@ -289,6 +289,7 @@ fn is_as_wanted(process: &Process, spec: &Spec) -> bool {
     });
     process.program == spec.program
         && process.arguments == spec.arguments
+        && process.directory == spec.directory
         && own.eq(spec.environment.iter())
         && !replaced
 }

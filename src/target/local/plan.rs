@@ -34,9 +34,11 @@ pub struct Programs {
     /// Prometheus' version.
     pub prometheus_version: String,
     /// Where Prometheus' pages are, if its program does not know it.
-    pub prometheus_assets: Option<PathBuf>,
+    pub prometheus_pages: Option<PathBuf>,
     /// Alertmanager.
     pub alertmanager: PathBuf,
+    /// Where it must be started to find its templates, if it does not know it.
+    pub alertmanager_folder: Option<PathBuf>,
     /// The node exporter, if the stack has one.
     pub node_exporter: Option<PathBuf>,
 }
@@ -159,6 +161,7 @@ pub fn plan(
                 format!("--store={}", folder.local().join("notifications.ndjson").display()),
             ],
             environment: IndexMap::new(),
+            directory: None,
         },
         ports: vec![receiver],
         ready: url(receiver, "/healthz")?,
@@ -176,6 +179,7 @@ pub fn plan(
                 "--cluster.listen-address=".into(),
             ],
             environment: IndexMap::new(),
+            directory: programs.alertmanager_folder.clone(),
         },
         ports: vec![alertmanager],
         ready: url(alertmanager, "/-/ready")?,
@@ -189,6 +193,7 @@ pub fn plan(
                 program: program.clone(),
                 arguments: vec![format!("--web.listen-address={}", address(node_exporter))],
                 environment: IndexMap::new(),
+                directory: None,
             },
             ports: vec![node_exporter],
             ready: url(node_exporter, "/")?,
@@ -226,6 +231,7 @@ pub fn plan(
             program: programs.prometheus.clone(),
             arguments: prometheus_arguments(programs, prometheus, folder),
             environment: IndexMap::new(),
+            directory: None,
         },
         ports: vec![prometheus],
         ready: url(prometheus, "/-/ready")?,
@@ -285,8 +291,8 @@ fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<
         // Hidden, but there in every 3.x: targets are known after 0.5 s instead of 5 s.
         arguments.push("--scrape.discovery-reload-interval=500ms".into());
     }
-    if let Some(assets) = &programs.prometheus_assets {
-        arguments.push(format!("--web.local-assets={}", assets.display()));
+    if let Some(pages) = &programs.prometheus_pages {
+        arguments.push(format!("--web.local-assets={}", pages.display()));
     }
     arguments
 }
@@ -319,6 +325,7 @@ fn service_spec(
         program: program.into(),
         arguments: command.collect(),
         environment: service.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect(),
+        directory: None,
     })
 }
 
@@ -416,8 +423,9 @@ mod tests {
             sre: "/bin/sre".into(),
             prometheus: "/bin/prometheus".into(),
             prometheus_version: "2.42.0".into(),
-            prometheus_assets: None,
+            prometheus_pages: None,
             alertmanager: "/bin/alertmanager".into(),
+            alertmanager_folder: None,
             node_exporter: Some("/bin/node_exporter".into()),
         }
     }
@@ -471,7 +479,7 @@ mod tests {
         assert!(!has(&old, "--scrape.discovery-reload-interval") && !has(&old, "--web.local-assets"));
         let new = planned(&Programs {
             prometheus_version: "3.15.0".into(),
-            prometheus_assets: Some("/cache/web".into()),
+            prometheus_pages: Some("/cache/web".into()),
             ..programs()
         });
         assert!(
