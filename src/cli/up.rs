@@ -7,6 +7,7 @@ use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::scenario::Duration;
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
 use crate::tools::Consent;
 
@@ -23,6 +24,9 @@ pub struct Up {
     /// How many replicas of the service run: --set replicas=N.
     #[arg(long, value_name = "N")]
     replicas: Option<usize>,
+    /// How long it may take until all is well [default: 1m].
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<Duration>,
     /// Shows what would be done, and does nothing.
     #[arg(long)]
     dry_run: bool,
@@ -44,7 +48,7 @@ impl Up {
             }
             TargetKind::Local => {
                 context.terminal.say(format!("{} on local ({})", stack.stack.name, choice.because));
-                up_local(&stack, &folder, context).await?
+                up_local(&stack, &folder, self.bound(), context).await?
             }
             TargetKind::External => external::up(&stack.stack, &stack.parameters, &folder).await?,
             target @ (TargetKind::Minikube | TargetKind::Cluster) => {
@@ -54,6 +58,10 @@ impl Up {
         };
         context.terminal.print(&lab, screen)?;
         Ok(Exit::Pass)
+    }
+
+    fn bound(&self) -> std::time::Duration {
+        self.wait.map_or(local::BOUND, Duration::get)
     }
 
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
@@ -74,27 +82,33 @@ impl Up {
 
     async fn preview(&self, stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Exit> {
         let file = |name: &str| stack.file(name);
-        let preview = local::preview(&request(stack, &file, folder)?).await?;
+        let preview = local::preview(&request(stack, &file, folder, self.bound())?).await?;
         context.terminal.print(&preview, preview_screen)?;
         Ok(Exit::Pass)
     }
 }
 
 /// Brings a stack up on this machine, or mends it; `sre run` does the same.
-pub async fn up_local(stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Lab> {
+pub async fn up_local(
+    stack: &LoadedStack,
+    folder: &Folder,
+    bound: std::time::Duration,
+    context: &Context,
+) -> Result<Lab> {
     let file = |name: &str| stack.file(name);
     let consent = Consent::new(context.global.yes);
-    local::up(&request(stack, &file, folder)?, &consent, &context.terminal, &context.interrupt).await
+    local::up(&request(stack, &file, folder, bound)?, &consent, &context.terminal, &context.interrupt).await
 }
 
 fn request<'a>(
     stack: &'a LoadedStack,
     stack_file: &'a dyn Fn(&str) -> Result<String>,
     folder: &'a Folder,
+    bound: std::time::Duration,
 ) -> Result<local::Request<'a>> {
     let sre = std::env::current_exe()
         .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
-    Ok(local::Request { stack: &stack.stack, parameters: &stack.parameters, stack_file, folder, sre })
+    Ok(local::Request { stack: &stack.stack, parameters: &stack.parameters, stack_file, folder, sre, bound })
 }
 
 /// `users-api on local · 3 replicas · prometheus 3.15.0 · …`, and where to look.

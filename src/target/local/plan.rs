@@ -191,7 +191,12 @@ pub fn plan(
             spec: Spec {
                 name: NODE_EXPORTER.into(),
                 program: program.clone(),
-                arguments: vec![format!("--web.listen-address={}", address(node_exporter))],
+                arguments: vec![
+                    format!("--web.listen-address={}", address(node_exporter)),
+                    // Debian's looks for both by default, and complains at each scrape where they are not.
+                    "--no-collector.systemd".into(),
+                    "--collector.textfile.directory=".into(),
+                ],
                 environment: IndexMap::new(),
                 directory: None,
             },
