@@ -20,16 +20,23 @@ pub struct Up {
     /// The stack; without it, the one that is up here, else users-api.
     stack: Option<String>,
     #[command(flatten)]
+    wanted: Wanted,
+    /// Shows what would be done, and does nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How a stack comes up.
+#[derive(Debug, Clone, Args)]
+pub struct Wanted {
+    #[command(flatten)]
     set: Set,
     /// How many replicas of the service run: --set replicas=N.
     #[arg(long, value_name = "N")]
     replicas: Option<usize>,
-    /// How long it may take until all is well [default: 1m].
+    /// How long it may take until all of the stack is well [default: 1m].
     #[arg(long, value_name = "DURATION")]
     wait: Option<Duration>,
-    /// Shows what would be done, and does nothing.
-    #[arg(long)]
-    dry_run: bool,
 }
 
 impl Up {
@@ -37,59 +44,104 @@ impl Up {
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
         let here = Lab::load(folder.root())?;
-        let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
-        let stack = self.load(here.as_ref())?;
-        for warning in &stack.warnings {
-            context.terminal.warn(warning);
+        if self.dry_run {
+            let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
+            let stack = self.wanted.load(self.stack.as_deref(), here.as_ref())?;
+            return match choice.target {
+                TargetKind::Local => self.preview(&stack, &folder, context).await,
+                TargetKind::External => Err(Error::usage(
+                    "there is nothing to preview on the target external: nothing is started",
+                )),
+                target => Err(unsupported(target)),
+            };
         }
-        let lab = match choice.target {
-            TargetKind::Local if self.dry_run => {
-                return self.preview(&stack, &folder, context).await;
-            }
-            TargetKind::Local => {
-                context.terminal.say(format!("{} on local ({})", stack.stack.name, choice.because));
-                up_local(&stack, &folder, self.bound(), context).await?
-            }
-            TargetKind::External => external::up(&stack.stack, &stack.parameters, &folder).await?,
-            target @ (TargetKind::Minikube | TargetKind::Cluster) => {
-                return Err(Error::usage(format!("the target {target} is not supported yet"))
-                    .hint("sre up --target local"));
-            }
-        };
+        let (lab, _) = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await?;
         context.terminal.print(&lab, screen)?;
         Ok(Exit::Pass)
     }
 
-    fn bound(&self) -> std::time::Duration {
-        self.wait.map_or(local::BOUND, Duration::get)
-    }
-
-    /// Loads the stack; what is up keeps its parameters, except those that are set now.
-    fn load(&self, here: Option<&Lab>) -> Result<LoadedStack> {
-        let name = self.stack.as_deref().or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
-        let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
-        let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
-        let Some(lab) = here.filter(|lab| lab.stack == name) else { return catalog::stack(name, &set) };
-        let declared = catalog::stack(name, &[])?.parameters;
-        let kept = lab
-            .parameters
-            .iter()
-            .filter(|(key, _)| declared.contains_key(*key) && !set.iter().any(|(set, _)| set == *key))
-            .map(|(key, value)| (key.clone(), value.clone()));
-        let all: Vec<(String, String)> = kept.chain(set.iter().cloned()).collect();
-        catalog::stack(name, &all)
-    }
-
     async fn preview(&self, stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Exit> {
         let file = |name: &str| stack.file(name);
-        let preview = local::preview(&request(stack, &file, folder, self.bound())?).await?;
+        let preview = local::preview(&request(stack, &file, folder, self.wanted.bound())?).await?;
         context.terminal.print(&preview, preview_screen)?;
         Ok(Exit::Pass)
     }
 }
 
-/// Brings a stack up on this machine, or mends it; `sre run` does the same.
-pub async fn up_local(
+impl Wanted {
+    fn bound(&self) -> std::time::Duration {
+        self.wait.map_or(local::BOUND, Duration::get)
+    }
+
+    /// Loads the stack; what is up keeps its parameters, except those that are set now.
+    fn load(&self, name: Option<&str>, here: Option<&Lab>) -> Result<LoadedStack> {
+        let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
+        let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
+        let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
+        match here.filter(|lab| lab.stack == name) {
+            None => catalog::stack(name, &set),
+            Some(lab) => as_it_is_up(lab, &set),
+        }
+    }
+}
+
+/// The stack of a lab with the parameters that it has, except those that are set now.
+pub fn as_it_is_up(lab: &Lab, set: &[(String, String)]) -> Result<LoadedStack> {
+    let declared = catalog::stack(&lab.stack, &[])?.parameters;
+    let kept = lab
+        .parameters
+        .iter()
+        .filter(|(key, _)| declared.contains_key(*key) && !set.iter().any(|(set, _)| set == *key))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let all: Vec<(String, String)> = kept.chain(set.iter().cloned()).collect();
+    catalog::stack(&lab.stack, &all)
+}
+
+/// What is up here, where it is on the target that was asked for.
+///
+/// # Errors
+/// Usage (exit 2) where another target was asked for.
+pub fn what_is_up(folder: &Folder, context: &Context) -> Result<Option<Lab>> {
+    let here = Lab::load(folder.root())?;
+    choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
+    Ok(here)
+}
+
+/// Brings a stack up, or mends the one that is up; `sre up` and `sre run` do the same.
+///
+/// # Errors
+/// Usage (exit 2) where the stack or the target is not what is up here; and whatever the target meets (5, 6).
+pub async fn bring_up(
+    name: Option<&str>,
+    wanted: &Wanted,
+    folder: &Folder,
+    context: &Context,
+) -> Result<(Lab, LoadedStack)> {
+    let here = Lab::load(folder.root())?;
+    let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
+    let stack = wanted.load(name, here.as_ref())?;
+    for warning in &stack.warnings {
+        context.terminal.warn(warning);
+    }
+    context.terminal.say(format!("{} on {} ({})", stack.stack.name, choice.target, choice.because));
+    let lab = match choice.target {
+        TargetKind::Local => up_local(&stack, folder, wanted.bound(), context).await?,
+        TargetKind::External => {
+            let lab = external::up(&stack.stack, &stack.parameters).await?;
+            folder.prepare()?;
+            lab.save(folder.root())?;
+            lab
+        }
+        target => return Err(unsupported(target)),
+    };
+    Ok((lab, stack))
+}
+
+fn unsupported(target: TargetKind) -> Error {
+    Error::usage(format!("the target {target} is not supported yet")).hint("sre up --target local")
+}
+
+async fn up_local(
     stack: &LoadedStack,
     folder: &Folder,
     bound: std::time::Duration,
@@ -144,4 +196,15 @@ fn preview_screen(preview: &local::Preview) -> String {
         lines.extend(file.text.lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_may_contain_an_equals_sign() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(key_value("replicas").is_err());
+    }
 }

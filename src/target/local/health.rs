@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_http_query::{Client, TargetState};
 use serde::Serialize;
 use url::Url;
 
 use super::plan::ExpectedTarget;
 use crate::error::{Error, Result};
+use crate::observe;
+use crate::target::Endpoint;
 
 /// How long an answer may take.
 const ANSWER_BOUND: Duration = Duration::from_secs(3);
@@ -78,40 +79,38 @@ impl Health {
 
     /// Prometheus' active targets.
     pub async fn targets(&self, prometheus: &Url) -> Result<Vec<Target>, String> {
-        let targets =
-            self.client(prometheus)?.targets(Some(TargetState::Active)).await.map_err(|e| root_cause(&e))?;
-        let label = |labels: &std::collections::HashMap<String, String>, name: &str| {
-            labels.get(name).cloned().unwrap_or_default()
-        };
+        let targets = client(prometheus)?.targets().await.map_err(why)?;
         Ok(targets
-            .active()
-            .iter()
+            .into_iter()
             .map(|target| Target {
-                job: label(target.labels(), "job"),
-                instance: label(target.labels(), "instance"),
-                healthy: target.health().is_up(),
-                error: target.last_error().to_owned(),
-                last_scrape: Timestamp::from_nanosecond(target.last_scrape().unix_timestamp_nanos())
-                    .unwrap_or(Timestamp::MIN),
+                job: target.job().to_owned(),
+                instance: target.instance().to_owned(),
+                healthy: target.health == observe::Health::Up,
+                last_scrape: target.last_scrape,
+                error: target.last_error,
             })
             .collect())
     }
 
     /// The rule files that Prometheus has loaded.
     pub async fn rule_files(&self, prometheus: &Url) -> Result<Vec<PathBuf>, String> {
-        let groups = self.client(prometheus)?.rules().get().await.map_err(|e| root_cause(&e))?;
-        Ok(groups.iter().map(|group| PathBuf::from(group.file())).collect())
+        client(prometheus)?.rule_files().await.map_err(why)
     }
 
     /// Whether Prometheus knows an Alertmanager.
     pub async fn has_alertmanager(&self, prometheus: &Url) -> Result<bool, String> {
-        let known = self.client(prometheus)?.alertmanagers().await.map_err(|e| root_cause(&e))?;
-        Ok(!known.active().is_empty())
+        client(prometheus)?.has_alertmanager().await.map_err(why)
     }
+}
 
-    fn client(&self, prometheus: &Url) -> Result<Client, String> {
-        Client::from(self.http.clone(), prometheus.as_str()).map_err(|e| e.to_string())
-    }
+/// A wait asks again by itself.
+fn client(prometheus: &Url) -> Result<observe::Prometheus, String> {
+    let client = observe::Prometheus::new(&Endpoint::new(prometheus.clone())).map_err(why)?;
+    Ok(client.once_only())
+}
+
+fn why(error: Error) -> String {
+    error.causes().last().cloned().unwrap_or_else(|| error.what().to_owned())
 }
 
 /// The first target that is not as it should be, and why; `None` if all are. `started` tells since

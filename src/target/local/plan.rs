@@ -272,6 +272,7 @@ pub fn plan(
         files,
         endpoints: Endpoints {
             replicas,
+            instances: Vec::new(),
             prometheus: Some(Endpoint::new(url(prometheus, "/")?)),
             alertmanager: Some(Endpoint::new(url(alertmanager, "/")?)),
             receiver: Some(Endpoint::new(url(receiver, "/")?)),
