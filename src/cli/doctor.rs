@@ -72,6 +72,15 @@ mod tests {
             Finding::error("alertmanager", "missing, and sre cannot get it", "sudo apt-get update"),
         ];
         let report = Report { target: TargetKind::Local, level: Level::Error, findings };
-        insta::assert_snapshot!(screen(&report), @"");
+        insta::assert_snapshot!(screen(&report), @r"
+        local
+        ✔ prometheus         3.15.0, /usr/bin/prometheus (on PATH)
+        ! memory             100 MB available
+            → sre up --replicas 1
+        ✘ alertmanager       missing, and sre cannot get it
+            → sudo apt-get update
+
+        sre up cannot work here: see what is marked by ✘.
+        ");
     }
 }
