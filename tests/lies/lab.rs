@@ -151,11 +151,19 @@ impl Lab {
         self.spawn(
             "receiver",
             Path::new(env!("CARGO_BIN_EXE_sre")),
-            &["receiver".into(), "--listen".into(), receiver.to_string(), "--store".into(), store.display().to_string()],
+            &[
+                "receiver".into(),
+                "--listen".into(),
+                receiver.to_string(),
+                "--store".into(),
+                store.display().to_string(),
+            ],
         );
         until("Alertmanager", || TcpStream::connect(alertmanager).is_ok());
         until("the receiver", || TcpStream::connect(receiver).is_ok());
-        self.config += &format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanager}\"]}}]}}]}}\n");
+        self.config += &format!(
+            "alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanager}\"]}}]}}]}}\n"
+        );
         (self.alertmanager, self.receiver) = (Some(alertmanager), Some(receiver));
         self
     }
@@ -172,7 +180,10 @@ impl Lab {
             format!("groups: [{{name: lies, rules: [{{alert: {name}, expr: \"alarm == 1\"}}]}}]\n")
         });
         self.write("rules.yml", &rule);
-        self.write("stacks/liar/rules.yml", "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n");
+        self.write(
+            "stacks/liar/rules.yml",
+            "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n",
+        );
         self.write("prometheus.yml", &self.config);
         self.start_prometheus();
         self
@@ -211,7 +222,8 @@ impl Lab {
     /// Writes the stack and a scenario with this load and these checks.
     pub fn scenario(&self, load: &str, checks: &str) {
         let url = self.prometheus_url.clone().unwrap_or_else(|| format!("http://{}", self.prometheus));
-        let services: Vec<String> = self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
+        let services: Vec<String> =
+            self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
         let instances: Vec<String> = self.instances.iter().map(|instance| format!("{instance:?}")).collect();
         let mut stack = format!(
             "name: liar\nrules: [rules.yml]\n\
