@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Outcome, alert, promql, reconcile, series, targets};
+use super::{Group, Kind, Outcome, Verdict, alert, promql, reconcile, series, targets};
 use crate::error::Result;
 use crate::run::EventKind;
 use crate::scenario::{Check, NoAlertsCheck};
@@ -14,6 +14,9 @@ use crate::scenario::{Check, NoAlertsCheck};
 /// Interrupted (130, 143), or an event log that cannot be written.
 pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
+    if context.scenario.checks.is_empty() {
+        tell(context, &mut outcomes, vec![nothing_asked()], Instant::now())?;
+    }
     for check in &context.scenario.checks {
         context.events.emit(EventKind::CheckStarted { name: name(check) })?;
         let started = Instant::now();
@@ -34,6 +37,15 @@ pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
         tell(context, &mut outcomes, found, started)?;
     }
     Ok(outcomes)
+}
+
+/// A scenario without checks proves nothing of monitoring.
+fn nothing_asked() -> Outcome {
+    let name = "every request is counted";
+    let mut outcome = Outcome::new(Kind::Reconcile, Group::Counts, name, Verdict::NoData, "not asked");
+    outcome.notes.push("The scenario has no checks: nothing was held against monitoring.".into());
+    outcome.hint = Some("Leave the key `checks` out to have `targets` and `reconcile`.".into());
+    outcome
 }
 
 /// Notes what a check took, and tells of its outcomes.

@@ -107,7 +107,14 @@ impl Lab {
 
     fn spawn(&mut self, name: &str, program: &Path, arguments: &[String]) {
         let log = std::fs::File::create(self.path(&format!("{name}.log"))).expect("a log");
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        // Debian's Alertmanager, unpacked, looks for its templates where it is started.
+        if let Some(shared) = program.ancestors().nth(2).map(|root| root.join("share/prometheus"))
+            && shared.is_dir()
+        {
+            command.current_dir(shared);
+        }
+        let child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -202,21 +209,15 @@ impl Lab {
             ],
         );
         until("Prometheus to scrape", || {
-            let up = self.query("count(up)");
-            let found = up["data"]["result"][0]["value"][1].as_str().and_then(|n| n.parse::<usize>().ok());
-            found == Some(self.targets)
+            let targets = get(&format!("http://{address}/api/v1/targets?state=active"));
+            let targets = targets["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
+            targets.len() == self.targets && targets.iter().all(|target| target["health"] != "unknown")
         });
     }
 
     /// An instant query, asked of Prometheus itself.
     pub fn query(&self, expression: &str) -> Value {
         get(&format!("http://{}/api/v1/query?query={}", self.prometheus, expression.replace(' ', "%20")))
-    }
-
-    /// Instances that must be scraped, besides the liars.
-    pub fn expecting(mut self, instance: &str) -> Lab {
-        self.instances.push(instance.into());
-        self
     }
 
     /// Writes the stack and a scenario with this load and these checks.

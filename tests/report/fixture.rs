@@ -30,6 +30,8 @@ impl Run {
         let versions = [("sre", "0.1.0"), ("prometheus", "3.15.0"), ("alertmanager", "0.31.1")];
         let start = "2026-11-21T06:40:12Z".parse().expect("a time");
         Run { events: Vec::new(), now: start }.event(EventKind::RunStarted(RunStarted {
+            endpoints: sre::target::Endpoints::default(),
+            rules: Vec::new(),
             schema: SCHEMA.into(),
             run: run.into(),
             scenario: "errors".into(),
@@ -90,6 +92,7 @@ impl Run {
     /// The load ends.
     pub fn load_finished(self, summary: LoadSummary) -> Run {
         self.event(EventKind::LoadFinished(Box::new(LoadFinished {
+            clock_moved: None,
             summary,
             prometheus_started: None,
             prometheus_ended: None,

@@ -36,7 +36,9 @@ pub async fn take_baseline(
     let longest = longest_round(&targets, stack.counter.job.as_deref());
     let mut told = false;
     loop {
-        let baseline = fetch::baseline(prometheus, &counters, instances).await?;
+        let mut baseline = fetch::baseline(prometheus, &counters, instances).await?;
+        // What was scraped a while ago and is no target any more has no part in the run.
+        baseline.targets.retain(|known| targets.iter().any(|target| target.labels == known.labels));
         let fresh = baseline.targets.iter().filter(|target| target.scraped > asked).count();
         let expected = instances.len().max(baseline.targets.len());
         if (fresh == expected && fresh > 0) || baseline.at > asked + longest {

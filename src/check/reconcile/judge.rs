@@ -121,7 +121,7 @@ impl Case<'_> {
     fn unscraped(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         for (name, instance) in &self.replicas {
-            if !self.histories.iter().any(|history| history.instance() == instance) {
+            if !self.histories.iter().any(|history| history.instance() == instance && !history.gone) {
                 reasons.push(format!("{name} ({instance}) is not among the targets that Prometheus scrapes"));
             }
         }
