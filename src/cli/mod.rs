@@ -133,9 +133,11 @@ pub async fn run(cli: Cli) -> Exit {
         Err(error) => return fail(&error),
     };
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
+    let is_service = matches!(cli.command, Command::App(_) | Command::Receiver(_));
     let result: Result<Exit> = dispatch(cli.command, &context).await;
-    // Where several causes hold, an interruption comes first.
+    // Where several causes hold, an interruption comes first; but a service is there to be stopped.
     match (result, context.interrupt.exit()) {
+        (Ok(exit), _) if is_service => exit,
         (Ok(_), Some(interrupted)) => interrupted,
         (Ok(exit), None) => exit,
         (Err(error), interrupted) => {
