@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::target::Folder;
 use crate::target::local::{self, Stopped};
-use crate::tools::Consent;
 
 /// Takes down what `sre up` brought up here; runs and data stay.
 #[derive(Debug, Args)]
@@ -34,7 +33,7 @@ impl Down {
                 "{} will be deleted: Prometheus' data, logs and notifications of this lab",
                 folder.local().display()
             );
-            Consent::new(context.global.yes).ask(&what, "Delete?")?;
+            context.terminal.consent(&what, &context.interrupt).await?;
         }
         let stopped = local::down(&folder, &context.terminal, &context.interrupt).await?;
         if purge {
