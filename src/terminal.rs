@@ -109,9 +109,11 @@ impl Terminal {
             self.say(question);
             return Ok(());
         }
-        let refused = || Error::prerequisite("consent was not given").because_of(question);
+        let refused = || Error::prerequisite("consent was not given");
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(refused().hint("Say yes beforehand with --yes, or SRE_YES=true."));
+            return Err(refused()
+                .because_of(question)
+                .hint("Say yes beforehand with --yes, or SRE_YES=true."));
         }
         let _ = write!(anstream::stderr(), "{question}\nGo on? [y/N] ");
         let (sender, answer) = tokio::sync::oneshot::channel();

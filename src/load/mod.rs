@@ -2,12 +2,14 @@
 
 mod engine;
 mod execute;
+mod failure;
 mod histograms;
 mod judge;
 mod mix;
 mod plan;
 mod progress;
 mod recorder;
+mod redirect;
 mod requests;
 mod schedule;
 mod shape;

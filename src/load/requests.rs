@@ -17,7 +17,6 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// One kind of request, to each replica.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
-    pub name: String,
     pub method: Method,
     pub body: Bytes,
     pub expect: Expect,
@@ -79,7 +78,6 @@ impl Template {
                 problem(&format!("the path `{}` cannot be sent", request.path)).because(error)
             })?;
         Ok(Template {
-            name: name.to_owned(),
             method,
             body,
             expect: request.expect.clone(),

@@ -6,9 +6,8 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::figures::{NOTHING, change, count, latency};
-use super::layout::{section, table};
+use super::layout::{named_table, section, table};
 use super::model::{LatencyMs, Report, Requests, RunVerdict};
-use super::text::short;
 use crate::check::Verdict;
 use crate::load::RequestSummary;
 
@@ -225,7 +224,7 @@ pub fn text(comparison: &Comparison) -> String {
         lines.extend(section("by request (after, and its change)"));
         let header = ["", "sent", "", "p50", "", "p99", "", "errors"].map(String::from);
         let rows: Vec<_> = by_request.iter().map(request_row).collect();
-        lines.extend(table(2, &header, &rows));
+        lines.extend(named_table(2, &header, rows));
     }
     lines.join("\n")
 }
@@ -288,7 +287,7 @@ fn request_row(request: &RequestChange) -> Vec<String> {
         side.as_ref().and_then(|figures| which(&figures.latency_ms))
     };
     let mut row = vec![
-        short(&request.name, 18),
+        request.name.clone(),
         after.as_ref().map_or(NOTHING.into(), |figures| count(figures.sent)),
         change(sent(before), sent(after)),
     ];

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::layout::plain;
 use super::model::{Report, RunVerdict};
-use super::text::{check, checks, group_name, verdict_word};
+use super::text::{checks, details, figure, group_name, verdict_word};
 use crate::check::{Outcome, Verdict};
 use crate::error::{Error, Result};
 
@@ -57,8 +56,8 @@ fn case(outcome: &Outcome) -> TestCase {
         Verdict::Skipped => TestCaseStatus::skipped(),
     };
     if outcome.verdict != Verdict::Pass {
-        status.set_message(outcome.message.as_str());
-        status.set_description(plain(&check(outcome).join("\n")));
+        status.set_message(figure(outcome));
+        status.set_description(details(outcome));
     }
     match outcome.verdict {
         Verdict::Fail => _ = status.set_type("fail"),

@@ -112,29 +112,61 @@ pub(super) fn hint(indent: usize, text: &str) -> Vec<String> {
     lines.iter().enumerate().map(|(i, line)| format!("{:indent$}{} {line}", "", head(i))).collect()
 }
 
-/// A table without lines, its figures at the right of their columns.
+/// A table without lines, its figures at the right of their columns; what is too wide is wrapped in its cell.
 pub(super) fn table(indent: usize, header: &[String], rows: &[Vec<String>]) -> Vec<String> {
+    lay_out(indent, header, rows, ContentArrangement::Dynamic)
+}
+
+/// As [`table`], but nothing is wrapped: a figure or an id that is broken is none.
+pub(super) fn unwrapped_table(indent: usize, header: &[String], rows: &[Vec<String>]) -> Vec<String> {
+    lay_out(indent, header, rows, ContentArrangement::Disabled)
+}
+
+fn lay_out(
+    indent: usize,
+    header: &[String],
+    rows: &[Vec<String>],
+    arrangement: ContentArrangement,
+) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width((WIDTH - indent) as u16);
-    if header.iter().any(|title| !title.is_empty()) {
+    table.set_content_arrangement(arrangement).set_width((WIDTH - indent) as u16);
+    if !header.is_empty() {
         table.set_header(header);
     }
     table.add_rows(rows);
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        let figures = rows.iter().all(|row| row.get(i).is_none_or(|cell| is_figure(cell)));
-        if figures && !rows.is_empty() && i > 0 {
+        if i > 0 && rows.iter().all(|row| row.get(i).is_none_or(|cell| is_figure(cell))) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table.lines().map(|line| format!("{:indent$}{}", "", line.trim_end())).collect()
 }
 
-/// Whether a cell is read as a figure: it has a digit before any letter, or stands for no figure.
+/// As [`unwrapped_table`], for names with their figures: names are cut short where a row would not fit on one line.
+pub(super) fn named_table(indent: usize, header: &[String], mut rows: Vec<Vec<String>>) -> Vec<String> {
+    let widest =
+        |i: usize| rows.iter().chain([&header.to_vec()]).map(|row| columns(&row[i])).max().unwrap_or(0);
+    let figures: usize = (1..header.len()).map(|i| 2 + widest(i)).sum();
+    let room = WIDTH.saturating_sub(indent + figures + 2).max(8);
+    for name in rows.iter_mut().filter_map(|row| row.first_mut()) {
+        *name = short(name, room);
+    }
+    unwrapped_table(indent, header, &rows)
+}
+
+fn short(name: &str, width: usize) -> String {
+    match name.char_indices().nth(width) {
+        None => name.to_owned(),
+        Some(_) => name.chars().take(width - 1).chain(['…']).collect(),
+    }
+}
+
+/// Whether a cell is read as a figure: it begins with a digit, a sign aside, or stands for no figure.
 fn is_figure(cell: &str) -> bool {
-    let first = cell.trim_start_matches(['+', '-', '<', '>', '=', ' ']).chars().next();
-    matches!(cell, "" | "–" | "=" | "new") || first.is_some_and(|c| c.is_ascii_digit())
+    let first = cell.trim_start_matches(['+', '-', '<', '>', '=', '–', '→', ' ']).chars().next();
+    cell == "new" || first.is_none_or(|c| c.is_ascii_digit())
 }
 
 /// Screens are for people: colours are cut out of what goes to a file.

@@ -1,10 +1,9 @@
 //! The report as Markdown, for a merge request, an issue or a job's summary.
 
 use super::figures::{NOTHING, count, duration, latency};
-use super::layout::plain;
 use super::model::Report;
-use super::text::{check, checks, group_name, verdict_word, versions};
-use crate::check::Verdict;
+use super::text::{checks, details, figure, group_name, verdict_word, versions};
+use crate::check::{Outcome, Verdict};
 use crate::load::RequestSummary;
 
 /// The report as Markdown.
@@ -29,27 +28,26 @@ pub fn markdown(report: &Report) -> String {
     parts.push(counts(report));
     parts.extend(load(report));
     if !report.checks.is_empty() {
-        let row = |check: &&crate::check::Outcome| {
+        let row = |check: &&Outcome| {
             [
                 mark(check.verdict).into(),
                 group_name(check.group).into(),
                 cell(&check.name),
-                cell(&check.message),
+                cell(&figure(check)),
             ]
         };
         let rows = report.sorted_checks();
         parts.push(table(&["", "group", "check", ""], "llll", rows.iter().map(row)));
     }
     for outcome in report.sorted_checks().into_iter().filter(|check| check.verdict != Verdict::Pass) {
-        parts.push(format!("### {} {}", mark(outcome.verdict), outcome.name));
-        parts.push(fenced(&plain(&check(outcome).join("\n"))));
+        parts.push(format!("### {} {}", mark(outcome.verdict), cell(&outcome.name)));
+        parts.push(fenced(&details(outcome)));
     }
-    let versions: Vec<_> = versions(report);
     parts.push(format!(
         "<sub>started {} · seed {} · {}</sub>",
         report.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
         report.seed,
-        versions.join(" · ")
+        versions(report).join(" · ")
     ));
     parts.join("\n\n") + "\n"
 }

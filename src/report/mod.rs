@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod figures;
+mod fold;
 pub mod junit;
 mod layout;
 pub mod markdown;

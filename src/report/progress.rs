@@ -110,23 +110,23 @@ impl Progress {
 }
 
 fn load_bar(plan: &LoadPlan) -> ProgressBar {
-    let style = ProgressStyle::with_template("  {bar:10} {pos:>3}/{len} s  {wide_msg}")
+    let style = ProgressStyle::with_template("{bar:8} {pos}/{len} s · {wide_msg}")
         .expect("the template is a constant")
         .progress_chars("█▉▊▋▌▍▎▏ ");
     ProgressBar::new(plan.seconds.round() as u64).with_style(style)
 }
 
 fn spinner(message: String) -> ProgressBar {
-    let style = ProgressStyle::with_template("  {spinner} {wide_msg}").expect("the template is a constant");
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is a constant");
     let spinner = ProgressBar::new_spinner().with_style(style).with_message(message);
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
 }
 
-/// `198 of 200/s · p50 1.2 ms · p99 8.4 ms · 0 errors · 4 in flight`.
+/// `198 of 200/s · p50 1.2 ms · p99 8.4 ms · 0 errors · 4 in flight`; `200/s` where the rate is kept.
 fn rates(sample: &Sample) -> String {
-    let asked =
-        sample.asked_rate.map_or(String::new(), |asked| format!(" of {}", count(asked.round() as u64)));
+    let asked = sample.asked_rate.map(|rate| rate.round() as u64).filter(|asked| *asked != sample.sent);
+    let asked = asked.map_or(String::new(), |asked| format!(" of {}", count(asked)));
     let times = if sample.answered > 0 {
         format!("p50 {} · p99 {}", latency(sample.p50), latency(sample.p99))
     } else {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::figures::{NOTHING, ago, count, latency};
-use super::layout::{mark, table};
+use super::layout::{mark, unwrapped_table};
 use super::model::{Report, RunVerdict, State};
 use super::text::verdict_word;
 use crate::check::Verdict;
@@ -94,7 +94,7 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
             ago(now.duration_since(row.started).as_secs_f64()),
         ]
     };
-    let lines = table(0, &header, &rows.iter().map(cells).collect::<Vec<_>>());
+    let lines = unwrapped_table(0, &header, &rows.iter().map(cells).collect::<Vec<_>>());
     // Colours come last: in the cells they would count as width.
     lines.join("\n").replace('✔', &mark(Verdict::Pass)).replace('✘', &mark(Verdict::Fail))
 }

@@ -4,10 +4,12 @@ use indexmap::IndexMap;
 use owo_colors::OwoColorize;
 
 use super::figures::{self, NOTHING, count, counted, duration, latency};
-use super::layout::{WIDTH, fits, hint, marked, notice, paragraph, section, spread, table};
+use super::layout::{
+    WIDTH, fits, hint, marked, named_table, notice, paragraph, plain, section, spread, table,
+};
 use super::model::{LoadReport, Report, RunVerdict, State};
 use crate::check::{Group, Outcome, Verdict};
-use crate::load::{LoadSummary, PhaseSummary, RequestSummary};
+use crate::load::{Latency, LoadSummary, PhaseSummary, RequestSummary};
 
 /// The whole report as a screen of 80 columns, with colours.
 pub fn text(report: &Report) -> String {
@@ -77,8 +79,8 @@ pub(super) fn load_result(load: &LoadReport) -> Vec<String> {
         return vec![marked(0, Verdict::NoData, "load", "its end is not known")];
     };
     let (verdict, what) = match (&summary.overload, summary.interrupted) {
-        (_, true) => (Verdict::NoData, "load · ended before its time"),
-        (Some(_), _) => (Verdict::Skipped, "load · the generator was overloaded"),
+        (_, true) => (Verdict::NoData, "load · ended early"),
+        (Some(_), _) => (Verdict::Skipped, "load · overloaded"),
         (None, false) => (Verdict::Pass, "load"),
     };
     let figure = format!(
@@ -93,6 +95,7 @@ pub(super) fn load_result(load: &LoadReport) -> Vec<String> {
     }
     if !summary.requests.is_empty() {
         lines.extend(request_table(&summary.requests, &summary.total));
+        lines.extend(error_table(&summary.requests, &summary.total));
     }
     if summary.phases.len() > 1 {
         lines.extend(phase_table(&summary.phases));
@@ -115,64 +118,65 @@ fn rates(load: &LoadReport, summary: &LoadSummary) -> String {
     }
 }
 
-/// A count that has a column where it is not always 0.
-type Column = (&'static str, fn(&RequestSummary) -> u64, bool);
-
-const COLUMNS: [Column; 7] = [
-    ("2xx", |r| r.class(2), true),
-    ("3xx", |r| r.class(3), false),
-    ("4xx", |r| r.class(4), true),
-    ("5xx", |r| r.class(5), true),
-    ("no answer", |r| r.unknown, false),
-    ("not sent", |r| r.not_sent, false),
-    ("unexpected", |r| r.unexpected, false),
-];
+fn time(times: &Latency, milliseconds: f64) -> String {
+    if times.count > 0 { latency(milliseconds) } else { NOTHING.into() }
+}
 
 fn request_table(requests: &IndexMap<String, RequestSummary>, total: &RequestSummary) -> Vec<String> {
-    let columns: Vec<Column> =
-        COLUMNS.into_iter().filter(|(_, count, always)| *always || count(total) > 0).collect();
+    let classes: Vec<u16> = (2..=5).filter(|class| *class != 3 || total.class(3) > 0).collect();
     let mut header: Vec<String> = ["", "p50", "p90", "p99", "max"].map(String::from).into();
-    header.extend(columns.iter().map(|(title, ..)| title.to_string()));
-    let row = |name: &str, request: &RequestSummary| {
-        let times = request.times.since_due;
-        let time = |ms| if times.count > 0 { latency(ms) } else { NOTHING.into() };
-        let mut row =
-            vec![short(name, 22), time(times.p50), time(times.p90), time(times.p99), time(times.max)];
-        row.extend(columns.iter().map(|(_, value, _)| count(value(request))));
+    header.extend(classes.iter().map(|class| format!("{class}xx")));
+    let row = |(name, request): (&str, &RequestSummary)| {
+        let times = &request.times.since_due;
+        let mut row = vec![name.to_owned()];
+        row.extend([times.p50, times.p90, times.p99, times.max].map(|ms| time(times, ms)));
+        row.extend(classes.iter().map(|class| count(request.class(*class))));
         row
     };
-    let mut rows: Vec<_> = requests.iter().map(|(name, request)| row(name, request)).collect();
-    if requests.len() > 1 {
-        rows.push(row("all", total));
-    }
-    table(2, &header, &rows)
+    named_table(2, &header, with_total(requests, total).map(row).collect())
+}
+
+/// Request names of which some were not answered as expected; nothing where all were.
+fn error_table(requests: &IndexMap<String, RequestSummary>, total: &RequestSummary) -> Vec<String> {
+    let header = ["errors", "unexpected", "no answer", "not sent"].map(String::from);
+    let row = |(name, request): (&str, &RequestSummary)| {
+        let counts = [request.unexpected, request.unknown, request.not_sent];
+        let cells = std::iter::once(name.to_owned()).chain(counts.map(count)).collect();
+        (counts.iter().sum::<u64>() > 0).then_some(cells)
+    };
+    let rows: Vec<_> = with_total(requests, total).filter_map(row).collect();
+    if rows.is_empty() { Vec::new() } else { below(named_table(2, &header, rows)) }
+}
+
+/// Each request name, and all of them where there is more than one.
+fn with_total<'a>(
+    requests: &'a IndexMap<String, RequestSummary>,
+    total: &'a RequestSummary,
+) -> impl Iterator<Item = (&'a str, &'a RequestSummary)> {
+    let all = (requests.len() > 1).then_some(("all", total));
+    requests.iter().map(|(name, request)| (name.as_str(), request)).chain(all)
 }
 
 fn phase_table(phases: &[PhaseSummary]) -> Vec<String> {
     let header = ["phase", "time", "asked", "sent", "p50", "p99", "errors"].map(String::from);
     let row = |phase: &PhaseSummary| {
-        let times = phase.total.times.since_due;
-        let time = |ms| if times.count > 0 { latency(ms) } else { NOTHING.into() };
-        let errors = phase.total.unexpected + phase.total.unknown + phase.total.not_sent;
+        let times = &phase.total.times.since_due;
         vec![
-            short(&phase.name, 22),
+            phase.name.clone(),
             duration(phase.seconds),
             phase.asked.map_or(NOTHING.into(), count),
             count(phase.total.sent),
-            time(times.p50),
-            time(times.p99),
-            count(errors),
+            time(times, times.p50),
+            time(times, times.p99),
+            count(phase.total.unexpected + phase.total.unknown + phase.total.not_sent),
         ]
     };
-    table(2, &header, &phases.iter().map(row).collect::<Vec<_>>())
+    below(named_table(2, &header, phases.iter().map(row).collect()))
 }
 
-/// A name that leaves room for the figures beside it.
-pub(super) fn short(name: &str, width: usize) -> String {
-    match name.char_indices().nth(width) {
-        None => name.to_owned(),
-        Some(_) => name.chars().take(width - 1).chain(['…']).collect(),
-    }
+/// A table below another one.
+fn below(table: Vec<String>) -> Vec<String> {
+    std::iter::once(String::new()).chain(table).collect()
 }
 
 fn faults(report: &Report) -> Vec<String> {
@@ -221,8 +225,14 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
     lines
 }
 
+/// What a check found, for other formats: its lines without colours, from the left edge.
+pub(super) fn details(outcome: &Outcome) -> String {
+    let screen = plain(&check(outcome).join("\n"));
+    screen.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// The figure at the end of a check's line says so where nothing was seen.
-fn figure(outcome: &Outcome) -> String {
+pub(super) fn figure(outcome: &Outcome) -> String {
     match (outcome.verdict, outcome.message.as_str()) {
         (Verdict::NoData, "") => "no data".into(),
         (Verdict::Skipped, "") => "skipped".into(),
@@ -236,8 +246,12 @@ fn figure(outcome: &Outcome) -> String {
 fn end(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(error) = &report.error {
+        let what = match report.state {
+            State::Interrupted => "the run was asked to end",
+            _ => "the run could not go on",
+        };
         lines.push(String::new());
-        lines.push(marked(0, Verdict::Fail, "the run could not go on", ""));
+        lines.push(marked(0, Verdict::Fail, what, ""));
         lines.extend(error.lines().flat_map(|line| paragraph(2, line)));
     }
     lines.extend(verdict(report));

@@ -91,6 +91,7 @@ fn a_full_stdout_is_an_error() {
         .current_dir(lab.path())
         .arg("report")
         .stdout(full)
+        .stderr(std::process::Stdio::null())
         .status()
         .expect("sre runs");
     assert_eq!(status.code(), Some(5));

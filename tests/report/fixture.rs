@@ -76,7 +76,7 @@ impl Run {
                 second: second.into(),
                 phase: "phase-1".into(),
                 asked_rate: Some(200.0),
-                sent: 200,
+                sent: if second == 10 { 198 } else { 200 },
                 answered: 199,
                 errors: u64::from(second % 2),
                 in_flight: 4,
@@ -103,7 +103,12 @@ impl Run {
 
     /// Checks with these outcomes, and the exit code of their verdict.
     pub fn verified(self, outcomes: impl IntoIterator<Item = Outcome>, exit: u8) -> Run {
-        let mut run = self.wait(0.2).event(EventKind::VerifyStarted);
+        self.wait(0.2).event(EventKind::VerifyStarted).judged(outcomes, exit)
+    }
+
+    /// As `verified`, after the checks have begun.
+    pub fn judged(self, outcomes: impl IntoIterator<Item = Outcome>, exit: u8) -> Run {
+        let mut run = self;
         for outcome in outcomes {
             let name = outcome.name.clone();
             run = run.event(EventKind::CheckStarted { name }).wait(outcome.seconds);
@@ -222,6 +227,9 @@ pub fn rough_load() -> LoadSummary {
         requests: IndexMap::new(),
         total: request(&[(200, 6_000)], [1.1, 1.9, 1_056.0, 2_000.0]),
     };
+    load.requests["list-users"].unexpected = 2;
+    load.requests["list-users"].unknown = 3;
+    load.requests["wrong-method"].not_sent = 7;
     load.phases = vec![phase("steady", 30.0), phase("peak", 30.01)];
     load
 }

@@ -68,7 +68,13 @@ fn text_of_a_load_with_phases_faults_and_lost_requests() {
         EventKind::FaultFailed { fault: fault("2", "kill users-api-1"), error: "no such process".into() };
     let run =
         Run::errors().load_started().seconds(10).fault("1", "latency 2s on users-api-0", 20.0).event(failed);
-    insta::assert_snapshot!(text(run.load_finished(rough_load()).verified([targets(), counted()], 0)));
+    let mut load = rough_load();
+    let (echo, many) = (load.requests["echo"].clone(), [(200, 1_234_567), (301, 12), (500, 1_234_567)]);
+    load.requests
+        .insert("a-name-that-is-longer-than-most".into(), request(&many, [123.0, 234.0, 345.0, 456.0]));
+    load.total.statuses.insert(301, 12);
+    load.requests.insert("none".into(), sre::load::RequestSummary { times: Default::default(), ..echo });
+    insta::assert_snapshot!(text(run.load_finished(load).verified([targets(), counted()], 0)));
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn live_fail_shows_what_it_waits_for() {
     for second in 1..=12 {
         run = waiting(run, second.into());
     }
-    let (screen, progress) = live(&run.verified([targets(), short_count(), no_rule()], 1), false);
+    let (screen, progress) = live(&run.judged([targets(), short_count(), no_rule()], 1), false);
     insta::assert_snapshot!("live_fail_screen", screen);
     insta::assert_snapshot!("live_fail_progress", progress);
 }

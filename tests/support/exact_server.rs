@@ -1,5 +1,8 @@
 //! A server that knows exactly what it was asked and what it answered, and that misbehaves on request.
 
+// Not every test uses all of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;

@@ -17,10 +17,11 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Sleep, sleep_until};
 
 use super::connect::Stream;
-use super::exchange::{End, answered, unknown};
+use super::exchange::{End, answered};
 use super::lane::{Found, Lane};
 use super::pool::{Job, Slot};
 use crate::load::Unknown;
+use crate::load::failure::unknown;
 use crate::load::requests::Search;
 
 /// Sends requests over a new connection until it ends.

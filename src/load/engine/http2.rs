@@ -15,9 +15,10 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Stream;
-use super::exchange::{End, answered, unknown};
+use super::exchange::{End, answered};
 use super::lane::{Found, Lane};
 use super::pool::{Job, Slot};
+use crate::load::failure::unknown;
 use crate::load::requests::Search;
 use crate::load::{NotSent, Unknown};
 

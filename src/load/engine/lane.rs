@@ -11,11 +11,12 @@ use http_body_util::Full;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::exchange::{self, End, redirect};
+use super::exchange::{self, End};
 use super::pool::{Job, Pool, Slot};
 use super::run::{Report, Shared};
 use super::{http1, http2};
 use crate::load::recorder::{Ended, Recorder};
+use crate::load::redirect::follow;
 use crate::load::requests::Ids;
 use crate::load::schedule::{Ticket, Tickets};
 use crate::load::watch::{LATE, Lateness};
@@ -343,9 +344,9 @@ impl Lane {
             End::Answered { status, contained, location } => {
                 self.left(sent);
                 let template = &self.shared.templates[job.request];
-                let hop = location.and_then(|location| {
-                    let version = self.shared.http.version;
-                    redirect(&job, template, &template.to[replica], version, status, &location)
+                let hop = location.filter(|_| job.redirects > 0).and_then(|location| {
+                    let (to, version) = (&template.to[replica], self.shared.http.version);
+                    follow(template, to, job.hop.as_deref(), version, status, &location)
                 });
                 let expected = hop.is_some() || (contained && template.expect.allows(status.as_u16()));
                 self.record(replica, &job, Fate::Answered(status.as_u16()), expected, sent, now);
@@ -355,7 +356,7 @@ impl Lane {
                         redirects: job.redirects - 1,
                         turn: job.turn + 1,
                         unsent: 0,
-                        hop,
+                        hop: hop.map(Box::new),
                         ..job
                     };
                     self.pools[replica].borrow_mut().again.push_back(next);

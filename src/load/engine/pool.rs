@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use http::{Method, Uri};
-
 use crate::load::NotSent;
+use crate::load::redirect::Hop;
 use crate::load::schedule::{Ticket, Tickets};
 
 /// The pause after a first failed connection; it doubles with each further one.
@@ -34,16 +33,6 @@ pub(super) struct Job {
     pub turn: u32,
     /// Where a redirect led.
     pub hop: Option<Box<Hop>>,
-}
-
-/// Where a redirect led.
-#[derive(Debug, Clone)]
-pub(super) struct Hop {
-    pub url: url::Url,
-    pub uri: Uri,
-    pub method: Method,
-    /// Whether the body is sent again.
-    pub body: bool,
 }
 
 /// One connection, as the lane sees it.
