@@ -35,6 +35,12 @@ impl Terminal {
         self.output
     }
 
+    /// Tells nothing but what is wrong, and answers every question by `yes` or no: for those who use
+    /// `sre` as a library.
+    pub fn silent(yes: bool) -> Terminal {
+        Terminal { output: Output::Table, quiet: true, verbose: 0, yes }
+    }
+
     /// Whether progress may be shown at all.
     pub fn quiet(&self) -> bool {
         self.quiet

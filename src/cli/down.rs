@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::Context;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::target::Folder;
 use crate::target::local::{self, Stopped};
-use crate::tools::Consent;
+use crate::target::{Folder, Lab};
 
 /// Takes down what `sre up` brought up here; runs and data stay.
 #[derive(Debug, Args)]
@@ -20,6 +19,9 @@ pub struct Down {
 
 #[derive(Serialize)]
 struct Report {
+    /// The lab that was up, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<String>,
     stopped: Vec<Stopped>,
     purged: bool,
 }
@@ -34,22 +36,24 @@ impl Down {
                 "{} will be deleted: Prometheus' data, logs and notifications of this lab",
                 folder.local().display()
             );
-            Consent::new(context.global.yes).ask(&what, "Delete?")?;
+            context.terminal.consent(&what, &context.interrupt).await?;
         }
+        let stack = Lab::load(folder.root()).ok().flatten().map(|lab| lab.stack);
         let stopped = local::down(&folder, &context.terminal, &context.interrupt).await?;
         if purge {
             local::purge(&folder)?;
         }
-        context.terminal.print(&Report { stopped, purged: purge }, screen)?;
+        context.terminal.print(&Report { stack, stopped, purged: purge }, screen)?;
         Ok(Exit::Pass)
     }
 }
 
 fn screen(report: &Report) -> String {
     let names: Vec<&str> = report.stopped.iter().map(|stopped| stopped.name.as_str()).collect();
-    let mut lines = match names.as_slice() {
-        [] => vec!["nothing is up here".to_owned()],
-        names => vec![format!("down: {}", names.join(", "))],
+    let mut lines = match (names.as_slice(), &report.stack) {
+        ([], None) => vec!["nothing is up here".to_owned()],
+        ([], Some(stack)) => vec![format!("{stack} is down; none of its processes was running")],
+        (names, _) => vec![format!("down: {}", names.join(", "))],
     };
     if report.purged {
         lines.push("data, logs and notifications are deleted; runs stay".into());

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::scenario::Duration;
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
-use crate::tools::Consent;
 
 /// The stack that comes up where none is named.
 const DEFAULT_STACK: &str = "users-api";
@@ -148,8 +147,7 @@ async fn up_local(
     context: &Context,
 ) -> Result<Lab> {
     let file = |name: &str| stack.file(name);
-    let consent = Consent::new(context.global.yes);
-    local::up(&request(stack, &file, folder, bound)?, &consent, &context.terminal, &context.interrupt).await
+    local::up(&request(stack, &file, folder, bound)?, &context.terminal, &context.interrupt).await
 }
 
 fn request<'a>(

@@ -1,5 +1,6 @@
 //! The lab that is up in this folder: `.sre/lab.json`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -68,7 +69,7 @@ impl Lab {
         };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(failed().because(e)),
         };
         let lab: Lab = serde_json::from_str(&text).map_err(|e| failed().because(e))?;
@@ -88,7 +89,7 @@ impl Lab {
     /// Forgets the lab whose state is in `dir`; it is no error if there is none.
     pub fn remove(dir: &Path) -> Result<()> {
         match std::fs::remove_file(path(dir)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
                 Err(Error::target(format!("{} cannot be removed", path(dir).display())).because(e))
             }
             _ => Ok(()),

@@ -9,7 +9,7 @@ use crate::interrupt::Interrupt;
 use crate::stack::LocalStack;
 use crate::target::Lab;
 use crate::terminal::Terminal;
-use crate::tools::{Cache, Consent, Tool, require, version};
+use crate::tools::{Cache, Tool, require, version};
 
 /// The oldest Prometheus that has the flags that are used.
 const OLDEST_PROMETHEUS: (u64, u64) = (2, 42);
@@ -20,7 +20,6 @@ pub async fn programs(
     local: &LocalStack,
     lab: Option<&Lab>,
     sre: &Path,
-    consent: &Consent,
     terminal: &Terminal,
     interrupt: &Interrupt,
 ) -> Result<Programs> {
@@ -37,7 +36,7 @@ pub async fn programs(
     let missing: Vec<Tool> =
         wanted.iter().filter(|(tool, name)| running(*tool, name).is_none()).map(|(tool, _)| *tool).collect();
     let cache = Cache::of_user()?;
-    let found = require(&missing, &cache, consent, terminal, interrupt).await?;
+    let found = require(&missing, &cache, terminal, interrupt).await?;
     let path = |tool: Tool, name: &str| {
         let found = found.iter().find(|program| program.tool == tool).map(|program| program.path.clone());
         running(tool, name)

@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::stack::{LocalStack, Stack};
 use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Lock, TargetKind};
 use crate::terminal::Terminal;
-use crate::tools::{Consent, version};
+use crate::tools::version;
 
 /// How long another `sre` that changes this lab is waited for.
 const LOCK_BOUND: Duration = Duration::from_secs(120);
@@ -45,12 +45,7 @@ pub struct Request<'a> {
 ///
 /// Errors: 2 if another stack is up here or this one has no `local`, 5 if a tool or the right to
 /// write is missing, 6 if it does not come up; those of an interruption.
-pub async fn up(
-    request: &Request<'_>,
-    consent: &Consent,
-    terminal: &Terminal,
-    interrupt: &Interrupt,
-) -> Result<Lab> {
+pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrupt) -> Result<Lab> {
     let stack = request.stack;
     let folder = request.folder;
     let local = stack.local.as_ref().ok_or_else(|| {
@@ -78,8 +73,7 @@ pub async fn up(
     stop_strays(previous.as_ref(), folder, terminal).await?;
     resume_paused(previous.as_ref(), terminal)?;
 
-    let programs =
-        programs::programs(local, previous.as_ref(), &request.sre, consent, terminal, interrupt).await?;
+    let programs = programs::programs(local, previous.as_ref(), &request.sre, terminal, interrupt).await?;
     let result = bring_up(request, local, &rules, &programs, previous, terminal, interrupt).await;
     if result.is_err() && !alive {
         // Nothing was up before, so nothing is left: the logs stay.
