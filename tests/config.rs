@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
-use sre::catalog::{Catalog, shipped_files};
+use sre::catalog::{Catalog, parse_scenario, shipped_files};
+use sre::config::{Document, Refusal};
 use sre::scenario::Scenario;
 use sre::stack::Stack;
 
@@ -87,6 +88,59 @@ fn what_is_no_scenario_at_all() {
 }
 
 #[test]
+fn line_ends_and_a_byte_order_mark_of_windows_do_no_harm() {
+    let text = format!("\u{feff}{SOUND}").replace('\n', "\r\n");
+    assert_eq!(
+        Lab::new().file("mine.yaml", &text).screen("mine.yaml"),
+        "✔ mine.yaml  scenario mine\nexit 0\n"
+    );
+    let screen = Lab::new().file("mine.yaml", &text.replace("path:", "pth:")).screen("mine.yaml");
+    assert!(screen.contains("mine.yaml:8:5"), "{screen}");
+}
+
+#[test]
+fn bombs_are_refused() {
+    let nested = format!("name: {}\n", "[".repeat(100_000));
+    let anchors = (1..30).map(|i| format!("a{i}: &a{i} [*a{0}, *a{0}, *a{0}]\n", i - 1)).collect::<String>();
+    for text in
+        [nested, format!("a0: &a0 lol\n{anchors}"), "? {a: [b, c]}\n: d\n".into(), "name: &a [*a]\n".into()]
+    {
+        let screen = Lab::new().file("mine.yaml", &text).screen("mine.yaml");
+        assert!(
+            screen.starts_with('✘') && screen.ends_with("exit 2\n"),
+            "{}",
+            &screen[..screen.len().min(500)]
+        );
+    }
+}
+
+proptest::proptest! {
+    /// Whatever is done to a file, it is read or refused, with every problem within the file.
+    #[test]
+    fn no_file_is_too_strange(at in 0..1000_usize, cut in 0..40_usize, put in "[\\[\\]{}:\"'|>&*!%#\\-? \n\ta-zé0-9${}]{0,8}") {
+        let sound = shipped("scenarios/errors.yaml");
+        let mut text: Vec<char> = sound.chars().collect();
+        let from = at.min(text.len());
+        let to = (from + cut).min(text.len());
+        text.splice(from..to, put.chars());
+        let text: String = text.into_iter().collect();
+        let lines = text.lines().count() + 1;
+        let (document, problems) = match Document::parse("scenario", "errors.yaml", text) {
+            Ok(document) => {
+                let (_, problems) = parse_scenario(&document, Some("errors"));
+                (document, problems)
+            }
+            Err(Refusal::Problems { document, problems }) => (*document, problems),
+            Err(Refusal::Other(error)) => panic!("{error}"),
+        };
+        for problem in &problems {
+            proptest::prop_assert!(document.located(problem).line <= lines);
+            proptest::prop_assert!(document.render(problem).contains("errors.yaml:"));
+        }
+    }
+}
+
+#[test]
 fn keys_and_types() {
     let screens = [
         changed("path:", "pth:"),
@@ -106,6 +160,9 @@ fn keys_and_types() {
         with("faults: [{fault: latency, at: 1s, for: 1s}]\n"),
         with("faults: [{fault: {error-rate: 120%}, at: 1s, for: 1s}]\n"),
         with("checks: [targets]\n"),
+        with("checks:\n  - tragets: {}\n"),
+        with("checks:\n  - targets: {wiat: 1s}\n"),
+        with("checks:\n  - targets: {}\n    reconcile: {}\n"),
         with("checks:\n  - promql: {expr: up, is: 3}\n"),
     ];
     insta::assert_snapshot!(screens.join("\n"));
@@ -168,14 +225,18 @@ fn a_scenario_must_fit_its_stack() {
          checks:\n  - alert: {{name: InstanceDwon, fires: 9s, resolves: 9s, along: [Nothing]}}\n"
     );
     let warned = Lab::new().file("mine.yaml", &text).screen("mine.yaml");
-    let refused = Lab::new().file("mine.yaml", &text.replace("load:", "stack: user-api\nload:")).screen("mine.yaml");
+    let refused =
+        Lab::new().file("mine.yaml", &text.replace("load:", "stack: user-api\nload:")).screen("mine.yaml");
     insta::assert_snapshot!([warned, refused].join("\n"));
 }
 
 #[test]
 fn what_is_wrong_with_a_stack() {
     let stack = |text: &str| {
-        Lab::new().file("stacks/mine/stack.yaml", text).file("stacks/mine/rules/good.yaml", RULES).screen("stacks/mine")
+        Lab::new()
+            .file("stacks/mine/stack.yaml", text)
+            .file("stacks/mine/rules/good.yaml", RULES)
+            .screen("stacks/mine")
     };
     let sound = shipped("stacks/users-api/stack.yaml")
         .replace("name: users-api\ndescription", "name: mine\ndescription")
@@ -198,8 +259,12 @@ fn what_is_wrong_with_a_stack() {
         change("default: 3", "default: 0"),
         change("\"{admin}\"", "\"{amdin}\""),
         stack("name: mine\ncounter: {metric: a}\n"),
-        stack("name: mine\ncounter: {metric: a}\nexternal:\n  service: [ftp://a]\n  prometheus: {url: \"http://me:secret@b\"}\n"),
-        stack("name: mine\ncounter: {metric: a}\nexternal:\n  service: [shop]\n  prometheus: {url: http://b}\n"),
+        stack(
+            "name: mine\ncounter: {metric: a}\nexternal:\n  service: [ftp://a]\n  prometheus: {url: \"http://me:secret@b\"}\n",
+        ),
+        stack(
+            "name: mine\ncounter: {metric: a}\nexternal:\n  service: [shop]\n  prometheus: {url: http://b}\n",
+        ),
     ];
     insta::assert_snapshot!(screens.join("\n"));
 }
@@ -211,8 +276,11 @@ fn what_is_wrong_with_alert_rules() {
         let lab = Lab::new().file("stacks/users-api/stack.yaml", &stack);
         lab.file("stacks/users-api/rules/mine.yaml", rules).screen("stacks/users-api")
     };
-    let screens =
-        [lab(&RULES.replace("== 0", "== == 0")), lab("groups: []\n"), lab("groups:\n- rules: [{alert: A}]\n")];
+    let screens = [
+        lab(&RULES.replace("== 0", "== == 0")),
+        lab("groups: []\n"),
+        lab("groups:\n- rules: [{alert: A}]\n"),
+    ];
     insta::assert_snapshot!(screens.join("\n"));
 }
 
@@ -237,7 +305,10 @@ fn validate_tells_machines_the_line_and_column() {
     let (code, stdout, _) = lab.sre(&["validate", "mine.yaml", "-o", "json"]);
     let files: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(code, 2);
-    assert_eq!((&files[0]["problems"][0]["line"], &files[0]["problems"][0]["column"]), (&8.into(), &5.into()));
+    assert_eq!(
+        (&files[0]["problems"][0]["line"], &files[0]["problems"][0]["column"]),
+        (&8.into(), &5.into())
+    );
     assert_eq!((&files[0]["valid"], &files[0]["kind"]), (&false.into(), &"scenario".into()));
 }
 
@@ -275,7 +346,8 @@ fn descriptions() {
     let lab = Lab::new();
     let mut screens = vec![lab.sre(&["describe", "stack", "users-api", "--set", "profile=production"])];
     screens.extend(["baseline", "errors", "outage"].map(|name| lab.sre(&["describe", "scenario", name])));
-    let screens: Vec<String> = screens.into_iter().map(|(_, stdout, stderr)| format!("{stdout}{stderr}")).collect();
+    let screens: Vec<String> =
+        screens.into_iter().map(|(_, stdout, stderr)| format!("{stdout}{stderr}")).collect();
     insta::assert_snapshot!(screens.join("\n"));
 }
 
@@ -399,10 +471,15 @@ fn collect_keys(schema: &serde_json::Value, without_checks: bool, keys: &mut Vec
 
 #[test]
 fn examples_in_the_documentation_are_valid() {
-    for (page, file) in [("docs/scenarios.md", "scenarios/mine.yaml"), ("docs/stacks.md", "stacks/mine/stack.yaml")] {
+    for (page, file) in
+        [("docs/scenarios.md", "scenarios/mine.yaml"), ("docs/stacks.md", "stacks/mine/stack.yaml")]
+    {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect(page);
-        let examples: Vec<&str> =
-            text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+        let examples: Vec<&str> = text
+            .split("```yaml\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap_or_default())
+            .collect();
         // Parts of a file are shown without its name.
         let whole: Vec<&&str> = examples.iter().filter(|example| example.contains("name: mine\n")).collect();
         assert!(!whole.is_empty(), "{page} has no example");

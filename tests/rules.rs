@@ -26,7 +26,10 @@ fn unpacked() -> PathBuf {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let script = "apt-get download prometheus >&2 && dpkg -x prometheus_*.deb unpacked";
     let status = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).status().expect("sh");
-    assert!(status.success(), "promtool is not on PATH and the package prometheus cannot be had; set SRE_PROMTOOL");
+    assert!(
+        status.success(),
+        "promtool is not on PATH and the package prometheus cannot be had; set SRE_PROMTOOL"
+    );
     // Another test process may have been faster.
     if std::fs::rename(dir.path().join("unpacked"), &cache).is_err() {
         assert!(program.is_file(), "promtool cannot be kept in {}", cache.display());
@@ -68,7 +71,8 @@ fn both_profiles_have_the_same_alerts_each_with_a_page_on_what_to_do() {
     };
     let lab = alerts("lab");
     assert_eq!(lab, alerts("production"));
-    let pages = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.md")).expect("docs");
+    let pages =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.md")).expect("docs");
     for (name, severity) in lab {
         assert!(pages.contains(&format!("\n## {name}\n")), "docs/alerts.md says nothing of {name}");
         assert!(severity.is_some(), "{name} has no severity");
