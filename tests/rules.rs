@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 fn promtool() -> &'static Path {
     static PROMTOOL: OnceLock<PathBuf> = OnceLock::new();
     PROMTOOL.get_or_init(|| {
-        if let Some(given) = std::env::var_os("SRE_PROMTOOL") {
+        if let Some(given) = std::env::var_os("SRE_PROMTOOL").filter(|given| !given.is_empty()) {
             return given.into();
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
