@@ -25,6 +25,14 @@ pub struct LoadedStack {
 }
 
 impl LoadedStack {
+    /// The names of its alert rules, each once.
+    pub fn rule_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.alerts.iter().map(|alert| alert.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// The text of a file of the stack's folder, such as one of `stack.rules`.
     /// A missing file, and one outside of the folder, is a usage error.
     pub fn file(&self, relative: &str) -> Result<String> {

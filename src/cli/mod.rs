@@ -173,6 +173,6 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
 
 fn fail(error: &Error) -> Exit {
     use std::io::Write as _;
-    let _ = writeln!(anstream::stderr(), "error: {error}");
+    let _ = writeln!(anstream::stderr(), "error: {}", crate::report::redact(&error.to_string()));
     error.exit()
 }

@@ -1,18 +1,29 @@
 //! `sre receiver`.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 
-/// Receives Alertmanager's notifications and keeps them.
+/// Receives Alertmanager's notifications, and keeps them.
 #[derive(Debug, Args)]
-pub struct Receiver {}
+pub struct Receiver {
+    /// Where it listens.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where it keeps them, one JSON document a line.
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+}
 
 impl Receiver {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre receiver` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        crate::receiver::serve(self.listen, &self.store, &context.interrupt).await?;
+        Ok(Exit::Pass)
     }
 }

@@ -359,6 +359,9 @@ pub struct AlertCheck {
     /// Whether the notification must arrive at the receiver, firing and resolved.
     #[serde(default = "yes")]
     pub notified: bool,
+    /// How long a notification may take after the alert fired, and after it resolved.
+    #[serde(default = "default_wait")]
+    pub delivered: Duration,
     /// Other alerts of the stack's rules that may fire along with it.
     #[serde(default)]
     pub along: Vec<String>,

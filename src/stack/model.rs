@@ -129,6 +129,9 @@ pub struct ExternalStack {
     /// Alertmanager.
     #[serde(default)]
     pub alertmanager: Option<ExternalEndpoint>,
+    /// A receiver of notifications that can be asked what it got: `sre receiver`, as a webhook of Alertmanager.
+    #[serde(default)]
+    pub receiver: Option<ExternalEndpoint>,
     /// Loki.
     #[serde(default)]
     pub loki: Option<ExternalEndpoint>,

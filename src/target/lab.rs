@@ -1,11 +1,15 @@
 //! The lab that is up in this folder: `.sre/lab.json`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoints, TargetKind};
+use super::{Endpoints, Folder, TargetKind};
+use crate::error::{Error, Result};
+
+/// The version of `lab.json`.
+pub const SCHEMA: &str = "sre.lab/v1";
 
 /// What `sre up` brought up in this folder, and what `sre down` will take down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +47,125 @@ pub struct Process {
     pub program: PathBuf,
     /// Its arguments, so that it can be started again as it was.
     pub arguments: Vec<String>,
+    /// The environment variables that were set for it, the marks that it is found by among them.
+    #[serde(default)]
+    pub environment: IndexMap<String, String>,
     /// Its output.
     pub log: PathBuf,
+}
+
+impl Lab {
+    /// The lab whose state is in `dir` (`.sre`); `None` where nothing is up. An error (exit 6) if
+    /// its file cannot be read or is of another version.
+    pub fn load(dir: &Path) -> Result<Option<Lab>> {
+        let path = path(dir);
+        let failed = || {
+            Error::target(format!("{} cannot be read", path.display()))
+                .hint("sre down takes down what runs here all the same")
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed().because(e)),
+        };
+        let lab: Lab = serde_json::from_str(&text).map_err(|e| failed().because(e))?;
+        if lab.schema != SCHEMA {
+            return Err(failed().because_of(format!("it is `{}`, this sre knows `{SCHEMA}`", lab.schema)));
+        }
+        Ok(Some(lab))
+    }
+
+    /// Writes it to `dir` (`.sre`), in one step.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::target("the lab's state cannot be written").because(e))?;
+        Folder::at(dir).write(&path(dir), &text)
+    }
+
+    /// Forgets the lab whose state is in `dir`; it is no error if there is none.
+    pub fn remove(dir: &Path) -> Result<()> {
+        match std::fs::remove_file(path(dir)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::target(format!("{} cannot be removed", path(dir).display())).because(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The process of this name.
+    pub fn process(&self, name: &str) -> Option<&Process> {
+        self.processes.iter().find(|process| process.name == name)
+    }
+
+    /// Where a part answers, by the name of its process, of its replica, or of what it is.
+    pub fn url(&self, name: &str) -> Option<&url::Url> {
+        let replica =
+            self.endpoints.replicas.iter().find(|replica| replica.name == name).map(|replica| &replica.url);
+        replica.or_else(|| {
+            let endpoint = match name {
+                "app" => return self.endpoints.replicas.first().map(|replica| &replica.url),
+                "prometheus" => &self.endpoints.prometheus,
+                "alertmanager" => &self.endpoints.alertmanager,
+                "receiver" => &self.endpoints.receiver,
+                "loki" => &self.endpoints.loki,
+                _ => return None,
+            };
+            endpoint.as_ref().map(|endpoint| &endpoint.url)
+        })
+    }
+
+    /// Records a process in the place of the one of the same name.
+    pub fn record(&mut self, process: Process) {
+        match self.processes.iter_mut().find(|known| known.name == process.name) {
+            Some(known) => *known = process,
+            None => self.processes.push(process),
+        }
+    }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("lab.json")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn lab() -> Lab {
+        Lab {
+            schema: SCHEMA.into(),
+            stack: "users-api".into(),
+            target: TargetKind::Local,
+            parameters: IndexMap::new(),
+            complete: true,
+            endpoints: Endpoints::default(),
+            processes: Vec::new(),
+            versions: IndexMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_lab_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert_eq!(Lab::load(dir.path()).expect("nothing is up"), None);
+        lab().save(dir.path()).expect("written");
+        assert_eq!(Lab::load(dir.path()).expect("it is up"), Some(lab()));
+        Lab::remove(dir.path()).expect("removed");
+        Lab::remove(dir.path()).expect("and again");
+        assert_eq!(Lab::load(dir.path()).expect("nothing is up"), None);
+    }
+
+    #[test]
+    fn a_broken_or_newer_file_is_no_empty_lab() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for text in [
+            "",
+            "{\"schema\":",
+            &serde_json::to_string(&Lab { schema: "sre.lab/v9".into(), ..lab() }).expect("JSON"),
+        ] {
+            std::fs::write(dir.path().join("lab.json"), text).expect("written");
+            let error = Lab::load(dir.path()).expect_err("it is not ours");
+            assert!(error.to_string().contains("lab.json cannot be read"), "{error}");
+        }
+    }
 }

@@ -1,12 +1,22 @@
 //! Targets: where a stack runs.
 
+mod choose;
 mod endpoints;
+pub mod external;
+mod folder;
 mod lab;
+pub mod local;
+mod lock;
+mod waiting;
 
 use serde::{Deserialize, Serialize};
 
+pub use choose::{Choice, choose};
 pub use endpoints::{Credentials, Endpoint, Endpoints, Replica};
-pub use lab::{Lab, Process};
+pub use folder::Folder;
+pub use lab::{Lab, Process, SCHEMA as LAB_SCHEMA};
+pub use lock::Lock;
+pub use waiting::Waiting;
 
 /// Where a stack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]

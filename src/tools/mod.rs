@@ -1,0 +1,18 @@
+//! The programs that `sre` runs: where they are, and how they are got where they are missing.
+
+mod apt;
+mod cache;
+mod consent;
+mod find;
+mod obtain;
+mod release;
+mod tool;
+mod version;
+pub mod versions;
+
+pub use cache::Cache;
+pub use consent::Consent;
+pub use find::{Origin, Program, find};
+pub use obtain::{Plan, obtain, plan, require};
+pub use tool::Tool;
+pub use version::version;

@@ -1,0 +1,221 @@
+//! An official release: downloaded, held against its pinned checksum, unpacked into the cache.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use flate2::read::GzDecoder;
+use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::versions::{Archive, Release};
+use super::{Cache, Tool};
+use crate::error::{Error, Result};
+
+/// Where releases are downloaded from: `SRE_MIRROR`, else each project's own place.
+pub fn mirror() -> Result<Option<Url>> {
+    let Some(text) = std::env::var("SRE_MIRROR").ok().filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let wrong = || Error::usage(format!("SRE_MIRROR={text} is no address of a mirror"));
+    let url: Url =
+        text.parse().map_err(|e| wrong().because(e).hint("write file:///folder or https://host/path"))?;
+    match url.scheme() {
+        "file" | "https" | "http" => Ok(Some(url)),
+        _ => Err(wrong().hint("write file:///folder or https://host/path")),
+    }
+}
+
+/// Where a release's archive for a platform is.
+pub fn address(release: &Release, platform: &str, mirror: Option<&Url>) -> String {
+    let base = match mirror {
+        Some(mirror) => format!("{}/tools", mirror.as_str().trim_end_matches('/')),
+        None => release.base.to_owned(),
+    };
+    format!("{base}/{}.tar.gz", release.stem(platform))
+}
+
+/// Why a release was not got.
+#[derive(Debug)]
+pub enum Failure {
+    /// It is not there, or cannot be reached: another way may be tried.
+    Unreachable(Error),
+    /// It is not what it should be, or there is no room for it: nothing else is tried.
+    Refused(Error),
+}
+
+/// Downloads a release from `address` and unpacks its tools into the cache, unless they are there.
+pub async fn install(
+    release: &Release,
+    archive: &Archive,
+    platform: &str,
+    address: &str,
+    cache: &Cache,
+) -> Result<(), Failure> {
+    let mut unreachable = false;
+    let result = cache
+        .insert(&release.stem(platform), async |new| {
+            let mut file = tempfile::tempfile_in(&new)
+                .map_err(|e| Error::prerequisite("the cache cannot be written").because(e))?;
+            download(address, &mut file).await.inspect_err(|_| unreachable = true)?;
+            let (tools, sha256, address) = (release.tools, archive.sha256, address.to_owned());
+            tokio::task::spawn_blocking(move || {
+                verify(&mut file, sha256, &address)?;
+                unpack(file, tools, &new, &address)
+            })
+            .await
+            .map_err(|e| Error::prerequisite("the release cannot be unpacked").because(e))?
+        })
+        .await;
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if unreachable => Err(Failure::Unreachable(error)),
+        Err(error) => Err(Failure::Refused(error)),
+    }
+}
+
+async fn download(address: &str, file: &mut File) -> Result<()> {
+    let failed = || Error::prerequisite(format!("{address} cannot be downloaded"));
+    if let Some(path) = address.parse::<Url>().ok().filter(|url| url.scheme() == "file") {
+        let path =
+            path.to_file_path().map_err(|()| failed().because_of("it names no file of this machine"))?;
+        let mut source = File::open(path).map_err(|e| failed().because(e))?;
+        std::io::copy(&mut source, file).map_err(|e| failed().because(e))?;
+        return Ok(());
+    }
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(30))
+        .build()
+        .map_err(|e| failed().because(e))?;
+    let answer = client.get(address).send().await.and_then(reqwest::Response::error_for_status);
+    let mut body = answer.map_err(|e| failed().because(e.without_url()))?.bytes_stream();
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|e| failed().because(e.without_url()))?;
+        file.write_all(&bytes).map_err(|e| failed().because(e))?;
+    }
+    Ok(())
+}
+
+fn verify(file: &mut File, sha256: &str, address: &str) -> Result<()> {
+    let failed = |e: std::io::Error| {
+        Error::prerequisite(format!("what came from {address} cannot be read")).because(e)
+    };
+    file.rewind().map_err(failed)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != sha256 {
+        return Err(Error::prerequisite(format!(
+            "what came from {address} is not the release: it was refused"
+        ))
+        .because_of(format!("its SHA-256 is {found}, pinned is {sha256}"))
+        .hint("try again; if it stays so, somebody has changed the file: do not use it"));
+    }
+    file.rewind().map_err(failed)
+}
+
+/// Takes the tools, and what their licences ask for, out of an archive's only folder.
+fn unpack(file: File, tools: &[Tool], folder: &Path, address: &str) -> Result<()> {
+    let failed = || Error::prerequisite(format!("what came from {address} cannot be unpacked"));
+    let wanted: Vec<&str> = tools.iter().map(|tool| tool.name()).collect();
+    let mut archive = tar::Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
+    let mut unpacked = Vec::new();
+    for entry in archive.entries().map_err(|e| failed().because(e))? {
+        let mut entry = entry.map_err(|e| failed().because(e))?;
+        let path = entry.path().map_err(|e| failed().because(e))?.into_owned();
+        let (Some(name), true) =
+            (path.file_name().and_then(|name| name.to_str()), entry.header().entry_type().is_file())
+        else {
+            continue;
+        };
+        if path.components().count() != 2 || !(wanted.contains(&name) || matches!(name, "LICENSE" | "NOTICE"))
+        {
+            continue;
+        }
+        entry.unpack(folder.join(name)).map_err(|e| failed().because(e))?;
+        unpacked.push(name.to_owned());
+    }
+    match wanted.iter().find(|wanted| !unpacked.iter().any(|name| name == *wanted)) {
+        Some(missing) => Err(failed().because_of(format!("it has no {missing}"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A release of a program that prints its version, in a mirror of its own.
+    fn mirror_with(folder: &Path, program: &str) -> (Url, String) {
+        let tools = folder.join("tools");
+        std::fs::create_dir_all(&tools).expect("a folder");
+        let mut builder =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for name in ["alertmanager", "amtool", "LICENSE"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(program.len() as u64);
+            header.set_mode(0o755);
+            builder
+                .append_data(
+                    &mut header,
+                    format!("alertmanager-0.33.1.linux-amd64/{name}"),
+                    program.as_bytes(),
+                )
+                .expect("an entry");
+        }
+        let bytes = builder.into_inner().and_then(|gzip| gzip.finish()).expect("an archive");
+        std::fs::write(tools.join("alertmanager-0.33.1.linux-amd64.tar.gz"), &bytes).expect("a file");
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        (Url::from_directory_path(folder).expect("an absolute path"), sha256)
+    }
+
+    async fn install_from(mirror: &Url, sha256: &str, cache: &Cache) -> Result<(), Failure> {
+        let release = Release::of(Tool::Alertmanager).expect("a release");
+        let sha256: &'static str = sha256.to_owned().leak();
+        let archive = Archive { platform: "linux-amd64", sha256, size: 1 };
+        let address = address(release, "linux-amd64", Some(mirror));
+        install(release, &archive, "linux-amd64", &address, cache).await
+    }
+
+    #[tokio::test]
+    async fn a_release_is_taken_from_a_mirror_if_its_checksum_is_right() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache"));
+        let (mirror, sha256) = mirror_with(folder.path(), "#!/bin/sh\necho alertmanager, version 0.33.1\n");
+        install_from(&mirror, &sha256, &cache).await.expect("it is what it should be");
+        let entry = cache.entry("alertmanager-0.33.1.linux-amd64");
+        assert_eq!(super::super::version(&entry.join("alertmanager")).await.ok().as_deref(), Some("0.33.1"));
+        assert!(!entry.join("amtool").exists(), "only what is asked for");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_checksum_is_refused_and_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache"));
+        let (mirror, _) = mirror_with(folder.path(), "evil");
+        let pinned = Release::of(Tool::Alertmanager).expect("a release").archives[0].sha256;
+        let Err(Failure::Refused(error)) = install_from(&mirror, pinned, &cache).await else {
+            panic!("it must be refused");
+        };
+        assert!(error.to_string().contains(pinned), "{error}");
+        assert!(!cache.entry("alertmanager-0.33.1.linux-amd64").exists());
+    }
+
+    #[tokio::test]
+    async fn a_mirror_that_has_it_not_lets_another_way_be_tried() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache"));
+        let mirror = Url::from_directory_path(folder.path()).expect("an absolute path");
+        let result = install_from(&mirror, "00", &cache).await;
+        assert!(matches!(result, Err(Failure::Unreachable(_))), "{result:?}");
+    }
+}
