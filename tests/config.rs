@@ -365,10 +365,16 @@ fn init_writes_what_is_shipped_and_it_is_valid() {
         }
     }
     fs::write(lab.0.path().join("scenarios/spike.yaml"), "mine").expect("a file");
-    assert_eq!(lab.sre(&["init"]).0, 5);
+    fs::remove_file(lab.0.path().join("scenarios/errors.yaml")).expect("a file");
+    let (code, _, stderr) = lab.sre(&["init"]);
+    assert!(code == 5 && stderr.contains("scenarios/spike.yaml"), "{stderr}");
     assert_eq!(fs::read_to_string(lab.0.path().join("scenarios/spike.yaml")).expect("kept"), "mine");
-    assert_eq!(lab.sre(&["init", "--force"]).0, 0);
-    assert_ne!(fs::read_to_string(lab.0.path().join("scenarios/spike.yaml")).expect("written"), "mine");
+    assert!(!lab.0.path().join("scenarios/errors.yaml").exists(), "all or nothing");
+    for consent in ["--force", "--yes"] {
+        assert_eq!(lab.sre(&["init", consent]).0, 0);
+        assert_eq!(lab.sre(&["validate", "scenarios/spike.yaml"]).0, 0);
+        fs::write(lab.0.path().join("scenarios/spike.yaml"), "mine").expect("a file");
+    }
 }
 
 #[test]

@@ -125,7 +125,12 @@ fn external(external: &ExternalStack, path: &Path, problems: &mut Vec<Problem>) 
         url(&endpoint.url, &path.key(key).key("url"), problems);
     };
     endpoint(&external.prometheus, "prometheus", problems);
-    for (key, optional) in [("alertmanager", &external.alertmanager), ("loki", &external.loki)] {
+    let optional = [
+        ("alertmanager", &external.alertmanager),
+        ("receiver", &external.receiver),
+        ("loki", &external.loki),
+    ];
+    for (key, optional) in optional {
         if let Some(given) = optional {
             endpoint(given, key, problems);
         }
