@@ -61,9 +61,8 @@ impl Load {
         let scenario = self.overrides.apply(catalog::scenario(name)?)?;
         let state = Folder::here()?;
         fault::recover(state.root(), &context.terminal).await?;
-        let lab = what_is_up(&state, context)?.ok_or_else(|| {
-            Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack))
-        })?;
+        let lab = what_is_up(&state, context)?
+            .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
         let stack = as_it_is_up(&lab, &[])?;
         let life = Run {

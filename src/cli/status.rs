@@ -114,6 +114,19 @@ mod tests {
                 error: None,
             },
         };
-        insta::assert_snapshot!(screen(&status), @"");
+        insta::assert_snapshot!(screen(&status), @r"
+        users-api on local · prometheus 3.15.0
+        NAME         STATE    PID   ADDRESS          AGE  MEMORY
+        prometheus   running  4711  127.0.0.1:15001       70 MiB
+        users-api-0  dead     4711  127.0.0.1:15001
+
+        targets: 1 of 2 healthy
+          ✘ users-api 127.0.0.1:15001: connection refused
+
+        users-api-0 is dead; it wrote last:
+          thread main panicked
+          disk full
+        → sre up mends it
+        ");
     }
 }

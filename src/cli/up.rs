@@ -7,6 +7,7 @@ use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::scenario::Duration;
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
 use crate::tools::Consent;
 
@@ -33,6 +34,9 @@ pub struct Wanted {
     /// How many replicas of the service run: --set replicas=N.
     #[arg(long, value_name = "N")]
     replicas: Option<usize>,
+    /// How long it may take until all of the stack is well [default: 1m].
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<Duration>,
 }
 
 impl Up {
@@ -45,9 +49,9 @@ impl Up {
             let stack = self.wanted.load(self.stack.as_deref(), here.as_ref())?;
             return match choice.target {
                 TargetKind::Local => self.preview(&stack, &folder, context).await,
-                TargetKind::External => {
-                    Err(Error::usage("there is nothing to preview on the target external: nothing is started"))
-                }
+                TargetKind::External => Err(Error::usage(
+                    "there is nothing to preview on the target external: nothing is started",
+                )),
                 target => Err(unsupported(target)),
             };
         }
@@ -58,13 +62,17 @@ impl Up {
 
     async fn preview(&self, stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Exit> {
         let file = |name: &str| stack.file(name);
-        let preview = local::preview(&request(stack, &file, folder)?).await?;
+        let preview = local::preview(&request(stack, &file, folder, self.wanted.bound())?).await?;
         context.terminal.print(&preview, preview_screen)?;
         Ok(Exit::Pass)
     }
 }
 
 impl Wanted {
+    fn bound(&self) -> std::time::Duration {
+        self.wait.map_or(local::BOUND, Duration::get)
+    }
+
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
     fn load(&self, name: Option<&str>, here: Option<&Lab>) -> Result<LoadedStack> {
         let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
@@ -117,7 +125,7 @@ pub async fn bring_up(
     }
     context.terminal.say(format!("{} on {} ({})", stack.stack.name, choice.target, choice.because));
     let lab = match choice.target {
-        TargetKind::Local => up_local(&stack, folder, context).await?,
+        TargetKind::Local => up_local(&stack, folder, wanted.bound(), context).await?,
         TargetKind::External => {
             let lab = external::up(&stack.stack, &stack.parameters).await?;
             folder.prepare()?;
@@ -133,20 +141,26 @@ fn unsupported(target: TargetKind) -> Error {
     Error::usage(format!("the target {target} is not supported yet")).hint("sre up --target local")
 }
 
-async fn up_local(stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Lab> {
+async fn up_local(
+    stack: &LoadedStack,
+    folder: &Folder,
+    bound: std::time::Duration,
+    context: &Context,
+) -> Result<Lab> {
     let file = |name: &str| stack.file(name);
     let consent = Consent::new(context.global.yes);
-    local::up(&request(stack, &file, folder)?, &consent, &context.terminal, &context.interrupt).await
+    local::up(&request(stack, &file, folder, bound)?, &consent, &context.terminal, &context.interrupt).await
 }
 
 fn request<'a>(
     stack: &'a LoadedStack,
     stack_file: &'a dyn Fn(&str) -> Result<String>,
     folder: &'a Folder,
+    bound: std::time::Duration,
 ) -> Result<local::Request<'a>> {
     let sre = std::env::current_exe()
         .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
-    Ok(local::Request { stack: &stack.stack, parameters: &stack.parameters, stack_file, folder, sre })
+    Ok(local::Request { stack: &stack.stack, parameters: &stack.parameters, stack_file, folder, sre, bound })
 }
 
 /// `users-api on local · 3 replicas · prometheus 3.15.0 · …`, and where to look.
@@ -182,15 +196,4 @@ fn preview_screen(preview: &local::Preview) -> String {
         lines.extend(file.text.lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_may_contain_an_equals_sign() {
-        assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(key_value("replicas").is_err());
-    }
 }

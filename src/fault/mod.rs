@@ -30,7 +30,11 @@ pub struct Timeline<'a> {
 }
 impl Timeline<'_> {
     /// stub
-    pub async fn run<F: Future<Output = Option<f64>>>(&self, _: &[FaultStep], _: impl Fn() -> F) -> Result<()> {
+    pub async fn run<F: Future<Output = Option<f64>>>(
+        &self,
+        _: &[FaultStep],
+        _: impl Fn() -> F,
+    ) -> Result<()> {
         Ok(())
     }
 }

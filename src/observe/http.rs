@@ -41,9 +41,8 @@ impl HttpClient {
             // A proxy of the user's cannot reach this machine's loopback.
             client = client.no_proxy();
         }
-        let client = client
-            .build()
-            .map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
+        let client =
+            client.build().map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
         Ok(HttpClient { what, base: endpoint.url.clone(), client, credentials, retries: 3 })
     }
 

@@ -54,7 +54,8 @@ impl Run<'_> {
         write_yaml(&folder.scenario_file(), self.scenario)?;
         write_yaml(&folder.stack_file(), &self.stack.stack)?;
         let events = Events::new(vec![Box::new(folder.log()?), screen]);
-        let mut versions = indexmap::IndexMap::from([("sre".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        let mut versions =
+            indexmap::IndexMap::from([("sre".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         versions.extend(self.lab.versions.clone());
         events.emit(EventKind::RunStarted(RunStarted {
             schema: SCHEMA.into(),
@@ -103,9 +104,9 @@ impl Run<'_> {
         let before = time(prometheus.as_ref()).await;
         let result = self.put_on(begun, prometheus.as_ref()).await?;
         let after = time(prometheus.as_ref()).await;
-        let moved = before.zip(after).map(|(before, after)| {
-            (after.0 - before.0) - after.1.duration_since(before.1).as_secs_f64()
-        });
+        let moved = before
+            .zip(after)
+            .map(|(before, after)| (after.0 - before.0) - after.1.duration_since(before.1).as_secs_f64());
         write_latencies(&result, &begun.folder.latency_file())?;
         let finished = LoadFinished {
             summary: result.summary,
@@ -195,7 +196,8 @@ async fn time(prometheus: Option<&Prometheus>) -> Option<(f64, Instant)> {
 }
 
 fn write_latencies(result: &LoadResult, path: &Path) -> Result<()> {
-    let failed = |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
+    let failed =
+        |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
     result.histograms.write(&result.summary, &mut file)?;
     std::io::Write::flush(&mut file).map_err(failed)

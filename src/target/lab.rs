@@ -50,6 +50,9 @@ pub struct Process {
     /// The environment variables that were set for it, the marks that it is found by among them.
     #[serde(default)]
     pub environment: IndexMap<String, String>,
+    /// Where it was started, if not where `sre` was.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
     /// Its output.
     pub log: PathBuf,
 }

@@ -16,7 +16,9 @@ fn alarmed(liar: &Liar, run: &mut Child, stays: bool) {
     until("the load", || liar.requests() > 5 || run.try_wait().is_ok_and(|ended| ended.is_some()));
     liar.alarm(true);
     if !stays {
-        until("most of the load", || liar.requests() > 80 || run.try_wait().is_ok_and(|ended| ended.is_some()));
+        until("most of the load", || {
+            liar.requests() > 80 || run.try_wait().is_ok_and(|ended| ended.is_some())
+        });
         liar.alarm(false);
     }
 }
@@ -70,7 +72,10 @@ fn an_alert_that_fired_before_is_a_reason_not_to_start() {
     });
     let verdict = lab.verdict();
     assert_eq!(verdict.exit, 6, "{verdict:#?}");
-    assert!(verdict.stderr.contains("Alarm") && verdict.stderr.contains("fires before the run"), "{verdict:#?}");
+    assert!(
+        verdict.stderr.contains("Alarm") && verdict.stderr.contains("fires before the run"),
+        "{verdict:#?}"
+    );
 }
 
 #[test]

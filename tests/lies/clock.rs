@@ -22,8 +22,11 @@ struct Shift {
 
 impl ShiftedClock {
     pub fn start(prometheus: SocketAddr, seconds: f64) -> ShiftedClock {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("its address");
         let router = axum::Router::new().fallback(forward).with_state(Shift { prometheus, seconds });

@@ -30,7 +30,8 @@ fn one_of_100_that_is_not_counted_fails() {
     let verdict = judged(Lie::Skips(100));
     verdict.is(1, "fail", "300 sent, 297 counted");
     assert_eq!(verdict.json["requests"]["counted"], 297);
-    let table = verdict.json["checks"].as_array().expect("checks").iter().find_map(|check| check.get("table"));
+    let table =
+        verdict.json["checks"].as_array().expect("checks").iter().find_map(|check| check.get("table"));
     let table = table.expect("a table names series and numbers").to_string();
     assert!(table.contains("/ok") || table.contains("/error"), "{table}");
 }

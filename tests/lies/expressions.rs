@@ -22,7 +22,11 @@ fn nan_is_no_data() {
 
 #[test]
 fn two_series_where_one_was_expected_are_no_data() {
-    judged("[{promql: {expr: alarm, is: \"== 0\", wait: 1s}}]").is(3, "no-data", "2 series where one was expected");
+    judged("[{promql: {expr: alarm, is: \"== 0\", wait: 1s}}]").is(
+        3,
+        "no-data",
+        "2 series where one was expected",
+    );
 }
 
 #[test]

@@ -7,6 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sre::cli::{Global, Output, When};
+use sre::interrupt::Interrupt;
+use sre::terminal::Terminal;
+use sre::tools::{Cache, Consent, Tool, require};
 use tempfile::TempDir;
 
 use super::liar::Liar;
@@ -52,7 +56,7 @@ fn free() -> SocketAddr {
 
 /// Waits, within 30 s, until something holds.
 #[track_caller]
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s for {what}");
@@ -135,7 +139,7 @@ impl Lab {
         let data = self.path("alertmanager");
         self.spawn(
             "alertmanager",
-            &tool("alertmanager"),
+            &tool(Tool::Alertmanager),
             &[
                 format!("--config.file={}", config.display()),
                 format!("--storage.path={}", data.display()),
@@ -147,11 +151,19 @@ impl Lab {
         self.spawn(
             "receiver",
             Path::new(env!("CARGO_BIN_EXE_sre")),
-            &["receiver".into(), "--listen".into(), receiver.to_string(), "--store".into(), store.display().to_string()],
+            &[
+                "receiver".into(),
+                "--listen".into(),
+                receiver.to_string(),
+                "--store".into(),
+                store.display().to_string(),
+            ],
         );
         until("Alertmanager", || TcpStream::connect(alertmanager).is_ok());
         until("the receiver", || TcpStream::connect(receiver).is_ok());
-        self.config += &format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanager}\"]}}]}}]}}\n");
+        self.config += &format!(
+            "alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanager}\"]}}]}}]}}\n"
+        );
         (self.alertmanager, self.receiver) = (Some(alertmanager), Some(receiver));
         self
     }
@@ -168,7 +180,10 @@ impl Lab {
             format!("groups: [{{name: lies, rules: [{{alert: {name}, expr: \"alarm == 1\"}}]}}]\n")
         });
         self.write("rules.yml", &rule);
-        self.write("stacks/liar/rules.yml", "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n");
+        self.write(
+            "stacks/liar/rules.yml",
+            "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n",
+        );
         self.write("prometheus.yml", &self.config);
         self.start_prometheus();
         self
@@ -179,7 +194,7 @@ impl Lab {
         let address = self.prometheus;
         self.spawn(
             "prometheus",
-            &tool("prometheus"),
+            &tool(Tool::Prometheus),
             &[
                 format!("--config.file={}", config.display()),
                 format!("--storage.tsdb.path={}", data.display()),
@@ -207,7 +222,8 @@ impl Lab {
     /// Writes the stack and a scenario with this load and these checks.
     pub fn scenario(&self, load: &str, checks: &str) {
         let url = self.prometheus_url.clone().unwrap_or_else(|| format!("http://{}", self.prometheus));
-        let services: Vec<String> = self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
+        let services: Vec<String> =
+            self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
         let instances: Vec<String> = self.instances.iter().map(|instance| format!("{instance:?}")).collect();
         let mut stack = format!(
             "name: liar\nrules: [rules.yml]\n\
@@ -305,4 +321,22 @@ fn get(url: &str) -> Value {
             Err(_) => Value::Null,
         }
     })
+}
+
+/// A real program, found or got as `sre up --yes` does it.
+fn tool(tool: Tool) -> PathBuf {
+    let global = Global {
+        target: None,
+        output: Output::Table,
+        color: When::Never,
+        yes: true,
+        quiet: true,
+        verbose: 0,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let found = runtime.block_on(async {
+        let cache = Cache::of_user().expect("a cache");
+        require(&[tool], &cache, &Consent::new(true), &Terminal::new(&global), &Interrupt::default()).await
+    });
+    found.expect("the program is found").remove(0).path
 }

@@ -208,7 +208,9 @@ impl Shared {
                 state.requests >= after
             }
             // Right after a scrape, so that it is known what is lost; some requests later where some are to be.
-            Lie::Restarts { after, loses } => state.scraped >= after && state.requests >= state.scraped + loses,
+            Lie::Restarts { after, loses } => {
+                state.scraped >= after && state.requests >= state.scraped + loses
+            }
             Lie::OneSlowScrape { after } => state.requests >= after,
             _ => false,
         }
@@ -235,7 +237,8 @@ impl Shared {
                 Lie::StandsStill { .. } => state.frozen.clone().unwrap_or_else(|| self.exposition(&state)),
                 Lie::Lags(by) => {
                     let then = Instant::now().checked_sub(by);
-                    let known = state.history.iter().rev().find(|(at, _)| then.is_some_and(|then| *at <= then));
+                    let known =
+                        state.history.iter().rev().find(|(at, _)| then.is_some_and(|then| *at <= then));
                     known.map_or_else(|| self.exposition(&State::default()), |(_, page)| page.clone())
                 }
                 _ => self.exposition(&state),

@@ -29,8 +29,11 @@ pub async fn look(service: &Url, prometheus: &Endpoint, job: Option<&str>) -> Re
         Some(job) => job.to_owned(),
         None => job_of(service, &targets).await?,
     };
-    let mut instances: Vec<String> =
-        targets.iter().filter(|target| target.job() == job).map(|target| target.instance().to_owned()).collect();
+    let mut instances: Vec<String> = targets
+        .iter()
+        .filter(|target| target.job() == job)
+        .map(|target| target.instance().to_owned())
+        .collect();
     instances.sort();
     instances.dedup();
     if instances.is_empty() {
@@ -45,9 +48,13 @@ pub async fn look(service: &Url, prometheus: &Endpoint, job: Option<&str>) -> Re
     };
     let proposals = propose(&series);
     if proposals.is_empty() {
-        return Err(Error::no_data(format!("no counter of requests was found among the series of the job {job}"))
-            .because_of("a counter appears with its first request in many libraries")
-            .hint(format!("Send the service a request, wait for a scrape, and call `sre init --external {service}` again")));
+        return Err(Error::no_data(format!(
+            "no counter of requests was found among the series of the job {job}"
+        ))
+        .because_of("a counter appears with its first request in many libraries")
+        .hint(format!(
+            "Send the service a request, wait for a scrape, and call `sre init --external {service}` again"
+        )));
     }
     Ok(Found { job, instances, proposals })
 }
@@ -124,7 +131,8 @@ pub fn stack_file(name: &str, found: &Found, addresses: &Addresses<'_>) -> Strin
         }
     }
     for other in found.proposals.iter().skip(1).take(4) {
-        let labels: Vec<&str> = [&other.path, &other.method, &other.status].into_iter().flatten().map(String::as_str).collect();
+        let labels: Vec<&str> =
+            [&other.path, &other.method, &other.status].into_iter().flatten().map(String::as_str).collect();
         text += &format!("  # or: {} ({})\n", other.metric, labels.join(", "));
     }
     text += &format!("\nexternal:\n  service: [{}]\n", quoted(addresses.service.as_str()));
@@ -173,7 +181,8 @@ pub fn scenario_file(name: &str, found: &Found) -> String {
          requests:\n"
     );
     for (number, path) in paths.iter().take(5).enumerate() {
-        text += &format!("  request-{}:\n    path: {}\n    expect: [2xx, 3xx, 4xx]\n", number + 1, quoted(path));
+        text +=
+            &format!("  request-{}:\n    path: {}\n    expect: [2xx, 3xx, 4xx]\n", number + 1, quoted(path));
     }
     text += "\nchecks:\n  - targets: {jobs: [";
     text += &quoted(&found.job);

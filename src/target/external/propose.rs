@@ -23,8 +23,15 @@ pub struct Proposal {
 const PATHS: &[&str] =
     &["path", "route", "endpoint", "http_route", "handler", "uri", "url", "http_target", "url_path", "view"];
 const METHODS: &[&str] = &["method", "http_method", "http_request_method", "verb", "request_method"];
-const STATUSES: &[&str] =
-    &["status", "code", "status_code", "http_status", "http_status_code", "http_response_status_code", "response_code"];
+const STATUSES: &[&str] = &[
+    "status",
+    "code",
+    "status_code",
+    "http_status",
+    "http_status_code",
+    "http_response_status_code",
+    "response_code",
+];
 
 /// Every counter among a service's series that may count its requests, best first.
 pub fn propose(series: &[Labels]) -> Vec<Proposal> {
@@ -53,7 +60,8 @@ fn may_count(name: &str) -> bool {
 
 fn proposal(metric: &str, series: &[&Labels]) -> Proposal {
     let label = |names: &[&str]| {
-        let has = |name: &&&str| series.iter().any(|labels| labels.get(**name).is_some_and(|v| !v.is_empty()));
+        let has =
+            |name: &&&str| series.iter().any(|labels| labels.get(**name).is_some_and(|v| !v.is_empty()));
         names.iter().find(has).map(|name| (*name).to_owned())
     };
     let path = label(PATHS);
@@ -79,7 +87,9 @@ fn score(proposal: &Proposal) -> i32 {
     score += 3 * i32::from(proposal.path.is_some());
     score += 2 * i32::from(name.ends_with("_total"));
     // Prometheus' own scrapes, sizes, errors and clients are counted by names that look alike.
-    for other in ["promhttp", "error", "exception", "size", "bytes", "client", "in_flight", "failed", "rejected"] {
+    for other in
+        ["promhttp", "error", "exception", "size", "bytes", "client", "in_flight", "failed", "rejected"]
+    {
         score -= 5 * i32::from(name.contains(other));
     }
     score
@@ -109,7 +119,11 @@ mod tests {
         ]));
         assert_eq!(
             proposals.iter().map(|p| p.metric.as_str()).collect::<Vec<_>>(),
-            ["http_requests_total", "http_request_duration_seconds_count", "promhttp_metric_handler_requests_total"]
+            [
+                "http_requests_total",
+                "http_request_duration_seconds_count",
+                "promhttp_metric_handler_requests_total"
+            ]
         );
         let best = &proposals[0];
         assert_eq!(best.path.as_deref(), Some("handler"));

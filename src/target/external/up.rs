@@ -79,9 +79,9 @@ async fn answers(url: &Url) -> Result<()> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build();
     let client = client.map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
     client.get(url.clone()).send().await.map(|_| ()).map_err(|e| {
-        Error::target(format!("the service does not answer on {url}"))
-            .because(e.without_url())
-            .hint("Start it, or mend its address in the stack file: `sre` starts nothing on the target external.")
+        Error::target(format!("the service does not answer on {url}")).because(e.without_url()).hint(
+            "Start it, or mend its address in the stack file: `sre` starts nothing on the target external.",
+        )
     })
 }
 
@@ -98,7 +98,9 @@ fn scraped(external: &ExternalStack, job: Option<&str>, targets: &[Target]) -> R
             None => {
                 return Err(Error::target(format!("Prometheus does not scrape {instance}"))
                     .because_of(format!("it is not among its targets {job}"))
-                    .hint("Mend `external.instances` in the stack file, or Prometheus' scrape configuration."));
+                    .hint(
+                        "Mend `external.instances` in the stack file, or Prometheus' scrape configuration.",
+                    ));
             }
             Some(target) if target.health == Health::Down => {
                 return Err(Error::target(format!("Prometheus cannot scrape {instance}"))

@@ -175,7 +175,26 @@ mod tests {
                 instances: vec!["127.0.0.1:15003".into(), "127.0.0.1:15004".into()],
             }],
         };
-        insta::assert_snapshot!(config.to_yaml().expect("YAML"), @"");
+        insta::assert_snapshot!(config.to_yaml().expect("YAML"), @r"
+        # Written by `sre up`; changes are lost.
+        global:
+          scrape_interval: 1s
+          evaluation_interval: 1500ms
+        rule_files:
+        - /lab/.sre/local/rules/lab.yaml
+        alerting:
+          alertmanagers:
+          - static_configs:
+            - targets:
+              - 127.0.0.1:15002
+        scrape_configs:
+        - job_name: users-api
+          metrics_path: /metrics
+          static_configs:
+          - targets:
+            - 127.0.0.1:15003
+            - 127.0.0.1:15004
+        ");
     }
 
     #[test]
@@ -185,6 +204,19 @@ mod tests {
             group_interval: Duration::from_secs(1),
             webhook: "http://127.0.0.1:15005/alerts".into(),
         };
-        insta::assert_snapshot!(config.to_yaml().expect("YAML"), @"");
+        insta::assert_snapshot!(config.to_yaml().expect("YAML"), @r#"
+        # Written by `sre up`; changes are lost.
+        route:
+          receiver: sre
+          group_by:
+          - "..."
+          group_wait: 1ms
+          group_interval: 1s
+        receivers:
+        - name: sre
+          webhook_configs:
+          - url: http://127.0.0.1:15005/alerts
+            send_resolved: true
+        "#);
     }
 }

@@ -21,10 +21,6 @@ use crate::terminal::Terminal;
 
 /// How often ports are chosen anew when they were taken between the choice and the start.
 const ATTEMPTS: usize = 5;
-/// How long a process may take until it answers.
-const READY_BOUND: Duration = Duration::from_secs(60);
-/// How long Prometheus may take until it sees all targets as healthy.
-const TARGETS_BOUND: Duration = Duration::from_secs(60);
 /// How often is looked while waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many last lines of a log tell why a process died.
@@ -48,6 +44,10 @@ pub struct Converge<'a> {
     pub terminal: &'a Terminal,
     /// Ends every wait.
     pub interrupt: &'a Interrupt,
+    /// How long the parts may take until they answer, and Prometheus until it sees all of them.
+    pub bound: Duration,
+    /// Whether an earlier `up` was broken off: nobody knows then which configuration was read.
+    pub unsure: bool,
     /// What was started, and when.
     pub started: IndexMap<String, Timestamp>,
     /// The lab, as far as it is.
@@ -152,8 +152,7 @@ impl Converge<'_> {
     async fn ensure(&mut self, part: &Part, changed: &BTreeSet<&'static str>) -> Result<()> {
         let name = part.spec.name.as_str();
         if let Some(process) = self.lab.process(name).cloned() {
-            // After an `up` that was killed nobody knows which configuration was read.
-            let reread = changed.contains(name) || !self.lab.complete;
+            let reread = changed.contains(name) || self.unsure;
             if is_alive(&process) && is_as_wanted(&process, &part.spec) {
                 match &part.reload {
                     Some(url) if reread && !self.started.contains_key(name) => {
@@ -186,7 +185,7 @@ impl Converge<'_> {
     }
 
     async fn wait_until_ready(&self, parts: &[&Part]) -> Result<(), NotReady> {
-        let mut waiting = Waiting::new(self.terminal, READY_BOUND);
+        let mut waiting = Waiting::new(self.terminal, self.bound);
         for part in parts {
             let name = &part.spec.name;
             loop {
@@ -199,7 +198,7 @@ impl Converge<'_> {
                 }
                 let Err(why) = ready else { break };
                 if waiting.is_over() {
-                    let what = format!("{name} does not answer after {} s", READY_BOUND.as_secs());
+                    let what = format!("{name} does not answer after {} s", self.bound.as_secs());
                     return Err(NotReady::Failed(with_last_lines(
                         Error::target(what).because_of(why),
                         process,
@@ -222,14 +221,14 @@ impl Converge<'_> {
 
     /// Waits until Prometheus scrapes every target, has every rule, and knows Alertmanager.
     async fn wait_until_seen(&self, plan: &Plan) -> Result<()> {
-        let mut waiting = Waiting::new(self.terminal, TARGETS_BOUND);
+        let mut waiting = Waiting::new(self.terminal, self.bound);
         loop {
             let Some(missing) = self.interrupt.or(self.not_seen(plan)).await? else { return Ok(()) };
             if let Some(dead) = self.lab.processes.iter().find(|process| !is_alive(process)) {
                 return Err(with_last_lines(Error::target(format!("{} died", dead.name)), Some(dead)));
             }
             if waiting.is_over() {
-                let what = format!("not all is well after {} s", TARGETS_BOUND.as_secs());
+                let what = format!("not all is well after {} s", self.bound.as_secs());
                 let prometheus = self.lab.process(PROMETHEUS);
                 let process = plan
                     .targets
@@ -289,6 +288,7 @@ fn is_as_wanted(process: &Process, spec: &Spec) -> bool {
     });
     process.program == spec.program
         && process.arguments == spec.arguments
+        && process.directory == spec.directory
         && own.eq(spec.environment.iter())
         && !replaced
 }

@@ -16,4 +16,4 @@ mod up;
 pub use down::{Stopped, down, purge};
 pub use preview::{MissingTool, Preview, PreviewFile, PreviewProcess, preview};
 pub use status::{ProcessStatus, Status, TargetsStatus, status};
-pub use up::{Request, up};
+pub use up::{BOUND, Request, up};

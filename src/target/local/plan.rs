@@ -34,9 +34,11 @@ pub struct Programs {
     /// Prometheus' version.
     pub prometheus_version: String,
     /// Where Prometheus' pages are, if its program does not know it.
-    pub prometheus_assets: Option<PathBuf>,
+    pub prometheus_pages: Option<PathBuf>,
     /// Alertmanager.
     pub alertmanager: PathBuf,
+    /// Where it must be started to find its templates, if it does not know it.
+    pub alertmanager_folder: Option<PathBuf>,
     /// The node exporter, if the stack has one.
     pub node_exporter: Option<PathBuf>,
 }
@@ -159,6 +161,7 @@ pub fn plan(
                 format!("--store={}", folder.local().join("notifications.ndjson").display()),
             ],
             environment: IndexMap::new(),
+            directory: None,
         },
         ports: vec![receiver],
         ready: url(receiver, "/healthz")?,
@@ -176,6 +179,7 @@ pub fn plan(
                 "--cluster.listen-address=".into(),
             ],
             environment: IndexMap::new(),
+            directory: programs.alertmanager_folder.clone(),
         },
         ports: vec![alertmanager],
         ready: url(alertmanager, "/-/ready")?,
@@ -187,8 +191,14 @@ pub fn plan(
             spec: Spec {
                 name: NODE_EXPORTER.into(),
                 program: program.clone(),
-                arguments: vec![format!("--web.listen-address={}", address(node_exporter))],
+                arguments: vec![
+                    format!("--web.listen-address={}", address(node_exporter)),
+                    // Debian's looks for both by default, and complains at each scrape where they are not.
+                    "--no-collector.systemd".into(),
+                    "--collector.textfile.directory=".into(),
+                ],
                 environment: IndexMap::new(),
+                directory: None,
             },
             ports: vec![node_exporter],
             ready: url(node_exporter, "/")?,
@@ -226,6 +236,7 @@ pub fn plan(
             program: programs.prometheus.clone(),
             arguments: prometheus_arguments(programs, prometheus, folder),
             environment: IndexMap::new(),
+            directory: None,
         },
         ports: vec![prometheus],
         ready: url(prometheus, "/-/ready")?,
@@ -286,8 +297,8 @@ fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<
         // Hidden, but there in every 3.x: targets are known after 0.5 s instead of 5 s.
         arguments.push("--scrape.discovery-reload-interval=500ms".into());
     }
-    if let Some(assets) = &programs.prometheus_assets {
-        arguments.push(format!("--web.local-assets={}", assets.display()));
+    if let Some(pages) = &programs.prometheus_pages {
+        arguments.push(format!("--web.local-assets={}", pages.display()));
     }
     arguments
 }
@@ -320,6 +331,7 @@ fn service_spec(
         program: program.into(),
         arguments: command.collect(),
         environment: service.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect(),
+        directory: None,
     })
 }
 
@@ -417,8 +429,9 @@ mod tests {
             sre: "/bin/sre".into(),
             prometheus: "/bin/prometheus".into(),
             prometheus_version: "2.42.0".into(),
-            prometheus_assets: None,
+            prometheus_pages: None,
             alertmanager: "/bin/alertmanager".into(),
+            alertmanager_folder: None,
             node_exporter: Some("/bin/node_exporter".into()),
         }
     }
@@ -472,7 +485,7 @@ mod tests {
         assert!(!has(&old, "--scrape.discovery-reload-interval") && !has(&old, "--web.local-assets"));
         let new = planned(&Programs {
             prometheus_version: "3.15.0".into(),
-            prometheus_assets: Some("/cache/web".into()),
+            prometheus_pages: Some("/cache/web".into()),
             ..programs()
         });
         assert!(

@@ -83,8 +83,9 @@ pub async fn preview(request: &Request<'_>) -> Result<Preview> {
         sre: request.sre.clone(),
         prometheus: programs[0].clone(),
         prometheus_version: tools::version(&programs[0]).await.unwrap_or_default(),
-        prometheus_assets: None,
+        prometheus_pages: None,
         alertmanager: programs[1].clone(),
+        alertmanager_folder: None,
         node_exporter: local.node_exporter.then(|| programs[2].clone()),
     };
     let place = folder.root().to_string_lossy();

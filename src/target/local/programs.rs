@@ -45,12 +45,14 @@ pub async fn programs(
             .ok_or_else(|| Error::target(format!("{name} ended just now")).hint("sre up, once more"))
     };
     let prometheus = path(Tool::Prometheus, PROMETHEUS)?;
+    let alertmanager = path(Tool::Alertmanager, ALERTMANAGER)?;
     Ok(Programs {
         sre: sre.to_path_buf(),
         prometheus_version: prometheus_version(&prometheus, lab).await?,
-        prometheus_assets: assets(&prometheus, cache.root()),
+        prometheus_pages: shared(&prometheus, cache.root()).map(|shared| shared.join("web")),
         prometheus,
-        alertmanager: path(Tool::Alertmanager, ALERTMANAGER)?,
+        alertmanager_folder: shared(&alertmanager, cache.root()),
+        alertmanager,
         node_exporter: if local.node_exporter {
             Some(path(Tool::NodeExporter, NODE_EXPORTER)?)
         } else {
@@ -85,10 +87,10 @@ fn is_older(version: &str, than: (u64, u64)) -> bool {
     }
 }
 
-/// Debian's Prometheus looks for its pages in `/usr/share`; unpacked into the cache, they are beside it.
-fn assets(prometheus: &Path, cache: &Path) -> Option<PathBuf> {
-    let assets = prometheus.parent()?.parent()?.join("share/prometheus/web");
-    (prometheus.starts_with(cache) && assets.is_dir()).then_some(assets)
+/// The files that the programs of Debian look for in `/usr/share`: unpacked into the cache, they are beside them.
+fn shared(program: &Path, cache: &Path) -> Option<PathBuf> {
+    let shared = program.parent()?.parent()?.join("share/prometheus");
+    (program.starts_with(cache) && shared.is_dir()).then_some(shared)
 }
 
 #[cfg(test)]

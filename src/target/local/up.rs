@@ -20,6 +20,9 @@ use crate::tools::{Consent, version};
 /// How long another `sre` that changes this lab is waited for.
 const LOCK_BOUND: Duration = Duration::from_secs(120);
 
+/// How long it may take until all is well, unless another bound is asked for.
+pub const BOUND: Duration = Duration::from_secs(60);
+
 /// What is to be brought up.
 pub struct Request<'a> {
     /// The stack, its parameters applied.
@@ -32,6 +35,8 @@ pub struct Request<'a> {
     pub folder: &'a Folder,
     /// This program, which is the receiver and, in the shipped stacks, the service.
     pub sre: PathBuf,
+    /// How long the parts may take until they answer, and Prometheus until it sees all of them.
+    pub bound: Duration,
 }
 
 /// Brings the stack up on this machine. Comes back when every scrape target is healthy, every rule
@@ -119,6 +124,8 @@ async fn bring_up(
         health: Health::new()?,
         terminal,
         interrupt,
+        bound: request.bound,
+        unsure: !lab.complete,
         started: IndexMap::new(),
         lab,
     };
