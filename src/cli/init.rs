@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -31,43 +31,54 @@ struct Written {
 impl Init {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
-        let written = write(Path::new("."), &shipped_files(), self.force || context.global.yes)?;
-        context.terminal.print(&written, |written| written.in_words())?;
+        let planned = plan(Path::new("."), &shipped_files())?;
+        if !self.force && !planned.written.overwritten.is_empty() {
+            let changed = planned.written.overwritten.join("\n  ");
+            let question = format!("These files were changed, and will be overwritten:\n  {changed}");
+            context.terminal.consent(&question, &context.interrupt).await?;
+        }
+        planned.write()?;
+        context.terminal.print(&planned.written, |written| written.in_words())?;
         Ok(Exit::Pass)
     }
 }
 
-/// Writes files into a folder. Nothing is written at all while a file was changed and may not be overwritten (exit 5).
-fn write(root: &Path, files: &[ShippedFile], overwrite: bool) -> Result<Written> {
-    let mut written = Written::default();
-    let mut to_write = Vec::new();
+/// What will be written, and what becomes of each file by it.
+#[derive(Debug, Default)]
+struct Plan {
+    files: Vec<(PathBuf, &'static str)>,
+    written: Written,
+}
+
+/// Compares files with those that are there.
+fn plan(root: &Path, files: &[ShippedFile]) -> Result<Plan> {
+    let mut plan = Plan::default();
     for file in files {
         let path = root.join(&file.path);
         let list = match fs::read(&path) {
             Ok(present) if present == file.text.as_bytes() => {
-                written.unchanged.push(file.path.clone());
+                plan.written.unchanged.push(file.path.clone());
                 continue;
             }
-            Ok(_) => &mut written.overwritten,
-            Err(e) if e.kind() == ErrorKind::NotFound => &mut written.created,
+            Ok(_) => &mut plan.written.overwritten,
+            Err(e) if e.kind() == ErrorKind::NotFound => &mut plan.written.created,
             Err(e) => return Err(refused(&path, e)),
         };
         list.push(file.path.clone());
-        to_write.push((path, file.text));
+        plan.files.push((path, file.text));
     }
-    if !overwrite && !written.overwritten.is_empty() {
-        return Err(Error::prerequisite(
-            "files here differ from those that come with sre, and were left as they are",
-        )
-        .because_of(written.overwritten.join("\n"))
-        .hint("sre init --force overwrites them"));
+    Ok(plan)
+}
+
+impl Plan {
+    fn write(&self) -> Result<()> {
+        for (path, text) in &self.files {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder).map_err(|e| refused(folder, e))?;
+            fs::write(path, text).map_err(|e| refused(path, e))?;
+        }
+        Ok(())
     }
-    for (path, text) in to_write {
-        let folder = path.parent().unwrap_or(root);
-        fs::create_dir_all(folder).map_err(|e| refused(folder, e))?;
-        fs::write(&path, text).map_err(|e| refused(&path, e))?;
-    }
-    Ok(written)
 }
 
 fn refused(path: &Path, cause: std::io::Error) -> Error {
@@ -81,31 +92,5 @@ impl Written {
         let lines =
             lists.iter().flat_map(|(what, paths)| paths.iter().map(move |path| format!("{what:<12}{path}")));
         lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_file_is_overwritten_with_consent_only() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let file = |path: &str, text| ShippedFile { path: path.into(), text };
-        let files = [file("scenarios/a.yaml", "a"), file("stacks/b/stack.yaml", "b")];
-        assert_eq!(write(dir.path(), &files, false).expect("written").created.len(), 2);
-        assert_eq!(write(dir.path(), &files, false).expect("nothing to do").unchanged.len(), 2);
-
-        let changed = dir.path().join("scenarios/a.yaml");
-        fs::write(&changed, "mine").expect("a change");
-        fs::remove_file(dir.path().join("stacks/b/stack.yaml")).expect("a file");
-        let error = write(dir.path(), &files, false).expect_err("no consent");
-        assert_eq!(error.exit(), Exit::Prerequisite);
-        assert!(!dir.path().join("stacks/b/stack.yaml").exists(), "all or nothing");
-        assert_eq!(fs::read_to_string(&changed).expect("a file"), "mine");
-
-        let written = write(dir.path(), &files, true).expect("consent");
-        assert_eq!((written.created.len(), written.overwritten.len()), (1, 1));
-        assert_eq!(fs::read_to_string(&changed).expect("a file"), "a");
     }
 }

@@ -86,6 +86,7 @@ fn shape(event: &str) -> &str {
         "mapping start" => "a mapping (`key: value`)",
         "sequence start" => "a list (`- item`)",
         "string scalar" => "a text",
+        "mapping end" => "the end of this mapping, which has one key only,",
         other => other,
     }
 }

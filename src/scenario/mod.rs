@@ -1,6 +1,7 @@
 //! Scenarios: load + faults + what must be seen.
 
 mod model;
+mod named;
 mod overrides;
 mod shape;
 mod threshold;
@@ -8,6 +9,7 @@ mod units;
 mod validate;
 
 pub use model::*;
+pub(crate) use named::list as named_list;
 pub use threshold::{Metric, Threshold};
 pub use units::{Comparison, Duration, DurationRange, Expect, Operator, Rate, Ratio};
 pub use validate::validate;

@@ -31,7 +31,7 @@ pub struct Stack {
     #[serde(default)]
     pub external: Option<ExternalStack>,
     /// What must hold before `up` is finished, besides healthy scrape targets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::scenario::named_list")]
     pub steady: Vec<Check>,
 }
 

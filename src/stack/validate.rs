@@ -15,13 +15,6 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
     let root = Path::root();
     let mut problems = Vec::new();
     counter(&stack.counter, &root.key("counter"), &mut problems);
-    for (i, file) in stack.rules.iter().enumerate() {
-        let outside = file.starts_with('/') || file.split('/').any(|part| part == "..");
-        if outside || file.is_empty() {
-            let message = "a rule file lies in the stack's folder and is named from there";
-            problems.push(Problem::error(&root.key("rules").index(i), message));
-        }
-    }
     if stack.local.is_none() && stack.external.is_none() {
         let problem = Problem::error(&root, "this stack runs nowhere");
         problems.push(problem.help("say how it runs by `local`, or where it runs already by `external`"));
@@ -132,7 +125,12 @@ fn external(external: &ExternalStack, path: &Path, problems: &mut Vec<Problem>) 
         url(&endpoint.url, &path.key(key).key("url"), problems);
     };
     endpoint(&external.prometheus, "prometheus", problems);
-    for (key, optional) in [("alertmanager", &external.alertmanager), ("loki", &external.loki)] {
+    let optional = [
+        ("alertmanager", &external.alertmanager),
+        ("receiver", &external.receiver),
+        ("loki", &external.loki),
+    ];
+    for (key, optional) in optional {
         if let Some(given) = optional {
             endpoint(given, key, problems);
         }

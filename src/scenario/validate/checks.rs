@@ -41,6 +41,7 @@ pub(crate) fn checks(checks: &[Check], path: &Path, problems: &mut Vec<Problem>)
                 let path = item.key("alert");
                 wait("fires", alert.fires, &path, problems);
                 wait("resolves", alert.resolves, &path, problems);
+                wait("delivered", alert.delivered, &path, problems);
                 for label in alert.labels.keys().filter(|label| !is_label_name(label)) {
                     let message = format!("`{label}` is not the name of a label");
                     problems.push(Problem::key_error(&path.key("labels").key(label), message));
