@@ -10,7 +10,7 @@ use serde_json::Value;
 use sre::cli::{Global, Output, When};
 use sre::interrupt::Interrupt;
 use sre::terminal::Terminal;
-use sre::tools::{Cache, Consent, Tool, require};
+use sre::tools::{Cache, Tool, require};
 use tempfile::TempDir;
 
 use super::liar::Liar;
@@ -337,7 +337,7 @@ fn tool(tool: Tool) -> PathBuf {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let found = runtime.block_on(async {
         let cache = Cache::of_user().expect("a cache");
-        require(&[tool], &cache, &Consent::new(true), &Terminal::new(&global), &Interrupt::default()).await
+        require(&[tool], &cache, &Terminal::new(&global), &Interrupt::default()).await
     });
     found.expect("the program is found").remove(0).path
 }

@@ -78,8 +78,9 @@ fn endpoint(external: &ExternalEndpoint) -> Endpoint {
 /// run's baseline.
 async fn answers(url: &Url) -> Result<()> {
     let failed = || {
-        Error::target(format!("the service does not answer on {url}"))
-            .hint("Start it, or mend its address in the stack file: `sre` starts nothing on the target external.")
+        Error::target(format!("the service does not answer on {url}")).hint(
+            "Start it, or mend its address in the stack file: `sre` starts nothing on the target external.",
+        )
     };
     let host = url.host_str().ok_or_else(|| failed().because_of("the address names no host"))?;
     let port = url.port_or_known_default().unwrap_or(80);
