@@ -7,10 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sre::cli::{Global, Output, When};
 use sre::interrupt::Interrupt;
 use sre::terminal::Terminal;
-use sre::tools::{Cache, Consent, Tool, require};
+use sre::tools::{Cache, Tool, require};
 use tempfile::TempDir;
 
 use super::liar::Liar;
@@ -325,6 +324,17 @@ fn get(url: &str) -> Value {
 
 /// A real program, found or got as `sre up --yes` does it.
 fn tool(tool: Tool) -> PathBuf {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        match reqwest::get(url).await {
+            Ok(answer) => answer.json().await.unwrap_or(Value::Null),
+            Err(_) => Value::Null,
+        }
+    })
+}
+
+/// A real program, found or got as `sre up --yes` does it.
+fn tool(tool: Tool) -> PathBuf {
     let global = Global {
         target: None,
         output: Output::Table,
@@ -336,7 +346,7 @@ fn tool(tool: Tool) -> PathBuf {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let found = runtime.block_on(async {
         let cache = Cache::of_user().expect("a cache");
-        require(&[tool], &cache, &Consent::new(true), &Terminal::new(&global), &Interrupt::default()).await
+        require(&[tool], &cache, &Terminal::silent(true), &Interrupt::default()).await
     });
     found.expect("the program is found").remove(0).path
 }
