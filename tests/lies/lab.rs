@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sre::cli::{Global, Output, When};
 use sre::interrupt::Interrupt;
 use sre::terminal::Terminal;
 use sre::tools::{Cache, Tool, require};
@@ -326,18 +325,10 @@ fn get(url: &str) -> Value {
 
 /// A real program, found or got as `sre up --yes` does it.
 fn tool(tool: Tool) -> PathBuf {
-    let global = Global {
-        target: None,
-        output: Output::Table,
-        color: When::Never,
-        yes: true,
-        quiet: true,
-        verbose: 0,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let found = runtime.block_on(async {
         let cache = Cache::of_user().expect("a cache");
-        require(&[tool], &cache, &Terminal::new(&global), &Interrupt::default()).await
+        require(&[tool], &cache, &Terminal::silent(true), &Interrupt::default()).await
     });
     found.expect("the program is found").remove(0).path
 }
