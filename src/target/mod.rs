@@ -1,6 +1,7 @@
 //! Targets: where a stack runs.
 
 mod endpoints;
+pub mod kubernetes;
 mod lab;
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,15 @@
+//! Kubernetes: what the targets `minikube` and `cluster` stand on.
+//!
+//! [`plan`] turns a stack into steps, purely; [`schedule`] runs them; the other modules are the edges
+//! to the API server, to Helm and to minikube.
+
+pub mod apply;
+pub mod client;
+pub mod failure;
+pub mod object;
+pub mod patch;
+pub mod plan;
+pub mod schedule;
+pub mod values;
+pub mod wait;
+
