@@ -5,11 +5,13 @@
 
 pub mod apply;
 pub mod client;
+pub mod diagnosis;
 pub mod failure;
 pub mod object;
+pub mod operations;
 pub mod patch;
 pub mod plan;
+pub mod readiness;
 pub mod schedule;
 pub mod values;
 pub mod wait;
-
