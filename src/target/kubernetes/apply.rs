@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 /// How long a new definition may take to be served.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 
+/// How often an apply or a patch is computed anew because its object changed meanwhile.
+pub(super) const ATTEMPTS: usize = 8;
+
 /// What an apply did to an object, or would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
@@ -103,27 +106,34 @@ async fn apply_one(
     wanted.metadata.namespace.clone_from(&reference.namespace);
     wanted.metadata.labels.get_or_insert_default().insert(MANAGED_BY.into(), MANAGER.into());
 
-    let before = call_opt(|| format!("{reference} could not be read"), || api.get(&reference.name)).await?;
-    if let Some(before) = &before
-        && !is_ours(before)
-    {
-        if reference.kind == "Namespace" {
-            return Ok(Applied { object: reference, change: Change::Foreign });
-        }
-        return Err(Error::target(format!("{reference} is there already, and is not `sre`'s")).hint(
-            "rename yours, remove that one, or change it by a patch: `patches` may touch what is foreign",
-        ));
-    }
     let params = mode.params().force();
-    let patch = Patch::Apply(&wanted);
-    let written = retry(|| api.patch(&reference.name, &params, &patch)).await;
-    let after = match written {
-        Ok(after) => after,
-        // Its namespace would come first.
-        Err(error) if mode == Mode::DryRun && before.is_none() && status(&error) == Some(404) => {
-            return Ok(Applied { object: reference, change: Change::Created });
+    let mut attempt = 1;
+    let (before, after) = loop {
+        let before =
+            call_opt(|| format!("{reference} could not be read"), || api.get(&reference.name)).await?;
+        if let Some(before) = &before
+            && !is_ours(before)
+        {
+            if reference.kind == "Namespace" {
+                return Ok(Applied { object: reference, change: Change::Foreign });
+            }
+            return Err(Error::target(format!("{reference} is there already, and is not `sre`'s")).hint(
+                "rename yours, remove that one, or change it by a patch: `patches` may touch what is foreign",
+            ));
         }
-        Err(error) => return Err(refused(&reference, &error)),
+        // What others change meanwhile must not be taken for this apply's work.
+        wanted.metadata.resource_version =
+            before.as_ref().and_then(|before| before.metadata.resource_version.clone());
+        let patch = Patch::Apply(&wanted);
+        match retry(|| api.patch(&reference.name, &params, &patch)).await {
+            Ok(after) => break (before, after),
+            Err(error) if status(&error) == Some(409) && attempt < ATTEMPTS => attempt += 1,
+            // Its namespace would come first.
+            Err(error) if mode == Mode::DryRun && before.is_none() && status(&error) == Some(404) => {
+                return Ok(Applied { object: reference, change: Change::Created });
+            }
+            Err(error) => return Err(refused(&reference, &error)),
+        }
     };
     let change = match before {
         None => Change::Created,

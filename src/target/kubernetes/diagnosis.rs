@@ -17,7 +17,7 @@ const LINES: i64 = 5;
 /// What is at work behind an object that is waited for: `pulling image x`. Nothing, where that can't be told:
 /// a wait does not end because of it.
 pub async fn at_work(cluster: &Cluster, object: &ObjectRef, found: &DynamicObject) -> Option<String> {
-    let pod = unready_pod(cluster, found).await?;
+    let pod = unready_pod(cluster, object, found).await?;
     if let Some(trouble) = trouble(&pod) {
         return Some(trouble);
     }
@@ -35,7 +35,7 @@ pub async fn explain(
     let mut error = error;
     let namespace = object.namespace.as_deref().unwrap_or("default");
     let pod = match found {
-        Some(found) => unready_pod(cluster, found).await,
+        Some(found) => unready_pod(cluster, object, found).await,
         None => None,
     };
     let pod_name = pod.as_ref().and_then(|pod| pod.metadata.name.clone());
@@ -69,29 +69,20 @@ pub async fn explain(
 }
 
 /// One of the object's pods that is not ready, the one in trouble first; the object itself, if it is a pod.
-async fn unready_pod(cluster: &Cluster, object: &DynamicObject) -> Option<DynamicObject> {
-    if object.types.as_ref().is_some_and(|types| types.kind == "Pod") {
-        return Some(object.clone());
+async fn unready_pod(cluster: &Cluster, object: &ObjectRef, found: &DynamicObject) -> Option<DynamicObject> {
+    if object.kind == "Pod" {
+        return Some(found.clone());
     }
-    let labels = object.data["spec"]["selector"]["matchLabels"].as_object()?;
+    let labels = found.data["spec"]["selector"]["matchLabels"].as_object()?;
     let selector: Selector =
         labels.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
-    let namespace = object.metadata.namespace.as_deref()?;
     let kind = cluster.kind("", "v1", "Pod").await.ok()??;
-    let api = cluster.api_of(&kind, namespace);
+    let api = cluster.api_of(&kind, object.namespace.as_deref()?);
     let params = ListParams::default().labels_from(&selector);
-    let pods = retry(|| api.list(&params)).await.ok()?.items;
-    let mut unready: Vec<DynamicObject> = pods
-        .into_iter()
-        .map(|mut pod| {
-            pod.types
-                .get_or_insert_with(|| kube::core::TypeMeta { api_version: "v1".into(), kind: "Pod".into() });
-            pod
-        })
-        .filter(|pod| readiness(pod) != Readiness::Ready)
-        .collect();
-    unready.sort_by_key(|pod| trouble(pod).is_none());
-    unready.into_iter().next()
+    let mut pods = retry(|| api.list(&params)).await.ok()?.items;
+    pods.retain(|pod| readiness("Pod", pod) != Readiness::Ready);
+    pods.sort_by_key(|pod| trouble(pod).is_none());
+    pods.into_iter().next()
 }
 
 /// The last event of any of these objects, warnings first.

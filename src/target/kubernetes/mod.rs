@@ -7,6 +7,7 @@ pub mod apply;
 pub mod client;
 pub mod diagnosis;
 pub mod failure;
+pub mod forward;
 pub mod object;
 pub mod operations;
 pub mod patch;

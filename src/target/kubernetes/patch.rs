@@ -4,17 +4,15 @@ use kube::api::{Api, ListParams, Patch};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::apply::{Applied, Change, Mode, compare, content};
+use super::apply::{ATTEMPTS, Applied, Change, Mode, compare, content};
 use super::client::Cluster;
 use super::failure::{call, call_opt, explain, failed, retry, status};
 use super::object::{MANAGER, ObjectRef};
 use super::operations::remaining;
 use super::plan::PatchBody;
+use super::values;
 use crate::error::{Error, Result};
 use crate::stack::PatchTarget;
-
-/// How often a patch is computed anew because its object changed meanwhile.
-const ATTEMPTS: usize = 8;
 
 /// Patches all objects that match, and tells what it changed in each. What is as the patch wants it is not
 /// written. Nothing that matches is an error, but in a dry run, where it may not be there yet.
@@ -123,10 +121,16 @@ async fn patch_one(
     unreachable!("the last attempt returns")
 }
 
-/// The patch for this very state of the object; `None` if it has nothing to change.
+/// The patch for this very state of the object; `None` if it has nothing to change. It names the version, so
+/// that what others change meanwhile is neither overwritten nor taken for the patch's work.
 fn request(object: &DynamicObject, body: &PatchBody) -> Result<Option<Patch<Value>>> {
+    let version = json!(object.metadata.resource_version);
     match body {
-        PatchBody::Merge(over) => Ok(Some(Patch::Strategic(over.clone()))),
+        PatchBody::Merge(over) => {
+            let mut over = over.clone();
+            values::set(&mut over, "metadata.resourceVersion", version)?;
+            Ok(Some(Patch::Strategic(over)))
+        }
         PatchBody::Json(operations) => {
             let mut operations = remaining(&content(object), operations).map_err(|why| {
                 Error::target(format!("{} can't be patched", ObjectRef::of(object))).because_of(why)
@@ -134,12 +138,9 @@ fn request(object: &DynamicObject, body: &PatchBody) -> Result<Option<Patch<Valu
             if operations.0.is_empty() {
                 return Ok(None);
             }
-            // They were chosen for this version: places in lists may be others in the next.
-            let version = json!([{"op": "test", "path": "/metadata/resourceVersion",
-                "value": object.metadata.resource_version}]);
-            let version: json_patch::Patch =
-                serde_json::from_value(version).expect("it is written by RFC 6902");
-            operations.0.splice(0..0, version.0);
+            let test = json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version}]);
+            let test: json_patch::Patch = serde_json::from_value(test).expect("it is written by RFC 6902");
+            operations.0.splice(0..0, test.0);
             Ok(Some(Patch::Json(operations)))
         }
     }

@@ -16,9 +16,9 @@ pub enum Readiness {
 
 use Readiness::{Failed, Ready, Waiting};
 
-/// Whether an object is ready. Kinds that have nothing to become ready are so at once.
-pub fn readiness(object: &DynamicObject) -> Readiness {
-    let kind = object.types.as_ref().map_or("", |types| types.kind.as_str());
+/// Whether an object is ready. Kinds that have nothing to become ready are so at once. `kind` is told apart
+/// from the object because items of lists and watches come without it.
+pub fn readiness(kind: &str, object: &DynamicObject) -> Readiness {
     let (spec, status) = (&object.data["spec"], &object.data["status"]);
     // A controller that has not seen this generation speaks of an older one.
     if matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet")
@@ -189,19 +189,22 @@ mod tests {
     fn a_status_of_an_older_generation_says_nothing() {
         let data = json!({"spec": {"replicas": 1}, "status": {"observedGeneration": 1, "replicas": 1,
             "updatedReplicas": 1, "availableReplicas": 1}});
-        assert_eq!(readiness(&object("Deployment", 1, data.clone())), Ready);
-        assert!(matches!(readiness(&object("Deployment", 2, data)), Waiting(_)));
+        assert_eq!(readiness("Deployment", &object("Deployment", 1, data.clone())), Ready);
+        assert!(matches!(readiness("Deployment", &object("Deployment", 2, data)), Waiting(_)));
     }
 
     #[test]
     fn a_deployment_is_ready_when_only_the_new_version_is_there() {
         let state = |updated: u64, all: u64, available: u64| {
-            readiness(&object(
+            readiness(
                 "Deployment",
-                1,
-                json!({"spec": {"replicas": 3}, "status": {"observedGeneration": 1, "replicas": all,
+                &object(
+                    "Deployment",
+                    1,
+                    json!({"spec": {"replicas": 3}, "status": {"observedGeneration": 1, "replicas": all,
                     "updatedReplicas": updated, "availableReplicas": available}}),
-            ))
+                ),
+            )
         };
         assert_eq!(state(1, 3, 3), Waiting("1 of 3 as the new version".into()));
         assert_eq!(state(3, 4, 3), Waiting("1 of the old version still there".into()));
@@ -213,28 +216,34 @@ mod tests {
     fn a_deployment_that_makes_no_progress_has_failed() {
         let data = json!({"status": {"observedGeneration": 1, "conditions":
             [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "m"}]}});
-        assert_eq!(readiness(&object("Deployment", 1, data)), Failed("m".into()));
+        assert_eq!(readiness("Deployment", &object("Deployment", 1, data)), Failed("m".into()));
     }
 
     #[test]
     fn daemon_and_stateful_sets_count_their_new_pods() {
         let daemons = json!({"status": {"observedGeneration": 1, "desiredNumberScheduled": 3,
             "updatedNumberScheduled": 3, "numberAvailable": 2}});
-        assert_eq!(readiness(&object("DaemonSet", 1, daemons)), Waiting("2 of 3 nodes ready".into()));
+        assert_eq!(
+            readiness("DaemonSet", &object("DaemonSet", 1, daemons)),
+            Waiting("2 of 3 nodes ready".into())
+        );
         let set = json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 1, "updatedReplicas": 1,
             "readyReplicas": 2}});
-        assert_eq!(readiness(&object("StatefulSet", 1, set)), Waiting("1 of 2 as the new version".into()));
+        assert_eq!(
+            readiness("StatefulSet", &object("StatefulSet", 1, set)),
+            Waiting("1 of 2 as the new version".into())
+        );
     }
 
     #[test]
     fn jobs_and_pods_may_fail_for_good() {
         let failed =
             json!({"status": {"conditions": [{"type": "Failed", "status": "True", "message": "deadline"}]}});
-        assert_eq!(readiness(&object("Job", 1, failed)), Failed("deadline".into()));
+        assert_eq!(readiness("Job", &object("Job", 1, failed)), Failed("deadline".into()));
         let pod = json!({"status": {"phase": "Failed", "message": "evicted"}});
-        assert_eq!(readiness(&object("Pod", 0, pod)), Failed("evicted".into()));
+        assert_eq!(readiness("Pod", &object("Pod", 0, pod)), Failed("evicted".into()));
         let done = json!({"status": {"phase": "Succeeded"}});
-        assert_eq!(readiness(&object("Pod", 0, done)), Ready);
+        assert_eq!(readiness("Pod", &object("Pod", 0, done)), Ready);
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn one(
             change = changes.next() => {
                 match change {
                     Some(Ok(found)) => {
-                        missing = match found.as_ref().map(readiness) {
+                        missing = match found.as_ref().map(|found| readiness(&object.kind, found)) {
                             None => "is not there".into(),
                             Some(Readiness::Ready) => return Ok(()),
                             Some(Readiness::Waiting(what)) => what,
