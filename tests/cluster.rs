@@ -1,64 +1,26 @@
 //! Against a real cluster: any one, named by `SRE_TEST_KUBECONFIG`. Each test has a namespace of its own.
 //!
 //! `SRE_TEST_IMAGE` is an image with busybox's `sh` and `httpd` that every node has or can pull.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+mod common;
+
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use common::{image, in_namespace, kubeconfig};
 use indexmap::IndexMap;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::core::DynamicObject;
 use sre::stack::{ClusterEndpoint, PatchTarget};
-use sre::target::kubernetes::apply::{Applied, Change, Mode, apply, delete, ensure_namespace, is_ours};
+use sre::target::kubernetes::apply::{Applied, Change, Mode, apply, delete, is_ours};
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::forward::Forward;
 use sre::target::kubernetes::object::{ObjectRef, read_objects, sort_for_apply};
 use sre::target::kubernetes::patch::{Undo, diff, patch};
 use sre::target::kubernetes::plan::PatchBody;
 use sre::target::kubernetes::wait;
-
-/// The kubeconfig that tests may use; says loudly that a test is skipped where there is none.
-fn kubeconfig() -> Option<PathBuf> {
-    let path = std::env::var_os("SRE_TEST_KUBECONFIG").map(PathBuf::from);
-    if path.is_none() {
-        eprintln!("SKIPPED: SRE_TEST_KUBECONFIG names no cluster");
-    }
-    path
-}
-
-fn image() -> String {
-    std::env::var("SRE_TEST_IMAGE").unwrap_or_else(|_| "lab.local/busybox:lab".into())
-}
-
-async fn connect() -> Option<Cluster> {
-    let path = kubeconfig()?;
-    let context = Kubeconfig::read_from(&path).unwrap().current_context.unwrap();
-    Some(Cluster::connect(Some(&path), Some(&context)).await.unwrap())
-}
-
-/// Runs a test in a namespace of its own, which is deleted at the end, also of a failed test.
-async fn in_namespace<F: Future<Output = ()> + Send + 'static>(
-    test: &str,
-    body: impl FnOnce(Cluster, String) -> F,
-) {
-    let Some(cluster) = connect().await else { return };
-    let namespace = format!("sre-test-{test}-{}", &uuid::Uuid::new_v4().to_string()[..6]);
-    assert!(ensure_namespace(&cluster, &namespace, Mode::Write).await.unwrap(), "the namespace is new");
-    let result = tokio::spawn(body(cluster.clone(), namespace.clone())).await;
-    let object = ObjectRef {
-        api_version: "v1".into(),
-        kind: "Namespace".into(),
-        namespace: None,
-        name: namespace.clone(),
-    };
-    assert!(delete(&cluster, &object).await.unwrap(), "the namespace was there still");
-    if let Err(error) = result {
-        std::panic::resume_unwind(error.into_panic());
-    }
-}
 
 fn deployment(name: &str, image: &str, command: &str) -> String {
     format!(

@@ -31,9 +31,10 @@ pub enum Installed {
     Unchanged,
 }
 
-/// The `helm` on PATH, for one cluster.
+/// Helm, for one cluster.
 #[derive(Debug, Clone)]
 pub struct Helm {
+    program: String,
     version: String,
     connection: Vec<String>,
     context: String,
@@ -42,10 +43,10 @@ pub struct Helm {
 }
 
 impl Helm {
-    /// Finds `helm`; missing or too old is a prerequisite that is missing (exit 5).
-    pub async fn find(cluster: &Cluster, interrupt: &Interrupt) -> Result<Helm> {
-        let program = Program::new("helm", ["version", "--template", "{{.Version}}"]);
-        let version = succeed("`helm version` failed", program.run(interrupt, |_| ()).await?)?;
+    /// Finds helm under this name on PATH; missing or too old is a prerequisite that is missing (exit 5).
+    pub async fn find(program: &str, cluster: &Cluster, interrupt: &Interrupt) -> Result<Helm> {
+        let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
+        let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
         let version = version.trim().to_owned();
         if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
             return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
@@ -55,6 +56,7 @@ impl Helm {
             connection.extend(["--kubeconfig".to_owned(), path.display().to_string()]);
         }
         Ok(Helm {
+            program: program.into(),
             version,
             connection,
             context: cluster.context().to_owned(),
@@ -191,7 +193,7 @@ impl Helm {
     }
 
     fn helm<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
-        Program::new("helm", arguments).environment("HELM_DRIVER", "secret")
+        Program::new(&self.program, arguments).environment("HELM_DRIVER", "secret")
     }
 
     fn mark(&self, release: &Release) -> String {
