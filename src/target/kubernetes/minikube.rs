@@ -50,7 +50,11 @@ impl Minikube {
     }
 
     /// Creates or starts the profile's cluster; `progress` is told each event. Mends a half-started one.
-    pub async fn start(&self, wanted: &stack::Minikube, progress: &mut dyn FnMut(&Event)) -> Result<()> {
+    pub async fn start(
+        &self,
+        wanted: &stack::Minikube,
+        progress: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<()> {
         let arguments = start_arguments(wanted);
         let finished = self.minikube(arguments.iter().map(String::as_str), progress).await?;
         if finished.success() {
@@ -60,7 +64,7 @@ impl Minikube {
     }
 
     /// Deletes the profile and its cluster; one that is not there is fine.
-    pub async fn delete(&self, progress: &mut dyn FnMut(&Event)) -> Result<()> {
+    pub async fn delete(&self, progress: &mut (dyn FnMut(&Event) + Send)) -> Result<()> {
         let finished = self.minikube(["delete", "--output", "json"], progress).await?;
         if finished.success() {
             return Ok(());
@@ -69,7 +73,7 @@ impl Minikube {
     }
 
     /// Stops the cluster; what it holds stays.
-    pub async fn stop(&self, progress: &mut dyn FnMut(&Event)) -> Result<()> {
+    pub async fn stop(&self, progress: &mut (dyn FnMut(&Event) + Send)) -> Result<()> {
         let finished = self.minikube(["stop", "--output", "json"], progress).await?;
         if finished.success() {
             return Ok(());
@@ -116,7 +120,7 @@ impl Minikube {
     async fn minikube<'a>(
         &self,
         arguments: impl IntoIterator<Item = &'a str>,
-        progress: &mut dyn FnMut(&Event),
+        progress: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<Finished> {
         Program::new("minikube", arguments)
             .arguments(["--profile", &self.profile])
