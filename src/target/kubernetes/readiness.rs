@@ -40,6 +40,18 @@ pub fn readiness(kind: &str, object: &DynamicObject) -> Readiness {
     }
 }
 
+/// Whether "ready" is the word of a probe in every container. Without a probe a container is ready as soon as
+/// it runs, also one that ends a moment later.
+pub fn is_probed(kind: &str, object: &DynamicObject) -> bool {
+    let spec = match kind {
+        "Deployment" | "StatefulSet" | "DaemonSet" => &object.data["spec"]["template"]["spec"],
+        "Pod" if object.data["status"]["phase"] == "Running" => &object.data["spec"],
+        _ => return true,
+    };
+    let containers = spec["containers"].as_array();
+    containers.is_some_and(|all| all.iter().all(|container| container["readinessProbe"].is_object()))
+}
+
 fn deployment(spec: &Value, status: &Value) -> Readiness {
     if let Some(condition) = condition(status, "Progressing")
         && condition["reason"] == "ProgressDeadlineExceeded"
@@ -217,6 +229,15 @@ mod tests {
         let data = json!({"status": {"observedGeneration": 1, "conditions":
             [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "m"}]}});
         assert_eq!(readiness("Deployment", &object("Deployment", 1, data)), Failed("m".into()));
+    }
+
+    #[test]
+    fn a_container_without_a_probe_has_not_said_that_it_is_ready() {
+        let of = |containers: Value| {
+            object("Deployment", 1, json!({"spec": {"template": {"spec": {"containers": containers}}}}))
+        };
+        assert!(is_probed("Deployment", &of(json!([{"readinessProbe": {"httpGet": {}}}]))));
+        assert!(!is_probed("Deployment", &of(json!([{"readinessProbe": {"httpGet": {}}}, {}]))));
     }
 
     #[test]

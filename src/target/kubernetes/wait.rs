@@ -9,11 +9,14 @@ use kube::runtime::watcher;
 use super::client::Cluster;
 use super::diagnosis;
 use super::object::ObjectRef;
-use super::readiness::{Readiness, readiness};
+use super::readiness::{Readiness, is_probed, readiness};
 use crate::error::{Error, Result};
 
 /// How often the pods and events behind an object are looked at while it is waited for.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How long what has no readiness probe must stay ready to count as ready.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Waits until all objects are ready, `within` in all. `progress` is called with a line on each change and
 /// about every two seconds: `Deployment lab/app: 0 of 1 ready · pulling image x (14 s of 5m)`.
@@ -48,16 +51,25 @@ async fn one(
     tokio::pin!(end);
     let mut last: Option<DynamicObject> = None;
     let mut missing = "not seen yet".to_owned();
+    let mut ready_since: Option<tokio::time::Instant> = None;
     loop {
         let detail = tokio::select! {
             biased;
             () = &mut end => break,
+            () = settled(ready_since) => return Ok(()),
             change = changes.next() => {
                 match change {
                     Some(Ok(found)) => {
+                        let was_ready = ready_since.take();
                         missing = match found.as_ref().map(|found| readiness(&object.kind, found)) {
                             None => "is not there".into(),
-                            Some(Readiness::Ready) => return Ok(()),
+                            Some(Readiness::Ready) => {
+                                if found.as_ref().is_some_and(|found| is_probed(&object.kind, found)) {
+                                    return Ok(());
+                                }
+                                ready_since = was_ready.or_else(|| Some(tokio::time::Instant::now()));
+                                "ready, and has no readiness probe: does it stay so?".into()
+                            }
                             Some(Readiness::Waiting(what)) => what,
                             Some(Readiness::Failed(why)) => {
                                 let error = Error::target(format!("{object} failed")).because_of(why);
@@ -89,4 +101,12 @@ async fn one(
     let within = crate::scenario::Duration::from(within);
     let error = Error::target(format!("{object} was not ready within {within}")).because_of(missing);
     Err(diagnosis::explain(cluster, object, last.as_ref(), error).await)
+}
+
+/// Comes back when what is ready since then has stayed so; never, if it is not ready.
+async fn settled(ready_since: Option<tokio::time::Instant>) {
+    match ready_since {
+        Some(since) => tokio::time::sleep_until(since + SETTLED).await,
+        None => future::pending().await,
+    }
 }
