@@ -27,6 +27,9 @@ pub struct Stack {
     /// How it runs on the target `local`.
     #[serde(default)]
     pub local: Option<LocalStack>,
+    /// How it runs on Kubernetes: the targets `minikube` and `cluster`.
+    #[serde(default)]
+    pub cluster: Option<super::ClusterStack>,
     /// Where it runs already: the target `external`.
     #[serde(default)]
     pub external: Option<ExternalStack>,
