@@ -23,5 +23,6 @@ pub use histograms::{Histograms, Key, Timing};
 pub use judge::judge;
 pub use mix::Mix;
 pub use plan::plan;
+pub use recorder::{Ended, Recorder, Second};
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;

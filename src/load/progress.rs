@@ -35,7 +35,7 @@ impl<'a> Progress<'a> {
 
     /// A thread's second, by its number from 1.
     pub(super) fn add(&mut self, second: u64, what: &Second) {
-        let (sum, parts) = self.seconds.entry(second).or_insert_with(|| (Second::new(), 0));
+        let (sum, parts) = self.seconds.entry(second).or_insert_with(|| (Second::default(), 0));
         sum.merge(what);
         *parts += 1;
         if *parts == self.parts

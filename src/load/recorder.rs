@@ -10,7 +10,7 @@ use super::{Fate, RequestSummary, Tally};
 
 /// A request that came to its end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ended {
+pub struct Ended {
     /// The number of its phase.
     pub phase: usize,
     /// The number of its request among the scenario's.
@@ -40,7 +40,7 @@ struct Cell {
 
 /// What became of each request. Bounded: one cell a phase and name, whatever the load.
 #[derive(Debug, Clone)]
-pub(super) struct Recorder {
+pub struct Recorder {
     cells: Vec<Cell>,
     requests: usize,
     second: Second,
@@ -48,7 +48,7 @@ pub(super) struct Recorder {
 
 /// What happened since the last look.
 #[derive(Debug, Clone)]
-pub(super) struct Second {
+pub struct Second {
     /// Requests that left.
     pub sent: u64,
     /// Complete answers.
@@ -61,44 +61,46 @@ pub(super) struct Second {
     pub since_due: Histogram<u64>,
 }
 
-impl Second {
-    pub(super) fn new() -> Second {
+impl Default for Second {
+    fn default() -> Second {
         Second { sent: 0, answered: 0, errors: 0, in_flight: 0, since_due: empty() }
     }
+}
 
+impl Second {
     /// Adds what happened elsewhere in the same second.
-    pub(super) fn merge(&mut self, other: &Second) {
+    pub fn merge(&mut self, other: &Second) {
         self.sent += other.sent;
         self.answered += other.answered;
         self.errors += other.errors;
         self.in_flight += other.in_flight;
-        self.since_due.add(&other.since_due).expect("all histograms have the same bounds");
+        self.since_due.add(&other.since_due).expect("histograms grow as they must");
     }
 }
 
 impl Recorder {
     /// For so many phases, request names and replicas.
-    pub(super) fn new(phases: usize, requests: usize, replicas: usize) -> Recorder {
+    pub fn new(phases: usize, requests: usize, replicas: usize) -> Recorder {
         let cell = Cell {
             fates: vec![Vec::new(); replicas],
             unexpected: 0,
             times: std::array::from_fn(|_| empty()),
         };
-        Recorder { cells: vec![cell; phases * requests], requests, second: Second::new() }
+        Recorder { cells: vec![cell; phases * requests], requests, second: Second::default() }
     }
 
     /// A request left.
-    pub(super) fn sent(&mut self) {
+    pub fn sent(&mut self) {
         self.second.sent += 1;
     }
 
     /// A request was handed back: it had not left.
-    pub(super) fn unsent(&mut self) {
+    pub fn unsent(&mut self) {
         self.second.sent = self.second.sent.saturating_sub(1);
     }
 
     /// A request came to its end.
-    pub(super) fn ended(&mut self, ended: &Ended) {
+    pub fn ended(&mut self, ended: &Ended) {
         let cell = &mut self.cells[ended.phase * self.requests + ended.request];
         count(&mut cell.fates[ended.replica], ended.fate, 1);
         if !matches!(ended.fate, Fate::Answered(_)) {
@@ -120,13 +122,13 @@ impl Recorder {
     }
 
     /// What happened since the last look, with so many requests on their way.
-    pub(super) fn look(&mut self, in_flight: u64) -> Second {
+    pub fn look(&mut self, in_flight: u64) -> Second {
         self.second.in_flight = in_flight;
-        std::mem::replace(&mut self.second, Second::new())
+        std::mem::take(&mut self.second)
     }
 
     /// Adds what another recorder of the same load kept.
-    pub(super) fn merge(&mut self, other: &Recorder) {
+    pub fn merge(&mut self, other: &Recorder) {
         for (cell, more) in self.cells.iter_mut().zip(&other.cells) {
             for (fates, more) in cell.fates.iter_mut().zip(&more.fates) {
                 for (fate, times) in more {
@@ -135,13 +137,13 @@ impl Recorder {
             }
             cell.unexpected += more.unexpected;
             for (times, more) in cell.times.iter_mut().zip(&more.times) {
-                times.add(more).expect("all histograms have the same bounds");
+                times.add(more).expect("histograms grow as they must");
             }
         }
     }
 
     /// Every request's fate, counted; by request, replica and fate.
-    pub(super) fn tallies(&self, names: &[String]) -> Vec<Tally> {
+    pub fn tallies(&self, names: &[String]) -> Vec<Tally> {
         let mut sums = std::collections::BTreeMap::new();
         for (number, cell) in self.cells.iter().enumerate() {
             for (replica, fates) in cell.fates.iter().enumerate() {
@@ -161,7 +163,7 @@ impl Recorder {
     }
 
     /// What became of one name's requests in one phase, without their times.
-    pub(super) fn counts(&self, phase: usize, request: usize) -> RequestSummary {
+    pub fn counts(&self, phase: usize, request: usize) -> RequestSummary {
         let cell = &self.cells[phase * self.requests + request];
         let mut summary = RequestSummary { unexpected: cell.unexpected, ..RequestSummary::default() };
         for (fate, count) in cell.fates.iter().flatten() {
@@ -176,13 +178,13 @@ impl Recorder {
     }
 
     /// Requests that left.
-    pub(super) fn sent_in_all(&self) -> u64 {
+    pub fn sent_in_all(&self) -> u64 {
         let fates = self.cells.iter().flat_map(|cell| cell.fates.iter().flatten());
         fates.filter(|(fate, _)| !matches!(fate, Fate::NotSent(_))).map(|(_, count)| count).sum()
     }
 
     /// All times, by phase and request name.
-    pub(super) fn histograms(&self, phases: &[String], names: &[String]) -> Histograms {
+    pub fn histograms(&self, phases: &[String], names: &[String]) -> Histograms {
         let timings = [Timing::SinceDue, Timing::Service, Timing::SinceDueSuccess];
         let mut all = Histograms::default();
         for (number, cell) in self.cells.iter().enumerate() {
@@ -192,7 +194,7 @@ impl Recorder {
                     request: names[number % self.requests].clone(),
                     timing,
                 };
-                all.add(key, times).expect("all histograms have the same bounds");
+                all.add(key, times).expect("histograms grow as they must");
             }
         }
         all

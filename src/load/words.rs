@@ -5,7 +5,7 @@ pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -16,7 +16,7 @@ pub(super) fn thousands(number: u64) -> String {
 /// A length of time: up to two minutes in seconds, `60 s`; else as `5m`.
 pub(super) fn length(duration: crate::scenario::Duration) -> String {
     let seconds = duration.as_secs_f64();
-    if seconds <= 120.0 && seconds >= 1.0 { format!("{seconds} s") } else { duration.to_string() }
+    if (1.0..=120.0).contains(&seconds) { format!("{seconds} s") } else { duration.to_string() }
 }
 
 /// Milliseconds with as many digits as tell something: `1.2 ms`, `480 ms`, `2.1 s`.
