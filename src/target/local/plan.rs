@@ -419,6 +419,7 @@ mod tests {
             rules: vec!["rules/lab.yaml".into()],
             local: Some(local.clone()),
             external: None,
+            cluster: None,
             steady: Vec::new(),
         };
         (stack, local)
