@@ -131,6 +131,7 @@ async fn whoever_holds_a_complete_answer_finds_it_counted() {
         request.send().await.unwrap().bytes().await.unwrap();
         let scrape = app.scrape().await;
         assert_eq!(scrape.sum("app_request_count_total", &[]), f64::from(sent));
+        assert_eq!(scrape.sum("app_request_count_total", &[("http_status", "499")]), 0.0);
         assert_eq!(scrape.sum("app_active_requests", &[]), 0.0);
     }
 }

@@ -8,6 +8,7 @@ mod support;
 mod broken_off;
 mod command;
 mod counts;
+mod docs;
 mod faults;
 mod logs;
 mod protocol;

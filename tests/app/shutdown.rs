@@ -38,6 +38,22 @@ async fn it_stops_at_once_when_connections_are_idle() {
     drop(silent);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_end_is_broken_off_and_logged() {
+    let mut app = App::start(&[]);
+    app.set_faults(json!({"latency_ms": 60_000})).await;
+    let request = app.client.get(app.url("/api/users")).header("x-request-id", "endless");
+    let answer = tokio::spawn(request.send());
+    app.wait_active(1).await;
+    app.terminate();
+    let (status, log) = app.ended().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(answer.await.unwrap().is_err());
+    let lines: Vec<_> = log.iter().filter(|line| line["request_id"] == "endless").collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["status"], 499);
+}
+
 #[tokio::test]
 async fn a_drain_goes_on_serving_unready() {
     let mut app = App::start(&["--drain", "1500ms"]);
