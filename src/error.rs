@@ -75,6 +75,12 @@ impl Error {
         self
     }
 
+    /// This error as the cause of another one, with its exit code and its hint.
+    pub fn within(self, what: impl Into<String>) -> Error {
+        let causes = std::iter::once(self.what).chain(self.causes).collect();
+        Error { exit: self.exit, what: what.into(), causes, details: self.details, hint: self.hint }
+    }
+
     /// The exit code that this error ends the process with.
     pub fn exit(&self) -> Exit {
         self.exit

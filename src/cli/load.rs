@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::up::{as_it_is_up, what_is_up};
 use super::{Context, report};
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::report::terminal::Live;
 use crate::run::{self, Run};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::Folder;
-use crate::{catalog, fault};
 
 /// Puts a scenario's load on the stack that is up, and judges what needs no server: thresholds, and whether
 /// the generator kept up.
@@ -60,7 +60,6 @@ impl Load {
         let name = self.named.as_ref().unwrap_or(&self.scenario);
         let scenario = self.overrides.apply(catalog::scenario(name)?)?;
         let state = Folder::here()?;
-        fault::recover(state.root(), &context.terminal).await?;
         let lab = what_is_up(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
@@ -69,7 +68,8 @@ impl Load {
             scenario: &scenario,
             stack: &stack,
             lab: &lab,
-            state: state.root(),
+            state: &state,
+            terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: false,
         };

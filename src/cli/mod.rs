@@ -115,6 +115,14 @@ enum Command {
     Receiver(receiver::Receiver),
 }
 
+impl Command {
+    /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
+    fn knows_of_a_lab(&self) -> bool {
+        use Command::*;
+        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_))
+    }
+}
+
 /// What every command is given.
 #[derive(Clone)]
 pub struct Context {
@@ -148,6 +156,9 @@ pub async fn run(cli: Cli) -> Exit {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
+    if command.knows_of_a_lab() {
+        crate::fault::recover(&crate::target::Folder::here()?, &context.terminal).await;
+    }
     match command {
         Command::Up(command) => command.run(context).await,
         Command::Load(command) => command.run(context).await,

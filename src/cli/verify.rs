@@ -6,7 +6,6 @@ use super::up::what_is_up;
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::fault;
 use crate::report::terminal::Live;
 use crate::run::{self, RunFolder};
 use crate::target::Folder;
@@ -22,7 +21,6 @@ impl Verify {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let state = Folder::here()?;
-        fault::recover(state.root(), &context.terminal).await?;
         let lab = what_is_up(&state, context)?;
         let folder = RunFolder::open(state.root(), self.run.as_deref())?;
         let screen = Live::new(&context.terminal).after(&folder.read()?.events);

@@ -1,40 +1,23 @@
 //! Faults: reversible disturbances with a start and an end, journalled before they are injected.
+//!
+//! A scenario's steps become a [`Timeline`], which injects and undoes each fault beside the load. What
+//! is injected stands in the [`Journal`]; what a killed `sre` left behind there is undone by
+//! [`recover`] at the start of the next command.
 
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::run::Events;
-use crate::scenario::FaultStep;
-use crate::target::Lab;
-use crate::terminal::Terminal;
+mod active;
+mod catalogue;
+mod entry;
+mod heal;
+mod journal;
+mod plan;
+mod recover;
+mod switches;
+mod timeline;
+mod touch;
 
-/// stub
-pub fn plan(_: &[FaultStep], _: &Lab) -> Result<()> {
-    Ok(())
-}
-/// stub
-pub async fn recover(_: &std::path::Path, _: &Terminal) -> Result<()> {
-    Ok(())
-}
-/// stub
-pub struct Timeline<'a> {
-    /// stub
-    pub state: &'a std::path::Path,
-    /// stub
-    pub lab: &'a Lab,
-    /// stub
-    pub start: std::time::Instant,
-    /// stub
-    pub events: &'a Events,
-    /// stub
-    pub interrupt: &'a Interrupt,
-}
-impl Timeline<'_> {
-    /// stub
-    pub async fn run<F: Future<Output = Option<f64>>>(
-        &self,
-        _: &[FaultStep],
-        _: impl Fn() -> F,
-    ) -> Result<()> {
-        Ok(())
-    }
-}
+pub use catalogue::{Description, describe};
+pub use entry::{Entry, State, Touched};
+pub use journal::{Held, Journal};
+pub use plan::{Planned, Timeline, plan};
+pub use recover::{Finding, Found, ensure_none, heal, recover};
+pub use switches::Switches;

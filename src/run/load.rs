@@ -15,7 +15,8 @@ use crate::interrupt::Interrupt;
 use crate::load::{self, LoadResult, LoadRun, Share};
 use crate::observe::Prometheus;
 use crate::scenario::{Check, Scenario};
-use crate::target::Lab;
+use crate::target::{Folder, Lab};
+use crate::terminal::Terminal;
 
 /// Between the last preparation and the first request: executors and faults start on the same instant.
 const LEAD: Duration = Duration::from_millis(200);
@@ -29,7 +30,9 @@ pub struct Run<'a> {
     /// Where that is up.
     pub lab: &'a Lab,
     /// `.sre`.
-    pub state: &'a Path,
+    pub state: &'a Folder,
+    /// Where it is told what a killed `sre` left behind.
+    pub terminal: &'a Terminal,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
     /// Whether a verdict on the server's side will follow: then Prometheus has to answer before anything is sent.
@@ -50,7 +53,7 @@ impl Run<'_> {
     /// # Errors
     /// A prerequisite (exit 5) where the folder cannot be written.
     pub fn begin(&self, screen: Box<dyn Reporter>) -> Result<Begun> {
-        let folder = RunFolder::create(self.state, &self.scenario.name)?;
+        let folder = RunFolder::create(self.state.root(), &self.scenario.name)?;
         write_yaml(&folder.scenario_file(), self.scenario)?;
         write_yaml(&folder.stack_file(), &self.stack.stack)?;
         let events = Events::new(vec![Box::new(folder.log()?), screen]);
@@ -87,7 +90,8 @@ impl Run<'_> {
     async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
         let events = &begun.events;
         let prometheus = self.prometheus().await?;
-        fault::plan(&self.scenario.faults, self.lab)?;
+        let timeline = fault::plan(&self.scenario.faults, self.lab)?;
+        fault::ensure_none(self.state, self.terminal).await?;
         if let Some(prometheus) = &prometheus {
             self.refuse_what_fires(prometheus).await?;
             let instances: Vec<String> =
@@ -102,7 +106,7 @@ impl Run<'_> {
         }
         events.emit(EventKind::LoadStarted(load::plan(self.scenario)))?;
         let before = time(prometheus.as_ref()).await;
-        let result = self.put_on(begun, prometheus.as_ref()).await?;
+        let result = self.put_on(begun, prometheus.as_ref(), &timeline).await?;
         let after = time(prometheus.as_ref()).await;
         let moved = before
             .zip(after)
@@ -120,7 +124,12 @@ impl Run<'_> {
     }
 
     /// Load and faults at the same time, on the same clock.
-    async fn put_on(&self, begun: &Begun, prometheus: Option<&Prometheus>) -> Result<LoadResult> {
+    async fn put_on(
+        &self,
+        begun: &Begun,
+        prometheus: Option<&Prometheus>,
+        timeline: &fault::Timeline,
+    ) -> Result<LoadResult> {
         let interrupt = self.interrupt.child();
         let failure: Mutex<Option<Error>> = Mutex::new(None);
         let progress = |sample| {
@@ -141,14 +150,9 @@ impl Run<'_> {
             share: Share::ALL,
         });
         let now = || async { Some(time(prometheus).await?.0) };
-        let timeline = fault::Timeline {
-            state: self.state,
-            lab: self.lab,
-            start,
-            events: &begun.events,
-            interrupt: &interrupt,
-        };
-        let (load, faults) = tokio::join!(load, timeline.run(&self.scenario.faults, now));
+        let journal = fault::Journal::new(self.state, self.terminal);
+        let faults = timeline.run(&journal, start, &begun.events, now, &interrupt);
+        let (load, faults) = tokio::join!(load, faults);
         if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             return Err(error);
         }

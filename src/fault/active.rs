@@ -1,0 +1,100 @@
+//! The faults that this process has injected. What is still active when they are dropped, by an error,
+//! a panic or a cancelled task, is undone then and there.
+
+use super::heal::{heal, in_order};
+use super::{Entry, Held, Journal, State};
+use crate::error::{Error, Result};
+
+/// The faults that this process has injected and not yet undone.
+#[derive(Debug)]
+pub(super) struct Active {
+    journal: Journal,
+    held: Vec<Held>,
+}
+
+impl Active {
+    /// None yet.
+    pub fn new(journal: &Journal) -> Active {
+        Active { journal: journal.clone(), held: Vec::new() }
+    }
+
+    /// Writes an entry and does what it says. From the moment it is written it is active, also where
+    /// doing it failed half-way.
+    pub async fn inject(&mut self, entry: Entry) -> Result<()> {
+        let _lock = self.journal.lock().await?;
+        self.held.push(self.journal.write(entry.clone())?);
+        for touched in &entry.touched {
+            touched.inject(&self.journal).await?;
+        }
+        self.hold(self.journal.write(Entry { state: State::Injected, ..entry })?);
+        Ok(())
+    }
+
+    /// Takes the place of the hold on the entry as it was.
+    fn hold(&mut self, held: Held) {
+        self.held.retain(|known| known.entry.id != held.entry.id);
+        self.held.push(held);
+    }
+
+    /// Undoes a fault; it is no error if it is undone already (`sre heal --force`). It is not active any
+    /// more afterwards: one that could not be undone is left to the next command.
+    pub async fn heal(&mut self, id: &str) -> Result<()> {
+        let Some(entry) = self.held.iter().map(|held| &held.entry).find(|entry| entry.id == id).cloned()
+        else {
+            return Ok(());
+        };
+        let healed = async {
+            let _lock = self.journal.lock().await?;
+            if self.journal.contains(id) { heal(&self.journal, &entry).await } else { Ok(()) }
+        }
+        .await;
+        self.held.retain(|held| held.entry.id != id);
+        healed
+    }
+
+    /// Undoes all of them, and tells of each what came of it.
+    pub async fn heal_all(&mut self) -> Vec<(Entry, Result<()>)> {
+        in_order(&mut self.held, |held| &held.entry);
+        let entries: Vec<Entry> = self.held.iter().map(|held| held.entry.clone()).collect();
+        let mut healed = Vec::new();
+        for entry in entries {
+            let result = self.heal(&entry.id).await;
+            healed.push((entry, result));
+        }
+        healed
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut rest = Active { journal: self.journal.clone(), held: std::mem::take(&mut self.held) };
+        let terminal = self.journal.terminal().clone();
+        // A thread of its own: this one may be in the middle of a runtime, or of a panic.
+        let healed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let healed = runtime.map(|runtime| runtime.block_on(rest.heal_all()));
+            // Dropped with something left, it would only try the same again.
+            rest.held.clear();
+            healed
+        });
+        let failed = || Error::target("the faults could not be undone");
+        let healed = match healed.join() {
+            Ok(healed) => healed.map_err(|e| failed().because(e)),
+            Err(_) => Err(failed().because_of("undoing them panicked")),
+        };
+        match healed {
+            Ok(healed) => {
+                for (entry, result) in healed {
+                    match result {
+                        Ok(()) => terminal.say(format!("healed {}", entry.description)),
+                        Err(e) => terminal.warn(format!("{} could not be undone: {e}", entry.description)),
+                    }
+                }
+            }
+            Err(error) => terminal.warn(error.hint("sre heal").to_string()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One fault in the journal: everything that is needed to undo it, without scenario or lab.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::Switches;
+use crate::target::Process;
+
+/// The version of an entry.
+pub const SCHEMA: &str = "sre.fault/v1";
+
+/// One fault in the journal. A fault that was undone has no entry any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Its name in the journal; no two faults ever have the same in one folder.
+    pub id: String,
+    /// What it does, in words: `latency 2s on users-api-0`.
+    pub description: String,
+    /// How far it came.
+    pub state: State,
+    /// The process id of the `sre` that injects it. For people: whether it still lives is told by
+    /// its lock on the entry.
+    pub owner: u32,
+    /// When it is to be undone, on this machine's clock.
+    pub until: Timestamp,
+    /// What it touches, one a replica.
+    pub touched: Vec<Touched>,
+    /// Why it could not be undone, if that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How far a fault came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is about to be injected, or was in part.
+    Planned,
+    /// It is injected.
+    Injected,
+    /// It could not be undone.
+    Failed,
+}
+
+/// What a fault touches, with all that is needed to undo it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Touched {
+    /// Fault switches of the demo service.
+    Switches {
+        /// The replica's name.
+        replica: String,
+        /// Its admin port.
+        admin: Url,
+        /// Its process, where `sre` started it: the switches end with it.
+        process: Option<Process>,
+        /// What is switched on.
+        switches: Switches,
+    },
+    /// A process that is killed, and started again at the end.
+    Killed {
+        /// The process as it was.
+        process: Process,
+        /// Where it listens once it is back.
+        url: Url,
+    },
+    /// A process that is stopped, and continued at the end.
+    Paused {
+        /// The process.
+        process: Process,
+    },
+}
+
+impl Touched {
+    /// Whether it touches the process itself. Such a fault is undone before one that needs an answer
+    /// of the process.
+    pub fn is_process(&self) -> bool {
+        !matches!(self, Touched::Switches { .. })
+    }
+
+    /// The replica's name.
+    pub fn replica(&self) -> &str {
+        match self {
+            Touched::Switches { replica, .. } => replica,
+            Touched::Killed { process, .. } | Touched::Paused { process } => &process.name,
+        }
+    }
+}

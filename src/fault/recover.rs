@@ -1,0 +1,127 @@
+//! Undoing what an `sre` that was killed left behind.
+
+use serde::Serialize;
+
+use super::heal::{heal as undo, in_order};
+use super::journal::Read;
+use super::{Entry, Held, Journal};
+use crate::error::{Error, Result};
+use crate::target::Folder;
+use crate::terminal::Terminal;
+
+/// A fault that was in the journal, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its name in the journal.
+    pub id: String,
+    /// What it does, in words: `latency 2s on users-api-0`.
+    pub fault: String,
+    /// The process id of the `sre` that injected it; `None` where the entry cannot be read.
+    pub owner: Option<u32>,
+    /// What became of it.
+    pub found: Found,
+    /// Why it could not be undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What became of a fault in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// It is undone.
+    Healed,
+    /// The `sre` that injected it still lives, and will undo it.
+    Held,
+    /// It could not be undone.
+    Failed,
+}
+
+/// Undoes every fault whose `sre` is gone; with `force`, those of a living one, too. Nothing to undo is
+/// no error. Errors: the journal cannot be read or locked.
+pub async fn heal(folder: &Folder, terminal: &Terminal, force: bool) -> Result<Vec<Finding>> {
+    let journal = Journal::new(folder, terminal);
+    if journal.is_untouched() {
+        return Ok(Vec::new());
+    }
+    let _lock = journal.lock().await?;
+    journal.sweep()?;
+    let mut findings = Vec::new();
+    let mut faults: Vec<(Entry, Option<Held>)> = Vec::new();
+    for read in journal.read()? {
+        match read {
+            Read::Orphan(held) => faults.push((held.entry.clone(), Some(held))),
+            Read::Owned(entry) if force => faults.push((entry, None)),
+            Read::Owned(entry) => findings.push(Finding::new(entry, Found::Held, None)),
+            Read::Broken(path, error) => findings.push(Finding {
+                id: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                fault: "an entry that cannot be read".into(),
+                owner: None,
+                found: Found::Failed,
+                error: Some(
+                    error.hint("look at what it touches, put that right, remove the file").to_string(),
+                ),
+            }),
+        }
+    }
+    in_order(&mut faults, |(entry, _)| entry);
+    for (entry, _held) in faults {
+        findings.push(match undo(&journal, &entry).await {
+            Ok(()) => Finding::new(entry, Found::Healed, None),
+            Err(error) => Finding::new(entry, Found::Failed, Some(error.to_string())),
+        });
+    }
+    Ok(findings)
+}
+
+/// Undoes what an `sre` that was killed left behind, and says so: every command that knows of a lab
+/// begins with it. Cheap where no fault is in the journal. What cannot be undone is a warning and ends
+/// no command; one that must not go on then asks [`ensure_none`].
+pub async fn recover(folder: &Folder, terminal: &Terminal) {
+    match heal(folder, terminal, false).await {
+        Ok(findings) => tell(&findings, terminal),
+        Err(error) => terminal.warn(error.to_string()),
+    }
+}
+
+fn tell(findings: &[Finding], terminal: &Terminal) {
+    for finding in findings {
+        match finding.found {
+            Found::Healed => terminal.say(format!("healed {}", finding.sentence())),
+            Found::Held => {}
+            Found::Failed => terminal.warn(format!("could not heal {}", finding.sentence())),
+        }
+    }
+}
+
+/// An error (exit 6) if a fault is injected in this lab, or may be, by whomever: a run there would be
+/// judged by what it did not do.
+pub async fn ensure_none(folder: &Folder, terminal: &Terminal) -> Result<()> {
+    let findings = heal(folder, terminal, false).await?;
+    tell(&findings, terminal);
+    let Some(finding) = findings.iter().find(|finding| finding.found != Found::Healed) else {
+        return Ok(());
+    };
+    let hint = match finding.found {
+        Found::Held => "let it come to its end, or undo it with `sre heal --force`",
+        _ => "put right what the warning says, then `sre heal`",
+    };
+    Err(Error::target("a fault is injected in this lab already").because_of(finding.sentence()).hint(hint))
+}
+
+impl Finding {
+    fn new(entry: Entry, found: Found, error: Option<String>) -> Finding {
+        Finding { id: entry.id, fault: entry.description, owner: Some(entry.owner), found, error }
+    }
+
+    /// The fault, its owner and, where it could not be undone, why.
+    pub fn sentence(&self) -> String {
+        let owner = match (self.found, self.owner) {
+            (Found::Held, Some(owner)) => format!(", held by the running sre {owner}"),
+            (_, Some(owner)) => format!(", left behind by sre {owner}"),
+            (_, None) => format!(": {}", self.id),
+        };
+        let why = self.error.as_ref().map(|why| format!("\n  because: {}", why.replace('\n', "\n  ")));
+        format!("{}{owner}{}", self.fault, why.unwrap_or_default())
+    }
+}

@@ -1,0 +1,171 @@
+//! Plays a timeline beside the load.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::active::Active;
+use super::entry::SCHEMA;
+use super::plan::Moment;
+use super::{Entry, Journal, Planned, State, Switches, Timeline, Touched};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::run::{EventKind, Events, FaultEvent};
+use crate::scenario::FaultKind;
+use crate::target::{Lab, Replica};
+
+/// How long Prometheus may take to tell its time.
+const CLOCK_BOUND: Duration = Duration::from_secs(1);
+
+impl Timeline {
+    /// Injects each fault at its time after `start` and undoes it at its end, telling `events`; `now` asks
+    /// Prometheus for its time. Comes back when the last one is undone.
+    ///
+    /// An interruption or any error undoes everything at once, and so does dropping this before its end.
+    /// Errors: what could not be undone comes first, then what could not be injected. Neither the
+    /// journal's lock nor the lab's may be held by the caller.
+    pub async fn run<N, F>(
+        &self,
+        journal: &Journal,
+        start: Instant,
+        events: &Events,
+        now: N,
+        interrupt: &Interrupt,
+    ) -> Result<()>
+    where
+        N: Fn() -> F,
+        F: Future<Output = Option<f64>>,
+    {
+        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id());
+        let faults =
+            (1..).zip(&self.faults).map(|(number, fault)| (format!("{run}-{number}"), fault)).collect();
+        let stage = Stage { faults, journal, start, events, now };
+        let mut active = Active::new(journal);
+        let played = stage.play(&self.moments(), &mut active, interrupt).await;
+        let cleared = stage.clear(&mut active).await;
+        cleared.and(played)
+    }
+}
+
+/// What a timeline is played with.
+struct Stage<'a, N> {
+    /// The faults with their names in the journal.
+    faults: Vec<(String, &'a Planned)>,
+    journal: &'a Journal,
+    start: Instant,
+    events: &'a Events,
+    now: N,
+}
+
+impl<N, F> Stage<'_, N>
+where
+    N: Fn() -> F,
+    F: Future<Output = Option<f64>>,
+{
+    async fn play(
+        &self,
+        moments: &[(Duration, Moment)],
+        active: &mut Active,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        for (at, moment) in moments {
+            interrupt.or(tokio::time::sleep_until((self.start + *at).into())).await?;
+            match *moment {
+                Moment::Inject(number) => {
+                    let (id, fault) = &self.faults[number];
+                    let injected = self.inject(active, id, fault).await;
+                    let event = event(id, fault, self.prometheus_time().await);
+                    self.tell(injected.map(|()| EventKind::FaultInjected(event.clone())), event, "injected")?;
+                }
+                Moment::Heal(number) => {
+                    let (id, fault) = &self.faults[number];
+                    let healed = active.heal(id).await;
+                    let event = event(id, fault, self.prometheus_time().await);
+                    self.tell(healed.map(|()| EventKind::FaultHealed(event.clone())), event, "undone")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn inject(&self, active: &mut Active, id: &str, fault: &Planned) -> Result<()> {
+        active.inject(self.entry(id, fault)?).await
+    }
+
+    /// Undoes what is still active, and tells of it. The first error is returned; all are told.
+    async fn clear(&self, active: &mut Active) -> Result<()> {
+        let all = active.heal_all().await;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let time = self.prometheus_time().await;
+        let mut result = Ok(());
+        for (entry, healed) in all {
+            for (id, fault) in self.faults.iter().filter(|(id, _)| *id == entry.id) {
+                let event = event(id, fault, time);
+                let healed = healed.clone().map(|()| EventKind::FaultHealed(event.clone()));
+                result = result.and(self.tell(healed, event, "undone"));
+            }
+        }
+        result
+    }
+
+    /// Tells what happened, or that it could not be made to happen; that is returned as an error, too.
+    fn tell(&self, happened: Result<EventKind>, fault: FaultEvent, word: &str) -> Result<()> {
+        match happened {
+            Ok(event) => self.events.emit(event),
+            Err(error) => {
+                let what = format!("{} could not be {word}", fault.description);
+                let failed = EventKind::FaultFailed { fault, error: error.to_string() };
+                // What failed matters more than that it could not be told.
+                let _ = self.events.emit(failed);
+                Err(error.within(what))
+            }
+        }
+    }
+
+    /// Prometheus' time; `None` where it does not tell it soon.
+    async fn prometheus_time(&self) -> Option<f64> {
+        tokio::time::timeout(CLOCK_BOUND, (self.now)()).await.ok().flatten()
+    }
+
+    /// The fault's entry in the journal, with the processes as they are now.
+    fn entry(&self, id: &str, fault: &Planned) -> Result<Entry> {
+        let lab = Lab::load(self.journal.folder().root())?;
+        let left = (self.start + fault.until).saturating_duration_since(Instant::now());
+        Ok(Entry {
+            schema: SCHEMA.into(),
+            id: id.into(),
+            description: fault.description(),
+            state: State::Planned,
+            owner: std::process::id(),
+            until: Timestamp::now() + SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX),
+            touched: fault
+                .replicas
+                .iter()
+                .map(|replica| touched(&fault.kind, replica, lab.as_ref()))
+                .collect::<Result<_>>()?,
+            error: None,
+        })
+    }
+}
+
+fn event(id: &str, fault: &Planned, prometheus_time: Option<f64>) -> FaultEvent {
+    let (description, instances) = (fault.description(), fault.instances());
+    FaultEvent { id: id.into(), description, instances, prometheus_time }
+}
+
+fn touched(kind: &FaultKind, replica: &Replica, lab: Option<&Lab>) -> Result<Touched> {
+    let process = lab.and_then(|lab| lab.process(&replica.name)).cloned();
+    if let Some(switches) = Switches::of(kind) {
+        let admin = replica.admin.clone();
+        let admin = admin.ok_or_else(|| Error::target(format!("{} has no admin port", replica.name)))?;
+        return Ok(Touched::Switches { replica: replica.name.clone(), admin, process, switches });
+    }
+    let process =
+        process.ok_or_else(|| Error::target(format!("the lab has no process {} any more", replica.name)))?;
+    Ok(match kind {
+        FaultKind::Kill => Touched::Killed { process, url: replica.url.clone() },
+        _ => Touched::Paused { process },
+    })
+}

@@ -1,0 +1,181 @@
+//! Doing and undoing what a fault does to one replica. Whoever calls it holds the journal's lock.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::{Entry, Journal, State, Switches, Touched};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::target::local::process::{self, State as ProcessState};
+use crate::target::{Lab, Lock, Process};
+
+/// The service switches a fault off by itself this much later than it should have been undone.
+const LAST_RESORT: Duration = Duration::from_secs(10);
+/// How long the system may take for a signal, and a process to listen after its start.
+const BOUND: Duration = Duration::from_secs(10);
+/// How long another `sre` may be busy with the lab's processes.
+const LAB_BOUND: Duration = Duration::from_secs(60);
+/// How long a process may take to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often a process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+impl Touched {
+    /// Does it. Its entry is in the journal.
+    pub(super) async fn inject(&self, journal: &Journal) -> Result<()> {
+        match self {
+            Touched::Switches { admin, .. } => set_switches(journal, admin, None).await,
+            Touched::Killed { process, .. } => {
+                process::kill(process)?;
+                reached(process, ProcessState::Dead, "killed").await
+            }
+            Touched::Paused { process } => {
+                process::pause(process)?;
+                reached(process, ProcessState::Paused, "paused").await
+            }
+        }
+    }
+
+    /// Undoes it, however far it came; what is undone already is no error. Its entry, `id`, is still in
+    /// the journal.
+    pub(super) async fn heal(&self, journal: &Journal, id: &str) -> Result<()> {
+        match self {
+            Touched::Switches { admin, process, .. } => {
+                let gone = || process.as_ref().is_some_and(|process| !process::is_alive(process));
+                if gone() {
+                    return Ok(());
+                }
+                set_switches(journal, admin, Some(id)).await.or_else(|e| if gone() { Ok(()) } else { Err(e) })
+            }
+            Touched::Killed { process, url } => start_again(journal, process, url).await,
+            // Also where it is not paused (yet): a pause that is under way is called off by it.
+            Touched::Paused { process } => {
+                process::resume(process).or_else(|e| if process::is_alive(process) { Err(e) } else { Ok(()) })
+            }
+        }
+    }
+}
+
+/// Sets on an admin port exactly what the journal wants of it, apart from one entry.
+async fn set_switches(journal: &Journal, admin: &Url, without: Option<&str>) -> Result<()> {
+    let entries = journal.entries()?;
+    // What could not be undone is not wanted any more.
+    let holds = |entry: &&Entry| Some(entry.id.as_str()) != without && entry.state != State::Failed;
+    match wanted(&entries.iter().filter(holds).collect::<Vec<_>>(), admin) {
+        None => Switches::clear(admin).await,
+        Some((switches, until)) => {
+            let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+            switches.put(admin, left + LAST_RESORT).await
+        }
+    }
+}
+
+/// What these entries together want of an admin port, and until when; `None` if they want nothing.
+fn wanted(entries: &[&Entry], admin: &Url) -> Option<(Switches, Timestamp)> {
+    let mut wanted: Option<(Switches, Timestamp)> = None;
+    for entry in entries {
+        for touched in &entry.touched {
+            match touched {
+                Touched::Switches { admin: of, switches, .. } if of == admin => {
+                    let (all, until) = wanted.unwrap_or((Switches::default(), entry.until));
+                    wanted = Some((all.union(*switches), until.max(entry.until)));
+                }
+                _ => {}
+            }
+        }
+    }
+    wanted
+}
+
+/// Starts a killed process again, unless its lab is down or somebody has started it since.
+async fn start_again(journal: &Journal, killed: &Process, url: &Url) -> Result<()> {
+    let folder = journal.folder();
+    let purpose = "an sre that starts a process again";
+    let _lock = Lock::take(folder, purpose, LAB_BOUND, journal.terminal(), &Interrupt::default()).await?;
+    let Some(mut lab) = Lab::load(folder.root())? else { return Ok(()) };
+    let Some(recorded) = lab.process(&killed.name).cloned() else { return Ok(()) };
+    if (recorded.pid, recorded.started) != (killed.pid, killed.started) && process::is_alive(&recorded) {
+        return Ok(());
+    }
+    // One that an `sre` started and was killed before it could record it holds the port.
+    for stray in process::marked(folder) {
+        if stray.name == killed.name && stray.pid != recorded.pid {
+            process::stop(&stray, GRACE).await?;
+        }
+    }
+    // A process that is still alive may be about to die of the kill: this ends it for certain.
+    let process = process::restart(&mut lab, folder, &killed.name, GRACE).await?;
+    listens(&process, url).await
+}
+
+/// Waits until a process listens. An error (exit 6) if it ends, or does not within the bound.
+async fn listens(process: &Process, url: &Url) -> Result<()> {
+    let failed = || {
+        let lines = process::last_lines(&process.log, 5);
+        let error = Error::target(format!("{} does not listen on {url} after its start", process.name));
+        let error = if lines.is_empty() { error } else { error.because_of(lines.join("\n")) };
+        error.hint(format!("sre logs {}", process.name))
+    };
+    let addresses = url.socket_addrs(|| None).map_err(|e| failed().because(e))?;
+    let deadline = Instant::now() + BOUND;
+    loop {
+        if !process::is_alive(process) {
+            return Err(failed().because_of("it ended at once"));
+        }
+        if tokio::net::TcpStream::connect(addresses.as_slice()).await.is_ok() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(failed().because_of(format!("it had {} s for it", BOUND.as_secs())));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until a signal has had its effect.
+async fn reached(process: &Process, wanted: ProcessState, word: &str) -> Result<()> {
+    let deadline = Instant::now() + BOUND;
+    while process::state(process) != wanted {
+        if Instant::now() >= deadline {
+            let what = format!("{} (pid {}) was not {word}", process.name, process.pid);
+            return Err(Error::target(what).because_of(format!(
+                "it is {} {} s after the signal",
+                process::state(process),
+                BOUND.as_secs()
+            )));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::journal::tests::entry;
+
+    #[test]
+    fn a_replica_is_wanted_to_have_what_is_left_of_all_faults_on_it() {
+        let admin: Url = "http://127.0.0.1:9".parse().expect("a URL");
+        let elsewhere: Url = "http://127.0.0.1:10".parse().expect("a URL");
+        let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(60);
+        let slow = entry("slow");
+        let mut unready = Entry { until: later, ..entry("unready") };
+        unready.touched = [&admin, &elsewhere]
+            .map(|admin| Touched::Switches {
+                replica: "users-api-0".into(),
+                admin: admin.clone(),
+                process: None,
+                switches: Switches { unready: true, ..Switches::default() },
+            })
+            .into();
+        let both = Switches { latency_ms: 2000, unready: true, ..Switches::default() };
+        let second = Switches { unready: true, ..Switches::default() };
+        assert_eq!(wanted(&[&slow, &unready], &admin), Some((both, later)));
+        assert_eq!(wanted(&[&unready], &admin), Some((second, later)));
+        assert_eq!(wanted(&[&slow, &unready], &elsewhere), Some((second, later)));
+        assert_eq!(wanted(&[&slow], &elsewhere), None);
+    }
+}
