@@ -12,12 +12,31 @@ use std::time::Duration;
 
 use super::Overload;
 use super::words::thousands;
+use crate::scenario::{Metric, Threshold};
 
 /// A request that is written later than this after it was due left late.
 pub(super) const LATE: Duration = Duration::from_millis(50);
 
 /// So many late requests in a phase are nobody's fault: a machine that sleeps for a moment.
 const FORGIVEN: u64 = 5;
+
+/// The share of requests that may leave late before the rate itself is not what was asked for.
+const RATE_KEPT: f64 = 0.01;
+
+/// The share of requests that may leave late by this process' own doing. They are in the times since due,
+/// and nowhere else: a limit on p95 means something as long as fewer than one in twenty are late, and where no
+/// time is judged, none of them hides anything.
+pub(super) fn tolerated(thresholds: &[Threshold]) -> f64 {
+    thresholds
+        .iter()
+        .filter_map(|threshold| match threshold.metric {
+            Metric::Percentile(percentile) => Some((100.0 - percentile) / 100.0),
+            Metric::Mean => Some(RATE_KEPT),
+            Metric::Max => Some(0.0),
+            Metric::ErrorRate | Metric::Rate => None,
+        })
+        .fold(1.0, f64::min)
+}
 
 /// Requests of one phase that did not leave when they were due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,9 +68,10 @@ impl Lateness {
         self.never_bound + self.never_limit
     }
 
-    /// Whether a phase that asked for so many requests did not get its rate.
-    fn is_overload(&self, asked: u64) -> bool {
-        self.never() > 0 || (self.late() > FORGIVEN && self.late() * 100 > asked)
+    /// Whether a phase that asked for so many requests did not get its rate, or has times that mean nothing.
+    fn is_overload(&self, asked: u64, tolerated: f64) -> bool {
+        let beyond = |late: u64, share: f64| late > FORGIVEN && late as f64 > asked as f64 * share;
+        self.never() > 0 || beyond(self.bound, RATE_KEPT) || beyond(self.late(), tolerated.max(RATE_KEPT))
     }
 }
 
@@ -60,6 +80,8 @@ impl Lateness {
 pub(super) struct Observed {
     /// Requests asked for, and those that did not leave when they were due; by phase.
     pub phases: Vec<(u64, Lateness)>,
+    /// The share of requests that may leave late by this process' own doing.
+    pub tolerated: f64,
     /// Requests that left.
     pub left: u64,
     /// Seconds from the start until the last one left, or the schedule's where that is longer.
@@ -74,10 +96,10 @@ pub(super) struct Observed {
     pub limit: Option<String>,
 }
 
-/// Whether the rate asked was not sent, and why: more than one in a hundred of a phase's requests left
-/// late by the generator's own doing, or one never left.
+/// Whether the rate asked was not sent, and why: one request of a phase never left, more than one in a hundred
+/// waited for a connection, or more left late by the generator's own doing than the judged times bear.
 pub(super) fn overload(observed: &Observed) -> Option<Overload> {
-    observed.phases.iter().find(|(asked, lateness)| lateness.is_overload(*asked))?;
+    observed.phases.iter().find(|(asked, lateness)| lateness.is_overload(*asked, observed.tolerated))?;
     let mut all = Lateness::default();
     observed.phases.iter().for_each(|(_, lateness)| all.merge(lateness));
     let asked = thousands(observed.phases.iter().map(|(asked, _)| asked).sum());
@@ -139,6 +161,7 @@ mod tests {
     fn observed(phases: Vec<(u64, Lateness)>) -> Observed {
         Observed {
             phases,
+            tolerated: RATE_KEPT,
             left: 11_000,
             seconds: 60.0,
             connections: 256,
@@ -159,6 +182,23 @@ mod tests {
         );
         assert_eq!((overload.late, overload.never), (1_204, 0));
         assert!((overload.reached - 183.3).abs() < 0.1);
+    }
+
+    #[test]
+    fn late_requests_matter_as_far_as_times_are_judged() {
+        let tolerated = |texts: &[&str]| {
+            let thresholds: Vec<Threshold> = texts.iter().map(|text| text.parse().expect("a threshold")).collect();
+            super::tolerated(&thresholds)
+        };
+        assert_eq!(tolerated(&[]), 1.0);
+        assert_eq!(tolerated(&["error rate < 5%"]), 1.0);
+        assert!((tolerated(&["p50 < 1s", "p95 < 1s"]) - 0.05).abs() < 1e-9);
+        assert_eq!(tolerated(&["max < 1s"]), 0.0);
+        let late = |slow, tolerated| {
+            let phases = vec![(1_000, Lateness { slow, ..Lateness::default() })];
+            overload(&Observed { tolerated, ..observed(phases) }).is_some()
+        };
+        assert!(late(60, 0.05) && !late(40, 0.05) && !late(1_000, 1.0));
     }
 
     #[test]

@@ -212,6 +212,7 @@ fn record(shared: &Shared, lanes: Vec<Left>, used: Duration, interrupted: bool) 
     let lasted =
         |start: f64, seconds: f64| if interrupted { (elapsed - start).clamp(0.0, seconds) } else { seconds };
     let observed = Observed {
+        tolerated: tolerated(&run.scenario.thresholds),
         left: recorder.sent_in_all(),
         seconds: (last_sent - shared.start).as_secs_f64().max(lasted(0.0, schedule.seconds())),
         connections,
