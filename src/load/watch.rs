@@ -15,7 +15,7 @@ use super::words::thousands;
 use crate::scenario::{Metric, Threshold};
 
 /// A request that is written later than this after it was due left late.
-pub(super) const LATE: Duration = Duration::from_millis(50);
+pub(super) const LATE: Duration = Duration::from_millis(100);
 
 /// So many late requests in a phase are nobody's fault: a machine that sleeps for a moment.
 const FORGIVEN: u64 = 5;
@@ -178,7 +178,7 @@ mod tests {
         let overload = late(1_204).expect("an overload");
         assert_eq!(
             overload.reason,
-            "1,204 of 12,000 requests left more than 50 ms late; this process used 1.9 of 2 cores"
+            "1,204 of 12,000 requests left more than 100 ms late; this process used 1.9 of 2 cores"
         );
         assert_eq!((overload.late, overload.never), (1_204, 0));
         assert!((overload.reached - 183.3).abs() < 0.1);
@@ -221,7 +221,7 @@ mod tests {
         .expect("an overload");
         assert!(
             overload.reason.starts_with(
-                "all 256 connections were waiting for answers: 900 of 12,000 requests left more than 50 ms late and 30 never left"
+                "all 256 connections were waiting for answers: 900 of 12,000 requests left more than 100 ms late and 30 never left"
             ),
             "{}",
             overload.reason

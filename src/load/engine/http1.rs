@@ -37,8 +37,7 @@ pub(super) async fn serve(lane: &Rc<Lane>, replica: usize, stream: Stream) {
         replica,
         slot,
         sender,
-        connection,
-        closed: false,
+        connection: Some(connection),
         written,
         timer: Box::pin(sleep_until(deadline.into())),
         spare: HeaderMap::new(),
@@ -54,8 +53,8 @@ struct Client<'a> {
     replica: usize,
     slot: Rc<Slot>,
     sender: SendRequest<Full<Bytes>>,
-    connection: Connection,
-    closed: bool,
+    /// `None` once it has ended: only then does the other half learn of it.
+    connection: Option<Connection>,
     written: Rc<Cell<u64>>,
     /// Fires at the earliest when the request in hand has no time left; set anew only when it fires.
     timer: Pin<Box<Sleep>>,
@@ -97,14 +96,23 @@ impl Client<'_> {
     async fn wait(&mut self) -> Option<Job> {
         poll_fn(|cx| {
             self.slot.register(cx.waker());
-            if Pin::new(&mut self.connection).poll(cx).is_ready() {
-                // What it was handed meanwhile goes elsewhere.
-                self.closed = true;
+            // What it was handed when it ends goes elsewhere.
+            if self.advance(cx) {
                 return Poll::Ready(None);
             }
             self.slot.receive().map_or(Poll::Pending, |job| Poll::Ready(Some(job)))
         })
         .await
+    }
+
+    /// Moves the connection; whether it has ended.
+    fn advance(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
+        }
+        self.connection.is_none()
     }
 
     async fn exchange(&mut self, job: &Job, sent: Instant) -> End {
@@ -172,11 +180,9 @@ impl Client<'_> {
         if let Poll::Ready(done) = step(self, &mut nobody) {
             return Poll::Ready(Ok(done));
         }
-        if !self.closed {
-            self.closed = Pin::new(&mut self.connection).poll(cx).is_ready();
-            if let Poll::Ready(done) = step(self, &mut nobody) {
-                return Poll::Ready(Ok(done));
-            }
+        self.advance(cx);
+        if let Poll::Ready(done) = step(self, &mut nobody) {
+            return Poll::Ready(Ok(done));
         }
         if self.lane.aborted() {
             return Poll::Ready(Err(Unknown::Interrupted));

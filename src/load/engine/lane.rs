@@ -11,20 +11,16 @@ use http_body_util::Full;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::exchange::{self, End};
+use super::exchange;
 use super::pool::{Job, Pool, Slot};
 use super::run::{Report, Shared};
 use super::{http1, http2};
-use crate::load::recorder::{Ended, Recorder};
-use crate::load::redirect::follow;
+use crate::load::NotSent;
+use crate::load::recorder::Recorder;
 use crate::load::requests::Ids;
 use crate::load::schedule::{Ticket, Tickets};
 use crate::load::watch::{LATE, Lateness};
-use crate::load::{Fate, NotSent};
 use crate::scenario::HttpVersion;
-
-/// How often a request that certainly never left is given another connection.
-const UNSENT: u32 = 3;
 
 /// How often a lane looks around when nothing wakes it: for requests whose time is over, and pauses that are.
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,11 +58,11 @@ pub(super) struct Left {
 pub(super) struct Lane {
     pub shared: Arc<Shared>,
     number: usize,
-    pools: Vec<RefCell<Pool>>,
+    pub pools: Vec<RefCell<Pool>>,
     slots: RefCell<Vec<Rc<Slot>>>,
-    left: RefCell<Left>,
+    pub left: RefCell<Left>,
     ids: RefCell<Ids>,
-    in_flight: Cell<u64>,
+    pub in_flight: Cell<u64>,
     aborted: Cell<bool>,
 }
 
@@ -165,11 +161,13 @@ impl Lane {
         let _ = reports.send(Report::Second { second, what });
     }
 
-    fn wake(&self) -> &Notify {
+    /// Wakes this lane's loop.
+    pub(super) fn wake(&self) -> &Notify {
         &self.shared.wakes[self.number]
     }
 
-    fn done(&self) -> bool {
+    /// Whether every request of its share has its fate.
+    pub(super) fn done(&self) -> bool {
         self.in_flight.get() == 0 && self.pools.iter().all(|pool| pool.borrow().exhausted())
     }
 
@@ -295,97 +293,11 @@ impl Lane {
         }
     }
 
-    fn not_sent(&self, replica: usize, job: Job, why: NotSent, now: Instant) {
-        self.record(replica, &job, Fate::NotSent(why), false, now, now);
-        self.retry(replica, job, now);
-    }
-
-    fn record(&self, replica: usize, job: &Job, fate: Fate, expected: bool, sent: Instant, end: Instant) {
-        let mut left = self.left.borrow_mut();
-        left.last_end = left.last_end.max(end);
-        left.recorder.ended(&Ended {
-            phase: job.phase,
-            request: job.request,
-            replica,
-            fate,
-            expected,
-            due: job.due,
-            sent,
-            end,
-        });
-    }
-
-    /// Lets a failed request be sent again, if it may.
-    fn retry(&self, replica: usize, job: Job, now: Instant) {
-        if job.retries > 0 {
-            let again = Job { due: now, retries: job.retries - 1, turn: job.turn + 1, unsent: 0, ..job };
-            self.pools[replica].borrow_mut().again.push_back(again);
-            self.wake().notify_one();
-        }
-    }
-
     /// Makes the request of a job that leaves now.
     pub(super) fn request(&self, job: &Job, replica: usize, headers: HeaderMap) -> Request<Full<Bytes>> {
         self.left.borrow_mut().recorder.sent();
         let template = &self.shared.templates[job.request];
         exchange::request(job, template, &template.to[replica], &mut self.ids.borrow_mut(), headers)
-    }
-
-    /// Records how an exchange ended, and what follows from it.
-    pub(super) fn finish(&self, replica: usize, job: Job, sent: Instant, end: End) {
-        let now = Instant::now();
-        self.in_flight.set(self.in_flight.get() - 1);
-        match end {
-            End::Unsent => {
-                self.left.borrow_mut().recorder.unsent();
-                self.put_back(replica, job, now);
-            }
-            End::Unknown(why) => {
-                self.left(sent);
-                self.record(replica, &job, Fate::Unknown(why), false, sent, now);
-                self.retry(replica, job, now);
-            }
-            End::Answered { status, contained, location } => {
-                self.left(sent);
-                let template = &self.shared.templates[job.request];
-                let hop = location.filter(|_| job.redirects > 0).and_then(|location| {
-                    let (to, version) = (&template.to[replica], self.shared.http.version);
-                    follow(template, to, job.hop.as_deref(), version, status, &location)
-                });
-                let expected = hop.is_some() || (contained && template.expect.allows(status.as_u16()));
-                self.record(replica, &job, Fate::Answered(status.as_u16()), expected, sent, now);
-                if hop.is_some() {
-                    let next = Job {
-                        due: now,
-                        redirects: job.redirects - 1,
-                        turn: job.turn + 1,
-                        unsent: 0,
-                        hop: hop.map(Box::new),
-                        ..job
-                    };
-                    self.pools[replica].borrow_mut().again.push_back(next);
-                    self.wake().notify_one();
-                }
-            }
-        }
-        if self.in_flight.get() == 0 && self.done() {
-            self.wake().notify_one();
-        }
-    }
-
-    fn left(&self, sent: Instant) {
-        let mut left = self.left.borrow_mut();
-        left.last_sent = left.last_sent.max(sent);
-    }
-
-    /// Gives a request that certainly never left another connection, or gives it up.
-    fn put_back(&self, replica: usize, job: Job, now: Instant) {
-        if job.unsent < UNSENT {
-            self.pools[replica].borrow_mut().again.push_back(Job { unsent: job.unsent + 1, ..job });
-            self.wake().notify_one();
-        } else {
-            self.not_sent(replica, job, NotSent::Connect, now);
-        }
     }
 
     /// A connection was made; it takes so many requests at the same time.

@@ -10,6 +10,7 @@ mod exchange;
 mod http1;
 mod http2;
 mod lane;
+mod outcome;
 mod pacer;
 mod pool;
 mod run;

@@ -1,0 +1,102 @@
+//! What becomes of requests on a lane: their fates, and what follows from them.
+
+use std::time::Instant;
+
+use super::exchange::End;
+use super::lane::Lane;
+use super::pool::Job;
+use crate::load::recorder::Ended;
+use crate::load::redirect::follow;
+use crate::load::{Fate, NotSent};
+
+/// How often a request that certainly never left is given another connection.
+const UNSENT: u32 = 3;
+
+impl Lane {
+    /// Records how an exchange ended, and what follows from it.
+    pub(super) fn finish(&self, replica: usize, job: Job, sent: Instant, end: End) {
+        let now = Instant::now();
+        self.in_flight.set(self.in_flight.get() - 1);
+        match end {
+            End::Unsent => {
+                self.left.borrow_mut().recorder.unsent();
+                self.put_back(replica, job, now);
+            }
+            End::Unknown(why) => {
+                self.note_sent(sent);
+                self.record(replica, &job, Fate::Unknown(why), false, sent, now);
+                self.retry(replica, job, now);
+            }
+            End::Answered { status, contained, location } => {
+                self.note_sent(sent);
+                let template = &self.shared.templates[job.request];
+                let hop = location.filter(|_| job.redirects > 0).and_then(|location| {
+                    let (to, version) = (&template.to[replica], self.shared.http.version);
+                    follow(template, to, job.hop.as_deref(), version, status, &location)
+                });
+                let expected = hop.is_some() || (contained && template.expect.allows(status.as_u16()));
+                self.record(replica, &job, Fate::Answered(status.as_u16()), expected, sent, now);
+                if hop.is_some() {
+                    let next = Job {
+                        due: now,
+                        redirects: job.redirects - 1,
+                        turn: job.turn + 1,
+                        unsent: 0,
+                        hop: hop.map(Box::new),
+                        ..job
+                    };
+                    self.pools[replica].borrow_mut().again.push_back(next);
+                    self.wake().notify_one();
+                }
+            }
+        }
+        if self.in_flight.get() == 0 && self.done() {
+            self.wake().notify_one();
+        }
+    }
+
+    fn note_sent(&self, sent: Instant) {
+        let mut left = self.left.borrow_mut();
+        left.last_sent = left.last_sent.max(sent);
+    }
+
+    /// Gives a request that certainly never left another connection, or gives it up.
+    pub(super) fn put_back(&self, replica: usize, job: Job, now: Instant) {
+        if job.unsent < UNSENT {
+            self.pools[replica].borrow_mut().again.push_back(Job { unsent: job.unsent + 1, ..job });
+            self.wake().notify_one();
+        } else {
+            self.not_sent(replica, job, NotSent::Connect, now);
+        }
+    }
+
+    /// A request was given up before anything of it left.
+    pub(super) fn not_sent(&self, replica: usize, job: Job, why: NotSent, now: Instant) {
+        self.record(replica, &job, Fate::NotSent(why), false, now, now);
+        self.retry(replica, job, now);
+    }
+
+    fn record(&self, replica: usize, job: &Job, fate: Fate, expected: bool, sent: Instant, end: Instant) {
+        let mut left = self.left.borrow_mut();
+        left.last_end = left.last_end.max(end);
+        left.recorder.ended(&Ended {
+            phase: job.phase,
+            request: job.request,
+            replica,
+            fate,
+            expected,
+            due: job.due,
+            sent,
+            end,
+        });
+    }
+
+    /// Lets a failed request be sent again, if it may.
+    fn retry(&self, replica: usize, job: Job, now: Instant) {
+        if job.retries > 0 {
+            let again = Job { due: now, retries: job.retries - 1, turn: job.turn + 1, unsent: 0, ..job };
+            self.pools[replica].borrow_mut().again.push_back(again);
+            self.wake().notify_one();
+        }
+    }
+}
