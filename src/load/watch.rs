@@ -71,7 +71,7 @@ impl Lateness {
     /// Whether a phase that asked for so many requests did not get its rate, or has times that mean nothing.
     fn is_overload(&self, asked: u64, tolerated: f64) -> bool {
         let beyond = |late: u64, share: f64| late > FORGIVEN && late as f64 > asked as f64 * share;
-        self.never() > 0 || beyond(self.bound, RATE_KEPT) || beyond(self.late(), tolerated.max(RATE_KEPT))
+        self.never() > 0 || beyond(self.bound, RATE_KEPT) || beyond(self.late(), tolerated)
     }
 }
 

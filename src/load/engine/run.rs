@@ -17,7 +17,7 @@ use crate::load::progress::Progress;
 use crate::load::recorder::{Recorder, Second};
 use crate::load::requests::Template;
 use crate::load::schedule::{Schedule, Share};
-use crate::load::watch::{Lateness, Observed, overload, processor_time, raise_open_files};
+use crate::load::watch::{Lateness, Observed, overload, processor_time, raise_open_files, tolerated};
 use crate::scenario::{ArrivalRate, Http};
 
 /// Lanes at the most: as many as a word has bits to wake them.
@@ -27,6 +27,8 @@ const MOST_LANES: usize = 64;
 pub(super) struct Shared {
     pub schedule: Arc<Schedule>,
     pub share: Share,
+    /// The share of requests that may leave late by this process' own doing.
+    pub tolerated: f64,
     pub templates: Vec<Template>,
     pub connectors: Vec<Connector>,
     pub http: Http,
@@ -150,6 +152,7 @@ fn prepare(run: &LoadRun<'_>, load: &ArrivalRate, schedule: Arc<Schedule>) -> Re
     let lanes = cores.min(load.connections / connectors.len()).clamp(1, MOST_LANES);
     Ok(Shared {
         share: run.share,
+        tolerated: tolerated(&run.scenario.thresholds),
         templates: Template::all(run.scenario, run.replicas)?,
         connectors,
         http: load.http.clone(),
@@ -212,7 +215,7 @@ fn record(shared: &Shared, lanes: Vec<Left>, used: Duration, interrupted: bool) 
     let lasted =
         |start: f64, seconds: f64| if interrupted { (elapsed - start).clamp(0.0, seconds) } else { seconds };
     let observed = Observed {
-        tolerated: tolerated(&run.scenario.thresholds),
+        tolerated: shared.tolerated,
         left: recorder.sent_in_all(),
         seconds: (last_sent - shared.start).as_secs_f64().max(lasted(0.0, schedule.seconds())),
         connections,
