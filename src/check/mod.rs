@@ -3,7 +3,6 @@
 pub mod alert;
 mod all;
 mod context;
-pub mod figures;
 mod outcome;
 mod promql;
 pub mod reconcile;

@@ -1,10 +1,10 @@
 //! Check `promql`: an expression's one value compares as asked.
 
 use super::context::CheckContext;
-use super::figures::plural;
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::plural;
 use crate::observe::{Prometheus, QueryResult};
 use crate::scenario::PromqlCheck;
 

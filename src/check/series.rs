@@ -1,10 +1,10 @@
 //! Check `series`: series are there, with the labels named.
 
 use super::context::CheckContext;
-use super::figures::{count, plural};
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::{count, plural};
 use crate::observe::{Labels, Prometheus, QueryResult};
 use crate::scenario::SeriesCheck;
 

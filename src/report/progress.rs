@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::figures::{self, count, latency};
 use super::redact;
+use crate::figures::{self, count, latency};
 use crate::load::Sample;
 use crate::run::{Event, EventKind, LoadPlan};
 

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::episode::{Episode, Expectation};
 use crate::check::context::{CheckContext, missing};
-use crate::check::figures::span;
 use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::duration;
 use crate::observe::{Alertmanager, Notification, Receiver};
 use crate::scenario::AlertCheck;
 
@@ -82,8 +82,8 @@ async fn delivered(
         if let Some(after) = arrived {
             let verdict = if after <= allowed { Verdict::Pass } else { Verdict::Fail };
             let message = match verdict {
-                Verdict::Pass => format!("{} after {}", span(after.max(0.0)), told.event),
-                _ => format!("{} after {} ({} allowed)", span(after), told.event, span(allowed)),
+                Verdict::Pass => format!("{} after {}", duration(after.max(0.0)), told.event),
+                _ => format!("{} after {} ({} allowed)", duration(after), told.event, duration(allowed)),
             };
             let mut outcome = outcome(told.name, verdict, message);
             outcome.evidence = json!({"after_seconds": after, "allowed_seconds": allowed});
@@ -93,14 +93,14 @@ async fn delivered(
             let mut outcome = outcome(
                 told.name,
                 Verdict::Fail,
-                format!("not within {} after {}", span(allowed), told.event),
+                format!("not within {} after {}", duration(allowed), told.event),
             );
             if let Err(error) = alertmanager(context).await {
                 outcome.notes.push(error.to_string());
             }
             return Ok(outcome);
         }
-        let left = span(told.since + allowed - now);
+        let left = duration(told.since + allowed - now);
         context.waiting(told.name, &format!("waiting for the notification ({left} left)"))?;
         pause(context.interrupt, stopwatch.next()).await?;
     }
