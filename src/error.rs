@@ -13,13 +13,14 @@ pub struct Error {
     exit: Exit,
     what: String,
     causes: Vec<String>,
+    details: Vec<String>,
     hint: Option<String>,
 }
 
 impl Error {
     /// An error that ends the process with `exit`. `what` names what failed, and on what.
     pub fn new(exit: Exit, what: impl Into<String>) -> Error {
-        Error { exit, what: what.into(), causes: Vec::new(), hint: None }
+        Error { exit, what: what.into(), causes: Vec::new(), details: Vec::new(), hint: None }
     }
 
     /// Arguments, a scenario file or a stack file are wrong (exit 2).
@@ -62,6 +63,12 @@ impl Error {
         self
     }
 
+    /// Adds a block of text that stands for itself, such as a line of a file with what is wrong in it.
+    pub fn detail(mut self, block: impl Into<String>) -> Error {
+        self.details.push(block.into());
+        self
+    }
+
     /// Says what to do next.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
@@ -71,7 +78,7 @@ impl Error {
     /// This error as the cause of another one, with its exit code and its hint.
     pub fn within(self, what: impl Into<String>) -> Error {
         let causes = std::iter::once(self.what).chain(self.causes).collect();
-        Error { exit: self.exit, what: what.into(), causes, hint: self.hint }
+        Error { what: what.into(), causes, ..self }
     }
 
     /// The exit code that this error ends the process with.
@@ -89,6 +96,11 @@ impl Error {
         &self.causes
     }
 
+    /// Blocks of text that stand for themselves.
+    pub fn details(&self) -> &[String] {
+        &self.details
+    }
+
     /// What to do next.
     pub fn next_step(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -100,6 +112,9 @@ impl fmt::Display for Error {
         write!(f, "{}", self.what)?;
         for cause in &self.causes {
             write!(f, "\n  because: {}", cause.replace('\n', "\n    "))?;
+        }
+        for block in &self.details {
+            write!(f, "\n\n{block}")?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\n  → {}", hint.replace('\n', "\n    "))?;

@@ -54,6 +54,11 @@ impl Exit {
         }
     }
 
+    /// The cause with this exit status; `None` for a status that is not in the table.
+    pub fn from_code(code: u8) -> Option<Exit> {
+        Exit::ALL.into_iter().find(|exit| exit.code() == code)
+    }
+
     /// One line for the documentation; a test holds README's table against it.
     pub fn meaning(self) -> &'static str {
         match self {

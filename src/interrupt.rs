@@ -50,6 +50,11 @@ impl Interrupt {
         self.token.cancel();
     }
 
+    /// One that ends with this one, and can be ended before it.
+    pub fn child(&self) -> Interrupt {
+        Interrupt { token: self.token.child_token(), signal: Arc::default() }
+    }
+
     /// Comes back when the process was asked to end.
     pub async fn wait(&self) {
         self.token.cancelled().await;
@@ -81,7 +86,10 @@ impl Interrupt {
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         tokio::select! {
             biased;
-            () = self.wait() => Err(self.check().expect_err("the token was cancelled after the signal was noted")),
+            () = self.wait() => {
+                let exit = self.exit().unwrap_or(Exit::Interrupted);
+                Err(Error::new(exit, exit.meaning()))
+            }
             result = work => Ok(result),
         }
     }

@@ -5,11 +5,14 @@
 //! and no process; `docs/architecture.md` tells the whole.
 
 pub mod app;
+pub mod catalog;
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod error;
 pub mod exit;
 pub mod fault;
+pub mod inspect;
 pub mod interrupt;
 pub mod load;
 pub mod observe;

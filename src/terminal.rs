@@ -1,11 +1,13 @@
 //! What goes to stdout, to stderr, and how: stdout is data, stderr is progress.
 
-use std::io::Write;
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
 use crate::cli::{Global, Output, When};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::report::redact;
 
 /// Decides what goes to stdout and to stderr.
 #[derive(Debug, Clone)]
@@ -13,6 +15,7 @@ pub struct Terminal {
     output: Output,
     quiet: bool,
     verbose: u8,
+    yes: bool,
 }
 
 impl Terminal {
@@ -24,7 +27,18 @@ impl Terminal {
             When::Never => anstream::ColorChoice::Never,
         }
         .write_global();
-        Terminal { output: global.output, quiet: global.quiet, verbose: global.verbose }
+        Terminal { output: global.output, quiet: global.quiet, verbose: global.verbose, yes: global.yes }
+    }
+
+    /// How data is printed.
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    /// Tells nothing but what is wrong, and answers every question by `yes` or no: for those who use
+    /// `sre` as a library.
+    pub fn silent(yes: bool) -> Terminal {
+        Terminal { output: Output::Table, quiet: true, verbose: 0, yes }
     }
 
     /// Whether progress may be shown at all.
@@ -40,7 +54,7 @@ impl Terminal {
     /// A line of progress, on stderr.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{}", line.as_ref());
+            let _ = writeln!(anstream::stderr(), "{}", redact(line.as_ref()));
         }
     }
 
@@ -53,21 +67,78 @@ impl Terminal {
 
     /// Something that is wrong but ends nothing, on stderr, `-q` or not.
     pub fn warn(&self, line: impl AsRef<str>) {
-        let _ = writeln!(anstream::stderr(), "warning: {}", line.as_ref());
+        let _ = writeln!(anstream::stderr(), "warning: {}", redact(line.as_ref()));
     }
 
     /// Data, on stdout: `table` is called for people, `data` is serialised for machines.
+    ///
+    /// Exit 5 where stdout cannot be written.
     pub fn print<T: Serialize>(&self, data: &T, table: impl FnOnce(&T) -> String) -> Result<()> {
-        let text = match self.output {
-            Output::Table => table(data),
-            Output::Json => serde_json::to_string_pretty(data)
-                .map_err(|e| Error::target("the result cannot be written as JSON").because(e))?,
-            Output::Yaml => serde_saphyr::to_string(data)
-                .map_err(|e| Error::target("the result cannot be written as YAML").because(e))?,
-        };
-        let mut stdout = anstream::stdout();
-        // A reader that went away (`sre … | head`) is no error.
-        let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
-        Ok(())
+        match self.output {
+            Output::Table => self.print_text(&table(data)),
+            Output::Json | Output::Yaml => self.print_for_machines(data),
+        }
     }
+
+    /// One document for machines, on stdout; nothing where people were told by screens.
+    pub fn print_for_machines<T: Serialize>(&self, data: &T) -> Result<()> {
+        match self.output {
+            Output::Table => Ok(()),
+            Output::Json => self.print_text(&json(data)?),
+            Output::Yaml => self.print_text(&yaml(data)?),
+        }
+    }
+
+    /// Text as it is, on stdout, with a line end.
+    pub fn print_text(&self, text: &str) -> Result<()> {
+        let mut stdout = anstream::stdout();
+        let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+        match written {
+            // A reader that went away (`sre … | head`) is no error.
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|e| Error::prerequisite("stdout cannot be written").because(e)),
+        }
+    }
+
+    /// Asks before something is installed, changed or deleted; `question` says what, where, how large.
+    /// `--yes` answers it.
+    ///
+    /// Exit 5 where the answer is no, or where nobody can be asked.
+    pub async fn consent(&self, question: &str, interrupt: &Interrupt) -> Result<()> {
+        if self.yes {
+            self.say(question);
+            return Ok(());
+        }
+        let refused = || Error::prerequisite("consent was not given");
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(refused()
+                .because_of(question)
+                .hint("Say yes beforehand with --yes, or SRE_YES=true."));
+        }
+        let _ = write!(anstream::stderr(), "{question}\nGo on? [y/N] ");
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        // Nothing waits for this thread: a read from the terminal cannot be ended by Ctrl-C.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = io::stdin().lock().read_line(&mut line);
+            let _ = sender.send(line);
+        });
+        let answer = interrupt.or(answer).await?.unwrap_or_default();
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// Data as one JSON document.
+pub fn json<T: Serialize>(data: &T) -> Result<String> {
+    serde_json::to_string_pretty(data)
+        .map_err(|e| Error::target("the result cannot be written as JSON").because(e))
+}
+
+/// Data as one YAML document.
+pub fn yaml<T: Serialize>(data: &T) -> Result<String> {
+    serde_saphyr::to_string(data)
+        .map_err(|e| Error::target("the result cannot be written as YAML").because(e))
 }

@@ -1,6 +1,16 @@
 //! Checks: one file a kind. A check waits, within a bound, until what must hold is seen.
 
+pub mod alert;
+mod all;
+mod context;
+pub mod figures;
 mod outcome;
+mod promql;
 pub mod reconcile;
+mod series;
+mod targets;
+mod wait;
 
+pub use all::verify;
+pub use context::{CheckContext, Faults, missing};
 pub use outcome::{Group, Kind, Outcome, Table, Verdict};

@@ -1,18 +1,31 @@
 //! `sre compare`.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
+use crate::report::Report;
+use crate::report::compare::{Comparison, text};
+use crate::run::{RunFolder, STATE_DIR};
 
-/// Compares two runs: counts, latencies, verdicts, and what changed.
+/// Shows what changed from one run to another.
 #[derive(Debug, Args)]
-pub struct Compare {}
+pub struct Compare {
+    /// The run to compare with, by its id or its beginning.
+    before: String,
+    /// The run that is compared; the newest, if left out.
+    after: Option<String>,
+}
 
 impl Compare {
-    /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre compare` is not there yet"))
+    /// Runs the command: exit 0 once the comparison is printed, whatever changed.
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let report = |run| Report::read(&RunFolder::open(Path::new(STATE_DIR), run)?);
+        let comparison = Comparison::of(&report(Some(&self.before))?, &report(self.after.as_deref())?);
+        context.terminal.print(&comparison, text)?;
+        Ok(Exit::Pass)
     }
 }

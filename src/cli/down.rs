@@ -1,18 +1,62 @@
 //! `sre down`.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
+use crate::target::local::{self, Stopped};
+use crate::target::{Folder, Lab};
 
-/// Takes down what `sre up` brought up.
+/// Takes down what `sre up` brought up here; runs and data stay.
 #[derive(Debug, Args)]
-pub struct Down {}
+pub struct Down {
+    /// Deletes Prometheus' data, logs and notifications, too; runs stay.
+    #[arg(long)]
+    purge: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    /// The lab that was up, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<String>,
+    stopped: Vec<Stopped>,
+    purged: bool,
+}
 
 impl Down {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre down` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let folder = Folder::here()?;
+        let purge = self.purge && folder.local().exists();
+        if purge {
+            let what = format!(
+                "{} will be deleted: Prometheus' data, logs and notifications of this lab",
+                folder.local().display()
+            );
+            context.terminal.consent(&what, &context.interrupt).await?;
+        }
+        let stack = Lab::load(folder.root()).ok().flatten().map(|lab| lab.stack);
+        let stopped = local::down(&folder, &context.terminal, &context.interrupt).await?;
+        if purge {
+            local::purge(&folder)?;
+        }
+        context.terminal.print(&Report { stack, stopped, purged: purge }, screen)?;
+        Ok(Exit::Pass)
     }
+}
+
+fn screen(report: &Report) -> String {
+    let names: Vec<&str> = report.stopped.iter().map(|stopped| stopped.name.as_str()).collect();
+    let mut lines = match (names.as_slice(), &report.stack) {
+        ([], None) => vec!["nothing is up here".to_owned()],
+        ([], Some(stack)) => vec![format!("{stack} is down; none of its processes was running")],
+        (names, _) => vec![format!("down: {}", names.join(", "))],
+    };
+    if report.purged {
+        lines.push("data, logs and notifications are deleted; runs stay".into());
+    }
+    lines.join("\n")
 }

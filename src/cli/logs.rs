@@ -1,18 +1,86 @@
 //! `sre logs`.
 
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
 use clap::Args;
 
 use super::Context;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::target::local::process::last_lines;
+use crate::target::{Folder, Lab};
 
-/// Prints what a part of the lab wrote.
+/// How often a log is looked at for what was added.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Prints what a process of the lab wrote.
 #[derive(Debug, Args)]
-pub struct Logs {}
+pub struct Logs {
+    /// The process: see `sre status`.
+    name: String,
+    /// Goes on as it writes more, until Ctrl-C.
+    #[arg(short, long)]
+    follow: bool,
+    /// How many of its last lines.
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
+    lines: usize,
+}
 
 impl Logs {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre logs` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let folder = Folder::here()?;
+        let lab =
+            Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        let names = lab.processes.iter().map(|process| process.name.as_str());
+        let process = lab.process(&self.name).ok_or_else(|| unknown_name(&self.name, names))?;
+        let position = std::fs::metadata(&process.log).map_or(0, |file| file.len());
+        for line in last_lines(&process.log, self.lines) {
+            write(format!("{line}\n").as_bytes())?;
+        }
+        if self.follow {
+            follow(&process.log, position, context).await?;
+        }
+        Ok(Exit::Pass)
     }
+}
+
+/// There is no such part: the nearest name, and all of them.
+pub(super) fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+    Error::usage(format!("the lab has no `{name}`")).hint(crate::config::unknown(name, known))
+}
+
+async fn follow(log: &Path, mut position: u64, context: &Context) -> Result<()> {
+    let failed = |e: std::io::Error| Error::target(format!("{} cannot be read", log.display())).because(e);
+    loop {
+        let length = std::fs::metadata(log).map_or(0, |file| file.len());
+        if length < position {
+            // A new lab has begun the log anew.
+            position = 0;
+        }
+        if length > position {
+            let mut added = Vec::new();
+            let mut file = std::fs::File::open(log).map_err(failed)?;
+            file.seek(SeekFrom::Start(position)).map_err(failed)?;
+            file.take(1 << 20).read_to_end(&mut added).map_err(failed)?;
+            position += added.len() as u64;
+            write(&added)?;
+            continue;
+        }
+        if context.interrupt.or(tokio::time::sleep(LOOK_EVERY)).await.is_err() {
+            // Ctrl-C is how one ends it: there is nothing to tell.
+            return Ok(());
+        }
+    }
+}
+
+/// Data on stdout; a reader that went away ends the command as it would end `tail`.
+fn write(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(|e| Error::target("stdout cannot be written").because(e))
 }

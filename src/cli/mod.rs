@@ -1,6 +1,7 @@
 //! The command line: one file a command, its arguments and the few lines that call the core.
 
 mod app;
+mod columns;
 mod compare;
 mod completions;
 mod describe;
@@ -17,6 +18,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod set;
 mod status;
 mod up;
 mod validate;
@@ -139,9 +141,11 @@ pub async fn run(cli: Cli) -> Exit {
         Err(error) => return fail(&error),
     };
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
+    let is_service = matches!(cli.command, Command::App(_) | Command::Receiver(_));
     let result: Result<Exit> = dispatch(cli.command, &context).await;
-    // Where several causes hold, an interruption comes first.
+    // Where several causes hold, an interruption comes first; but a service is there to be stopped.
     match (result, context.interrupt.exit()) {
+        (Ok(exit), _) if is_service => exit,
         (Ok(_), Some(interrupted)) => interrupted,
         (Ok(exit), None) => exit,
         (Err(error), interrupted) => {
@@ -182,6 +186,6 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
 
 fn fail(error: &Error) -> Exit {
     use std::io::Write as _;
-    let _ = writeln!(anstream::stderr(), "error: {error}");
+    let _ = writeln!(anstream::stderr(), "error: {}", crate::report::redact(&error.to_string()));
     error.exit()
 }

@@ -1,18 +1,65 @@
 //! `sre open`.
 
+use std::io::IsTerminal as _;
+use std::process::{Command, Stdio};
+
 use clap::Args;
+use serde::Serialize;
+use url::Url;
 
 use super::Context;
+use super::logs::unknown_name;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::target::{Folder, Lab};
 
-/// Prints where a part of the lab answers, and opens it.
+/// Prints where a part of the lab answers, and opens it where there is a display.
 #[derive(Debug, Args)]
-pub struct Open {}
+pub struct Open {
+    /// The part: app, prometheus, alertmanager, receiver, or a replica's name.
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    name: &'a str,
+    url: &'a Url,
+}
 
 impl Open {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre open` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let folder = Folder::here()?;
+        let lab =
+            Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        let parts = ["app", "prometheus", "alertmanager", "receiver", "loki"].into_iter();
+        let replicas = lab.endpoints.replicas.iter().map(|replica| replica.name.as_str());
+        let known = parts.chain(replicas).filter(|name| lab.url(name).is_some());
+        let url = lab.url(&self.name).ok_or_else(|| unknown_name(&self.name, known))?;
+        context.terminal.print(&Place { name: &self.name, url }, |place| place.url.to_string())?;
+        if std::io::stdout().is_terminal() && has_display() {
+            show(url, context);
+        }
+        Ok(Exit::Pass)
+    }
+}
+
+fn has_display() -> bool {
+    cfg!(target_os = "macos")
+        || ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+fn show(url: &Url, context: &Context) {
+    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let opened = Command::new(opener)
+        .arg(url.as_str())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if let Err(error) = opened {
+        context.terminal.detail(format!("{opener} cannot be run: {error}"));
     }
 }

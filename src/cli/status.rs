@@ -3,16 +3,130 @@
 use clap::Args;
 
 use super::Context;
+use super::columns::{WIDTH, columns};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::target::local::process::State;
+use crate::target::local::{self, Status as LabStatus};
+use crate::target::{Folder, Lab};
 
-/// Shows what is up here, and how it is.
+/// Shows how the lab is that is up here.
+///
+/// Ends with 0 if all is well, 6 if something is dead or not healthy, 3 if nothing is up.
 #[derive(Debug, Args)]
 pub struct Status {}
 
 impl Status {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre status` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let folder = Folder::here()?;
+        let lab =
+            Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        let status = local::status(&lab, &folder).await?;
+        context.terminal.print(&status, screen)?;
+        Ok(if status.healthy { Exit::Pass } else { Exit::Target })
+    }
+}
+
+fn screen(status: &LabStatus) -> String {
+    let versions = status.versions.iter().map(|(name, version)| format!(" · {name} {version}"));
+    let mut lines = vec![format!("{} on {}{}", status.stack, status.target, versions.collect::<String>())];
+    let rows = status.processes.iter().map(|process| {
+        [
+            process.name.clone(),
+            process.state.to_string(),
+            process.pid.to_string(),
+            process.address.clone().unwrap_or_default(),
+            process.since.map(age).unwrap_or_default(),
+            process.memory_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default(),
+        ]
+    });
+    lines.push(columns(WIDTH, ["NAME", "STATE", "PID", "ADDRESS", "AGE", "MEMORY"], rows));
+    let targets = &status.targets;
+    lines.push(match &targets.error {
+        Some(error) => format!("\ntargets: Prometheus cannot be asked: {error}"),
+        None => format!("\ntargets: {} of {} healthy", targets.healthy, targets.total),
+    });
+    for target in &targets.unhealthy {
+        lines.push(format!("  ✘ {} {}: {}", target.job, target.instance, target.error));
+    }
+    for process in status.processes.iter().filter(|process| process.state == State::Dead) {
+        lines.push(format!("\n{} is dead; it wrote last:", process.name));
+        lines.extend(process.last_lines.iter().map(|line| format!("  {line}")));
+    }
+    if !status.complete {
+        lines.push("\nThe last `sre up` did not come to its end.".into());
+    }
+    if !status.healthy {
+        lines.push("→ sre up mends it".into());
+    }
+    lines.join("\n")
+}
+
+fn age(since: jiff::Timestamp) -> String {
+    let seconds = (jiff::Timestamp::now().as_second() - since.as_second()).max(0);
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7199 => format!("{}m", seconds / 60),
+        7200..=172_799 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TargetKind;
+    use crate::target::local::health::Target;
+    use crate::target::local::{ProcessStatus, TargetsStatus};
+
+    #[test]
+    fn a_dead_process_is_shown_with_what_it_wrote_last() {
+        let process = |name: &str, state, last_lines: &[&str]| ProcessStatus {
+            name: name.into(),
+            state,
+            pid: 4711,
+            address: Some("127.0.0.1:15001".into()),
+            since: None,
+            memory_bytes: (state != State::Dead).then_some(73_400_320),
+            last_lines: last_lines.iter().map(|line| line.to_string()).collect(),
+        };
+        let status = LabStatus {
+            stack: "users-api".into(),
+            target: TargetKind::Local,
+            healthy: false,
+            complete: true,
+            versions: [("prometheus".to_owned(), "3.15.0".to_owned())].into_iter().collect(),
+            processes: vec![
+                process("prometheus", State::Running, &[]),
+                process("users-api-0", State::Dead, &["thread main panicked", "disk full"]),
+            ],
+            targets: TargetsStatus {
+                healthy: 1,
+                total: 2,
+                unhealthy: vec![Target {
+                    job: "users-api".into(),
+                    instance: "127.0.0.1:15001".into(),
+                    healthy: false,
+                    error: "connection refused".into(),
+                    last_scrape: jiff::Timestamp::UNIX_EPOCH,
+                }],
+                error: None,
+            },
+        };
+        insta::assert_snapshot!(screen(&status), @r"
+        users-api on local · prometheus 3.15.0
+        NAME         STATE    PID   ADDRESS          AGE  MEMORY
+        prometheus   running  4711  127.0.0.1:15001       70 MiB
+        users-api-0  dead     4711  127.0.0.1:15001
+
+        targets: 1 of 2 healthy
+          ✘ users-api 127.0.0.1:15001: connection refused
+
+        users-api-0 is dead; it wrote last:
+          thread main panicked
+          disk full
+        → sre up mends it
+        ");
     }
 }

@@ -3,16 +3,195 @@
 use clap::Args;
 
 use super::Context;
+use super::set::Set;
+use crate::catalog::{self, LoadedStack};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::scenario::Duration;
+use crate::target::{Folder, Lab, TargetKind, choose, external, local};
 
-/// Brings a stack up, and finishes when every scrape target is healthy.
+/// The stack that comes up where none is named.
+const DEFAULT_STACK: &str = "users-api";
+
+/// Brings up a stack, or mends the one that is up.
 #[derive(Debug, Args)]
-pub struct Up {}
+pub struct Up {
+    /// The stack; without it, the one that is up here, else users-api.
+    stack: Option<String>,
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Shows what would be done, and does nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How a stack comes up.
+#[derive(Debug, Clone, Args)]
+pub struct Wanted {
+    #[command(flatten)]
+    set: Set,
+    /// How many replicas of the service run: --set replicas=N.
+    #[arg(long, value_name = "N")]
+    replicas: Option<usize>,
+    /// How long it may take until all of the stack is well [default: 1m].
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<Duration>,
+}
 
 impl Up {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre up` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let folder = Folder::here()?;
+        let here = Lab::load(folder.root())?;
+        if self.dry_run {
+            let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
+            let stack = self.wanted.load(self.stack.as_deref(), here.as_ref())?;
+            return match choice.target {
+                TargetKind::Local => self.preview(&stack, &folder, context).await,
+                TargetKind::External => Err(Error::usage(
+                    "there is nothing to preview on the target external: nothing is started",
+                )),
+                target => Err(unsupported(target)),
+            };
+        }
+        let (lab, _) = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await?;
+        context.terminal.print(&lab, screen)?;
+        Ok(Exit::Pass)
     }
+
+    async fn preview(&self, stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Exit> {
+        let file = |name: &str| stack.file(name);
+        let preview = local::preview(&request(stack, &file, folder, self.wanted.bound())?).await?;
+        context.terminal.print(&preview, preview_screen)?;
+        Ok(Exit::Pass)
+    }
+}
+
+impl Wanted {
+    fn bound(&self) -> std::time::Duration {
+        self.wait.map_or(local::BOUND, Duration::get)
+    }
+
+    /// Loads the stack; what is up keeps its parameters, except those that are set now.
+    fn load(&self, name: Option<&str>, here: Option<&Lab>) -> Result<LoadedStack> {
+        let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
+        let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
+        let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
+        match here.filter(|lab| lab.stack == name) {
+            None => catalog::stack(name, &set),
+            Some(lab) => as_it_is_up(lab, &set),
+        }
+    }
+}
+
+/// The stack of a lab with the parameters that it has, except those that are set now.
+pub fn as_it_is_up(lab: &Lab, set: &[(String, String)]) -> Result<LoadedStack> {
+    let declared = catalog::stack(&lab.stack, &[])?.parameters;
+    let kept = lab
+        .parameters
+        .iter()
+        .filter(|(key, _)| declared.contains_key(*key) && !set.iter().any(|(set, _)| set == *key))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let all: Vec<(String, String)> = kept.chain(set.iter().cloned()).collect();
+    catalog::stack(&lab.stack, &all)
+}
+
+/// What is up here, where it is on the target that was asked for.
+///
+/// # Errors
+/// Usage (exit 2) where another target was asked for.
+pub fn what_is_up(folder: &Folder, context: &Context) -> Result<Option<Lab>> {
+    let here = Lab::load(folder.root())?;
+    choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
+    Ok(here)
+}
+
+/// Brings a stack up, or mends the one that is up; `sre up` and `sre run` do the same.
+///
+/// # Errors
+/// Usage (exit 2) where the stack or the target is not what is up here; and whatever the target meets (5, 6).
+pub async fn bring_up(
+    name: Option<&str>,
+    wanted: &Wanted,
+    folder: &Folder,
+    context: &Context,
+) -> Result<(Lab, LoadedStack)> {
+    let here = Lab::load(folder.root())?;
+    let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
+    let stack = wanted.load(name, here.as_ref())?;
+    for warning in &stack.warnings {
+        context.terminal.warn(warning);
+    }
+    context.terminal.say(format!("{} on {} ({})", stack.stack.name, choice.target, choice.because));
+    let lab = match choice.target {
+        TargetKind::Local => up_local(&stack, folder, wanted.bound(), context).await?,
+        TargetKind::External => {
+            let lab = external::up(&stack.stack, &stack.parameters).await?;
+            folder.prepare()?;
+            lab.save(folder.root())?;
+            lab
+        }
+        target => return Err(unsupported(target)),
+    };
+    Ok((lab, stack))
+}
+
+fn unsupported(target: TargetKind) -> Error {
+    Error::usage(format!("the target {target} is not supported yet")).hint("sre up --target local")
+}
+
+async fn up_local(
+    stack: &LoadedStack,
+    folder: &Folder,
+    bound: std::time::Duration,
+    context: &Context,
+) -> Result<Lab> {
+    let file = |name: &str| stack.file(name);
+    local::up(&request(stack, &file, folder, bound)?, &context.terminal, &context.interrupt).await
+}
+
+fn request<'a>(
+    stack: &'a LoadedStack,
+    stack_file: &'a dyn Fn(&str) -> Result<String>,
+    folder: &'a Folder,
+    bound: std::time::Duration,
+) -> Result<local::Request<'a>> {
+    let sre = std::env::current_exe()
+        .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
+    Ok(local::Request { stack: &stack.stack, parameters: &stack.parameters, stack_file, folder, sre, bound })
+}
+
+/// `users-api on local · 3 replicas · prometheus 3.15.0 · …`, and where to look.
+fn screen(lab: &Lab) -> String {
+    let replicas = match lab.endpoints.replicas.len() {
+        1 => "1 replica".to_owned(),
+        count => format!("{count} replicas"),
+    };
+    let versions = lab.versions.iter().map(|(name, version)| format!("{name} {version}"));
+    let parts: Vec<String> =
+        [format!("{} on {}", lab.stack, lab.target), replicas].into_iter().chain(versions).collect();
+    let mut lines = vec![parts.join(" · ")];
+    for name in ["app", "prometheus", "alertmanager"] {
+        if let Some(url) = lab.url(name) {
+            lines.push(format!("  {name:<14}{url}"));
+        }
+    }
+    lines.join("\n")
+}
+
+fn preview_screen(preview: &local::Preview) -> String {
+    let mut lines = vec![format!("{} on local would be brought up so:", preview.stack)];
+    for tool in &preview.missing {
+        lines.push(format!("\n{} is missing; with consent it would be got", tool.name));
+        lines.extend(tool.ways.iter().map(|way| format!("  {way}")));
+    }
+    for process in &preview.processes {
+        lines.push(format!("\n{}{}", process.name, if process.running { " (runs already)" } else { "" }));
+        lines.push(format!("  {}", process.command.join(" \\\n    ")));
+    }
+    for file in &preview.files {
+        lines.push(format!("\n{}", file.path.display()));
+        lines.extend(file.text.lines().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
 }

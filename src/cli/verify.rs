@@ -2,17 +2,31 @@
 
 use clap::Args;
 
-use super::Context;
-use crate::error::{Error, Result};
+use super::up::what_is_up;
+use super::{Context, report};
+use crate::error::Result;
 use crate::exit::Exit;
+use crate::report::terminal::Live;
+use crate::run::{self, RunFolder};
+use crate::target::Folder;
 
-/// Judges a run: holds what the client knows against what monitoring saw.
+/// Judges a run, for the first time or again: holds what the client knows against what monitoring saw.
 #[derive(Debug, Args)]
-pub struct Verify {}
+pub struct Verify {
+    /// The run's id, or the beginning of it; the newest without it.
+    run: Option<String>,
+}
 
 impl Verify {
     /// Runs the command.
-    pub async fn run(self, _context: &Context) -> Result<Exit> {
-        Err(Error::usage("`sre verify` is not there yet"))
+    pub async fn run(self, context: &Context) -> Result<Exit> {
+        let state = Folder::here()?;
+        let lab = what_is_up(&state, context)?;
+        let folder = RunFolder::open(state.root(), self.run.as_deref())?;
+        let screen = Live::new(&context.terminal).after(&folder.read()?.events);
+        let events = run::resume(&folder, Box::new(screen))?;
+        let verdict = run::verify(&folder, state.root(), lab.as_ref(), &events, &context.interrupt).await;
+        report::print_result(&folder, &context.terminal)?;
+        verdict
     }
 }

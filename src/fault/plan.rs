@@ -196,6 +196,7 @@ mod tests {
             program: "sre".into(),
             arguments: Vec::new(),
             environment: IndexMap::new(),
+            directory: None,
             log: "log".into(),
         };
         Lab {

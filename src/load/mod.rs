@@ -1,5 +1,28 @@
 //! Load: executors, pacing, recording, and what the client knows afterwards.
 
+mod engine;
+mod execute;
+mod failure;
+mod histograms;
+mod judge;
+mod mix;
+mod plan;
+mod progress;
+mod recorder;
+mod redirect;
+mod requests;
+mod schedule;
+mod shape;
 mod summary;
+mod users;
+mod watch;
+mod words;
 
+pub use execute::{LoadResult, LoadRun, execute};
+pub use histograms::{Histograms, Key, Timing};
+pub use judge::judge;
+pub use mix::Mix;
+pub use plan::plan;
+pub use recorder::{Ended, Recorder, Second};
+pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;

@@ -27,6 +27,8 @@ pub enum NotSent {
     ConnectTimeout,
     /// No connection came about for another reason (TLS, name resolution, no free port or file).
     Connect,
+    /// No connection was free before its time was over: all of them waited for answers.
+    Queue,
 }
 
 /// Why the fate of a request is unknown.
@@ -96,6 +98,7 @@ pub struct RequestSummary {
     /// Requests that reached the wire: answered and unknown.
     pub sent: u64,
     /// Complete answers by status.
+    #[serde(deserialize_with = "statuses")]
     pub statuses: std::collections::BTreeMap<u16, u64>,
     /// Answers whose status or body was not expected.
     pub unexpected: u64,
@@ -105,6 +108,15 @@ pub struct RequestSummary {
     pub unknown: u64,
     /// How long they took.
     pub times: Times,
+}
+
+/// JSON's keys are strings, and stay strings where serde has buffered them, as it does for events.
+fn statuses<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<std::collections::BTreeMap<u16, u64>, D::Error> {
+    let read = IndexMap::<String, u64>::deserialize(deserializer)?;
+    let status = |text: String| text.parse::<u16>().map_err(serde::de::Error::custom);
+    read.into_iter().map(|(text, count)| Ok((status(text)?, count))).collect()
 }
 
 impl RequestSummary {

@@ -1,1 +1,13 @@
-//! Clients of what observes: Prometheus, Alertmanager, Loki, the receiver of notifications.
+//! Clients of what observes: Prometheus, Alertmanager, the receiver of notifications.
+
+mod alertmanager;
+mod http;
+mod prometheus;
+mod receiver;
+
+pub use alertmanager::Alertmanager;
+pub use http::HttpClient;
+pub use prometheus::{
+    AlertingRule, Health, Labels, Prometheus, QueryResult, RuleState, Sample, Series, Target,
+};
+pub use receiver::{Notification, NotifiedAlert, Receiver};

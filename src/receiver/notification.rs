@@ -11,7 +11,8 @@ pub struct Notification {
     pub id: u64,
     /// When it came, on the receiver's clock.
     pub received: Timestamp,
-    /// What came.
+    /// What came; its keys stand beside `id` and `received`.
+    #[serde(flatten)]
     pub payload: Payload,
 }
 

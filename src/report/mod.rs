@@ -1,1 +1,19 @@
 //! Reporters: they consume events, and nothing else.
+
+pub mod compare;
+pub mod figures;
+mod fold;
+pub mod junit;
+mod layout;
+pub mod markdown;
+mod model;
+mod progress;
+mod redact;
+pub mod runs;
+pub mod terminal;
+mod text;
+
+pub use layout::status_line;
+pub use model::{FaultReport, LatencyMs, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
+pub use redact::redact;
+pub use text::text;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Outcome, reconcile::Baseline};
 use crate::error::Result;
 use crate::load::{LoadSummary, Sample};
-use crate::target::TargetKind;
+use crate::target::{Endpoints, TargetKind};
 
 /// The version of the event log, in its first event.
 pub const SCHEMA: &str = "sre.events/v1";
@@ -79,6 +79,9 @@ pub enum EventKind {
         /// The exit code of its verdict.
         exit: u8,
     },
+    /// An event that a newer version wrote; readers leave it out.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What is run, and on what.
@@ -100,6 +103,12 @@ pub struct RunStarted {
     pub replicas: usize,
     /// Versions of `sre` and of what runs.
     pub versions: IndexMap<String, String>,
+    /// Where everything answered.
+    #[serde(default)]
+    pub endpoints: Endpoints,
+    /// Names of the stack's alert rules.
+    #[serde(default)]
+    pub rules: Vec<String>,
 }
 
 /// What the load will be.
@@ -126,6 +135,9 @@ pub struct LoadFinished {
     pub prometheus_started: Option<f64>,
     /// Prometheus' own time after the last answer came, in seconds since 1970; `None` where it could not be asked.
     pub prometheus_ended: Option<f64>,
+    /// Seconds by which Prometheus' clock and this machine's went apart during the load.
+    #[serde(default)]
+    pub clock_moved: Option<f64>,
 }
 
 /// A fault that was injected or undone.

@@ -1,5 +1,15 @@
 //! A run: its folder, its event log, its life from up to verdict.
 
 mod event;
+mod folder;
+mod load;
+mod log;
+mod record;
+mod verify;
 
 pub use event::*;
+pub use folder::{RunFolder, STATE_DIR};
+pub use load::{Begun, Run};
+pub use log::{Damage, EventLog, Log};
+pub use record::Record;
+pub use verify::{judge_load, resume, verify};

@@ -1,9 +1,16 @@
 //! Scenarios: load + faults + what must be seen.
 
 mod model;
+mod named;
+mod overrides;
+mod shape;
 mod threshold;
 mod units;
+mod validate;
 
 pub use model::*;
+pub(crate) use named::list as named_list;
 pub use threshold::{Metric, Threshold};
 pub use units::{Comparison, Duration, DurationRange, Expect, Operator, Rate, Ratio};
+pub use validate::validate;
+pub(crate) use validate::{Flaw, checks, expression, is_label_name, is_metric_name};

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, Expect, Rate, Threshold};
+use super::{Duration, Expect, Rate, Threshold, named};
 
 /// Load, faults, and what must be seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ pub struct Scenario {
     #[serde(default)]
     pub faults: Vec<FaultStep>,
     /// What must hold afterwards. Without this key: `targets` and `reconcile`.
-    #[serde(default = "default_checks")]
+    #[serde(default = "default_checks", deserialize_with = "named::list")]
     pub checks: Vec<Check>,
 }
 
@@ -229,6 +229,7 @@ pub struct Raises {
 #[serde(deny_unknown_fields)]
 pub struct FaultStep {
     /// What is done.
+    #[serde(deserialize_with = "named::one")]
     pub fault: FaultKind,
     /// When, after the load's start.
     pub at: Duration,
@@ -358,6 +359,9 @@ pub struct AlertCheck {
     /// Whether the notification must arrive at the receiver, firing and resolved.
     #[serde(default = "yes")]
     pub notified: bool,
+    /// How long a notification may take after the alert fired, and after it resolved.
+    #[serde(default = "default_wait")]
+    pub delivered: Duration,
     /// Other alerts of the stack's rules that may fire along with it.
     #[serde(default)]
     pub along: Vec<String>,

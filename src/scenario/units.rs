@@ -348,10 +348,26 @@ impl Expect {
     }
 }
 
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns: Vec<String> = self.0.iter().map(StatusPattern::to_string).collect();
+        f.write_str(&patterns.join(", "))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StatusPattern {
     Exact(u16),
     Class(u8),
+}
+
+impl fmt::Display for StatusPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatusPattern::Exact(status) => write!(f, "{status}"),
+            StatusPattern::Class(class) => write!(f, "{class}xx"),
+        }
+    }
 }
 
 impl FromStr for StatusPattern {
@@ -371,7 +387,7 @@ impl Serialize for StatusPattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             StatusPattern::Exact(status) => serializer.serialize_u16(*status),
-            StatusPattern::Class(class) => serializer.collect_str(&format_args!("{class}xx")),
+            StatusPattern::Class(_) => serializer.collect_str(self),
         }
     }
 }

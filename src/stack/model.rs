@@ -27,11 +27,14 @@ pub struct Stack {
     /// How it runs on the target `local`.
     #[serde(default)]
     pub local: Option<LocalStack>,
+    /// How it runs on Kubernetes: the targets `minikube` and `cluster`.
+    #[serde(default)]
+    pub cluster: Option<super::ClusterStack>,
     /// Where it runs already: the target `external`.
     #[serde(default)]
     pub external: Option<ExternalStack>,
     /// What must hold before `up` is finished, besides healthy scrape targets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::scenario::named_list")]
     pub steady: Vec<Check>,
 }
 
@@ -129,6 +132,9 @@ pub struct ExternalStack {
     /// Alertmanager.
     #[serde(default)]
     pub alertmanager: Option<ExternalEndpoint>,
+    /// A receiver of notifications that can be asked what it got: `sre receiver`, as a webhook of Alertmanager.
+    #[serde(default)]
+    pub receiver: Option<ExternalEndpoint>,
     /// Loki.
     #[serde(default)]
     pub loki: Option<ExternalEndpoint>,

@@ -8,6 +8,9 @@ use url::Url;
 pub struct Endpoints {
     /// The replicas of the service; load goes to them in turn.
     pub replicas: Vec<Replica>,
+    /// `instance` labels that Prometheus must have besides the replicas' own: those behind one base URL.
+    #[serde(default)]
+    pub instances: Vec<String>,
     /// Prometheus.
     pub prometheus: Option<Endpoint>,
     /// Alertmanager.

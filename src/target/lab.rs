@@ -1,5 +1,6 @@
 //! The lab that is up in this folder: `.sre/lab.json`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -50,6 +51,9 @@ pub struct Process {
     /// The environment variables that were set for it, the marks that it is found by among them.
     #[serde(default)]
     pub environment: IndexMap<String, String>,
+    /// Where it was started, if not where `sre` was.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
     /// Its output.
     pub log: PathBuf,
 }
@@ -65,7 +69,7 @@ impl Lab {
         };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(failed().because(e)),
         };
         let lab: Lab = serde_json::from_str(&text).map_err(|e| failed().because(e))?;
@@ -85,7 +89,7 @@ impl Lab {
     /// Forgets the lab whose state is in `dir`; it is no error if there is none.
     pub fn remove(dir: &Path) -> Result<()> {
         match std::fs::remove_file(path(dir)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
                 Err(Error::target(format!("{} cannot be removed", path(dir).display())).because(e))
             }
             _ => Ok(()),
@@ -95,6 +99,23 @@ impl Lab {
     /// The process of this name.
     pub fn process(&self, name: &str) -> Option<&Process> {
         self.processes.iter().find(|process| process.name == name)
+    }
+
+    /// Where a part answers, by the name of its process, of its replica, or of what it is.
+    pub fn url(&self, name: &str) -> Option<&url::Url> {
+        let replica =
+            self.endpoints.replicas.iter().find(|replica| replica.name == name).map(|replica| &replica.url);
+        replica.or_else(|| {
+            let endpoint = match name {
+                "app" => return self.endpoints.replicas.first().map(|replica| &replica.url),
+                "prometheus" => &self.endpoints.prometheus,
+                "alertmanager" => &self.endpoints.alertmanager,
+                "receiver" => &self.endpoints.receiver,
+                "loki" => &self.endpoints.loki,
+                _ => return None,
+            };
+            endpoint.as_ref().map(|endpoint| &endpoint.url)
+        })
     }
 
     /// Records a process in the place of the one of the same name.

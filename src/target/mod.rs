@@ -4,6 +4,7 @@ mod choose;
 mod endpoints;
 pub mod external;
 mod folder;
+pub mod kubernetes;
 mod lab;
 pub mod local;
 mod lock;

@@ -10,6 +10,14 @@ use crate::error::{Error, Result};
 /// How long one of the distribution's programs may take.
 const BOUND: Duration = Duration::from_secs(600);
 
+/// A program that looks for its files at a place that only root can fill, and that place. It is told
+/// another of the same length, relative to where it is started: `usr/share/prometheus` of its package.
+const FIXED: (&str, &str, &str) = (
+    "usr/bin/prometheus-alertmanager",
+    "/usr/share/prometheus/alertmanager",
+    "/proc/self/cwd//./././alertmanager",
+);
+
 /// The name of a package's folder in the cache.
 pub fn key(package: &str) -> String {
     format!("{package}-package")
@@ -60,11 +68,35 @@ pub async fn unpack(package: &str, cache: &Cache) -> Result<()> {
                 .ok_or_else(|| {
                     Error::prerequisite(format!("`apt-get download {package}` left no package"))
                 })?;
-            let (archive, new) = (archive.to_string_lossy(), new.to_string_lossy());
-            checked("dpkg", &["-x", &archive, &new], work.path()).await
+            checked("dpkg", &["-x", &archive.to_string_lossy(), &new.to_string_lossy()], work.path()).await?;
+            relocate(&new)
         })
         .await
         .map(drop)
+}
+
+/// Debian's Alertmanager ends at once if its templates are not in `/usr/share`.
+fn relocate(folder: &Path) -> Result<()> {
+    let (program, from, to) = FIXED;
+    let path = folder.join(program);
+    let failed = |e: std::io::Error| {
+        Error::prerequisite(format!("{} cannot be made ready", path.display())).because(e)
+    };
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut bytes = std::fs::read(&path).map_err(failed)?;
+    replace_all(&mut bytes, from.as_bytes(), to.as_bytes());
+    std::fs::write(&path, bytes).map_err(failed)
+}
+
+/// Replaces every occurrence of `from` by `to`, which is of the same length.
+fn replace_all(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    let mut start = 0;
+    while let Some(found) = bytes[start..].windows(from.len()).position(|window| window == from) {
+        start += found;
+        bytes[start..start + to.len()].copy_from_slice(to);
+    }
 }
 
 async fn checked(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
@@ -94,6 +126,15 @@ async fn run(program: &str, arguments: &[&str], folder: Option<&Path>) -> std::i
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fixed_place_is_replaced_everywhere_and_nothing_else_moves() {
+        let (_, from, to) = FIXED;
+        assert_eq!(from.len(), to.len());
+        let mut bytes = format!("a{from}/ui{from}b").into_bytes();
+        replace_all(&mut bytes, from.as_bytes(), to.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&bytes), format!("a{to}/ui{to}b"));
+    }
 
     #[test]
     fn what_the_distribution_offers_is_read_from_its_lists() {

@@ -2,7 +2,6 @@
 
 mod apt;
 mod cache;
-mod consent;
 mod find;
 mod obtain;
 mod release;
@@ -11,7 +10,6 @@ mod version;
 pub mod versions;
 
 pub use cache::Cache;
-pub use consent::Consent;
 pub use find::{Origin, Program, find};
 pub use obtain::{Plan, obtain, plan, require};
 pub use tool::Tool;

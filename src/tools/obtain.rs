@@ -2,7 +2,7 @@
 
 use super::release::{self, Failure};
 use super::versions::{Archive, Release, platform};
-use super::{Cache, Consent, Program, Tool, apt, find};
+use super::{Cache, Program, Tool, apt, find};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::terminal::Terminal;
@@ -63,7 +63,6 @@ pub async fn plan(tool: Tool) -> Result<Plan> {
 pub async fn require(
     tools: &[Tool],
     cache: &Cache,
-    consent: &Consent,
     terminal: &Terminal,
     interrupt: &Interrupt,
 ) -> Result<Vec<Program>> {
@@ -77,7 +76,7 @@ pub async fn require(
         if let Some(stuck) = plans.iter().find(|plan| !plan.possible()) {
             return Err(no_way(stuck.tool, None).await);
         }
-        consent.ask(&question(&plans, cache), "Download?")?;
+        terminal.consent(&question(&plans, cache), interrupt).await?;
         for plan in &plans {
             interrupt.or(obtain(plan, cache, terminal)).await??;
         }

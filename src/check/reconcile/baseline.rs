@@ -18,12 +18,8 @@ pub struct Baseline {
 /// One scrape target before the load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineTarget {
-    /// Its `job` label.
-    pub job: String,
-    /// Its `instance` label.
-    pub instance: String,
-    /// What Prometheus scrapes.
-    pub scrape_url: String,
+    /// Its labels, as its `up` series has them.
+    pub labels: BTreeMap<String, String>,
     /// When it was last scraped with success.
     pub scraped: f64,
     /// When its process started, where it tells (`process_start_time_seconds`).

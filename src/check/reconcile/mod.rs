@@ -1,5 +1,23 @@
 //! Reconcile: requests that the client sent against the server's counters, exactly.
+//!
+//! `ledger` is the client's half, `history` the server's; `reading` holds one against the other at an
+//! instant, and `judge` turns readings into a verdict. All of that is pure. `fetch` reads the history from
+//! Prometheus, and `check` waits.
 
 mod baseline;
+mod check;
+mod duplicates;
+mod fetch;
+mod history;
+mod judge;
+mod ledger;
+mod reading;
+#[cfg(test)]
+mod tests;
 
 pub use baseline::{Baseline, BaselineSeries, BaselineTarget};
+pub use check::{check, take_baseline};
+pub use history::{Gap, Rise, TargetCount, TargetHistory, display_labels};
+pub use judge::{Case, Judgement};
+pub use ledger::{Group, Key, Ledger, Raised};
+pub use reading::{Question, Reading, Row, Selector, State};

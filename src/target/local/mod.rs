@@ -1,5 +1,19 @@
 //! The target `local`: real Prometheus, Alertmanager and node exporter, and the service's replicas,
 //! as processes on this machine, on free loopback ports.
 
+mod config;
+mod converge;
+mod down;
+pub mod health;
+pub mod plan;
 pub mod ports;
+mod preview;
 pub mod process;
+mod programs;
+mod status;
+mod up;
+
+pub use down::{Stopped, down, purge};
+pub use preview::{MissingTool, Preview, PreviewFile, PreviewProcess, preview};
+pub use status::{ProcessStatus, Status, TargetsStatus, status};
+pub use up::{BOUND, Request, up};

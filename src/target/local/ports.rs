@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
 use crate::error::{Error, Result};
+use crate::target::Folder;
 
 /// Which name has which port.
 pub type Ports = IndexMap<String, u16>;
@@ -31,6 +33,22 @@ pub fn allocate(place: &str, names: &[String], had: &Ports, held: impl Fn(&str) 
         ports.insert(name.clone(), port);
     }
     Ok(ports)
+}
+
+/// The ports that a lab had when it was up last; none if it never was.
+pub fn load(folder: &Folder) -> Ports {
+    std::fs::read(path(folder)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// Keeps a lab's ports for the next time.
+pub fn save(ports: &Ports, folder: &Folder) -> Result<()> {
+    let text = serde_json::to_string_pretty(ports)
+        .map_err(|e| Error::target("the ports cannot be written as JSON").because(e))?;
+    folder.write(&path(folder), &text)
+}
+
+fn path(folder: &Folder) -> PathBuf {
+    folder.local().join("ports.json")
 }
 
 /// Whether nobody listens on a loopback port.

@@ -41,6 +41,8 @@ pub struct Spec {
     pub arguments: Vec<String>,
     /// Environment variables, besides those of `sre`.
     pub environment: IndexMap<String, String>,
+    /// Where it is started, if not where `sre` is.
+    pub directory: Option<PathBuf>,
 }
 
 /// How a process is.
@@ -78,6 +80,7 @@ pub fn start(spec: &Spec, folder: &Folder) -> Result<Process> {
         program: spec.program.clone(),
         arguments: spec.arguments.clone(),
         environment,
+        directory: spec.directory.clone(),
         log: folder.log(&spec.name),
     })
 }
@@ -96,7 +99,11 @@ fn spawn(mut process: Process) -> Result<Process> {
         fs::create_dir_all(logs).map_err(failed)?;
     }
     let log = File::options().create(true).append(true).open(&process.log).map_err(failed)?;
-    let child = Command::new(&process.program)
+    let mut command = Command::new(&process.program);
+    if let Some(directory) = &process.directory {
+        command.current_dir(directory);
+    }
+    let child = command
         .args(&process.arguments)
         .envs(&process.environment)
         .stdin(Stdio::null())
@@ -212,6 +219,7 @@ pub fn marked(folder: &Folder) -> Vec<Process> {
                 program: PathBuf::new(),
                 arguments: Vec::new(),
                 environment: IndexMap::new(),
+                directory: None,
             }
         })
         .collect();
@@ -326,7 +334,13 @@ mod tests {
 
     fn shell(name: &str, script: &str) -> Spec {
         let arguments = vec!["-c".into(), script.into()];
-        Spec { name: name.into(), program: "/bin/sh".into(), arguments, environment: IndexMap::new() }
+        Spec {
+            name: name.into(),
+            program: "/bin/sh".into(),
+            arguments,
+            environment: IndexMap::new(),
+            directory: None,
+        }
     }
 
     fn place() -> (tempfile::TempDir, Folder) {

@@ -1,0 +1,39 @@
+//! What all requests share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::faults::Switch;
+use super::log::Log;
+use super::metrics::Metrics;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Service {
+    /// Decides what is random.
+    pub chance: Chance,
+    /// The median time of the simulated query.
+    pub query: Duration,
+    /// The faults that are on.
+    pub faults: Switch,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is logged.
+    pub log: Log,
+    /// Set once the service was asked to stop.
+    pub stopping: AtomicBool,
+}
+
+impl Service {
+    /// Why no further requests should be sent here, if so.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.stopping.load(Ordering::Relaxed) {
+            Some("the service is stopping")
+        } else if self.faults.get().unready {
+            Some("the fault switch is on")
+        } else {
+            None
+        }
+    }
+}

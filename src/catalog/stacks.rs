@@ -1,0 +1,106 @@
+//! Finds and loads stacks, with their parameters and their files.
+
+use super::Catalog;
+use super::folder::Folder;
+use super::origin::Origin;
+use super::shipped::STACKS;
+use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown};
+use crate::error::{Error, Result};
+use crate::stack::{self, AlertRule, Stack};
+
+/// A stack with its parameters applied, and the files of its folder.
+#[derive(Debug, Clone)]
+pub struct LoadedStack {
+    /// The stack, every `${key}` replaced.
+    pub stack: Stack,
+    /// The value of every parameter that it declares.
+    pub parameters: Values,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What is probably not as it was meant, ready for a screen.
+    pub warnings: Vec<String>,
+    /// The alerts of its rule files.
+    pub alerts: Vec<AlertRule>,
+    folder: Folder,
+}
+
+impl LoadedStack {
+    /// The names of its alert rules, each once.
+    pub fn rule_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.alerts.iter().map(|alert| alert.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The text of a file of the stack's folder, such as one of `stack.rules`.
+    /// A missing file, and one outside of the folder, is a usage error.
+    pub fn file(&self, relative: &str) -> Result<String> {
+        self.folder.read(relative)
+    }
+}
+
+impl Catalog {
+    /// A stack by its name, with parameters set; looked for in `stacks/` of the folder, then among those embedded.
+    ///
+    /// Everything that is wrong with its file, and with its rule files, is one usage error.
+    pub fn stack(&self, name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
+        Ok(load(self.stack_folder(name)?, set)?)
+    }
+
+    fn stack_folder(&self, name: &str) -> Result<Folder> {
+        let disk = self.root.join("stacks").join(name);
+        let plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        if plain && disk.join("stack.yaml").symlink_metadata().is_ok() {
+            return Ok(Folder::Disk(disk));
+        }
+        if plain && STACKS.get_dir(name).is_some() {
+            return Ok(Folder::Shipped(name.to_owned()));
+        }
+        let names = self.stack_names();
+        Err(Error::usage(format!("there is no stack `{name}`"))
+            .hint(unknown(name, names.iter().map(String::as_str))))
+    }
+}
+
+/// Loads the stack of a folder.
+pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedStack, Refusal> {
+    let document = parse(&folder, "stack.yaml", "stack")?;
+    let refuse = |problems: Vec<Problem>| Refusal::new(document.clone(), problems);
+    let parameters = stack::resolve(&stack::declared(&document).map_err(refuse)?, set)?;
+    let stack: Stack = document.typed_with(&parameters).map_err(refuse)?;
+
+    let root = config::Path::root();
+    let mut problems = Vec::new();
+    if let Some(name) = folder.name().filter(|name| *name != stack.name) {
+        let message =
+            format!("the name of the stack and of its folder differ: `{}` and `{name}`", stack.name);
+        problems.push(Problem::error(&root.key("name"), message));
+    }
+    problems.extend(stack::validate(&stack));
+    let mut alerts = Vec::new();
+    for (i, file) in stack.rules.iter().enumerate() {
+        match rules(&folder, file) {
+            Ok(rules) => alerts.extend(rules),
+            // A missing file is a matter of the stack's file, a wrong one of its own.
+            Err(Refusal::Other(missing)) => {
+                problems.push(Problem::error(&root.key("rules").index(i), missing.what()));
+            }
+            Err(wrong) => return Err(wrong),
+        }
+    }
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(refuse(problems));
+    }
+    let warnings = problems.iter().map(|problem| document.render(problem)).collect();
+    Ok(LoadedStack { stack, parameters, origin: folder.origin(), warnings, alerts, folder })
+}
+
+fn rules(folder: &Folder, file: &str) -> Result<Vec<AlertRule>, Refusal> {
+    let document = parse(folder, file, "file of alert rules")?;
+    stack::alert_rules(file, &document).map_err(|problems| Refusal::new(document, problems))
+}
+
+fn parse(folder: &Folder, file: &str, kind: &'static str) -> Result<Document, Refusal> {
+    Document::parse(kind, folder.shown(file), folder.read(file)?)
+}

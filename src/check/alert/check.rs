@@ -1,0 +1,238 @@
+//! Waits until an alert has fired and resolved, and judges when.
+
+use serde_json::json;
+
+use super::episode::{Episode, Expectation};
+use super::notification;
+use crate::check::context::CheckContext;
+use crate::check::figures::span;
+use crate::check::wait::pause;
+use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::error::Result;
+use crate::observe::{AlertingRule, Prometheus, Series};
+use crate::scenario::AlertCheck;
+
+/// What Prometheus knows of the alert now.
+struct Seen {
+    expectation: Expectation,
+    episode: Episode,
+    now: f64,
+    /// Why nothing can be said, if so.
+    blind: Option<String>,
+}
+
+/// The alert fired, resolved, and was notified: an outcome each.
+///
+/// # Errors
+/// Interrupted (130, 143). Whatever Prometheus cannot tell is a verdict, not an error.
+pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck) -> Result<Vec<Outcome>> {
+    let bound = asked.fires.get() + asked.resolves.get();
+    let mut stopwatch = context.patience(bound);
+    let seen = loop {
+        let seen = match context.prometheus() {
+            Ok(prometheus) => look(context, prometheus, asked).await,
+            Err(error) => return Ok(no_data(asked, &error.to_string())),
+        };
+        let message = match seen {
+            Ok(seen) if seen.settled() => break seen,
+            Ok(seen) if seen.episode.fired.is_none() => {
+                format!("waiting for it to fire ({} left)", left(seen.expectation.fires_by, seen.now))
+            }
+            Ok(seen) => {
+                format!("waiting for it to resolve ({} left)", left(seen.expectation.resolves_by, seen.now))
+            }
+            Err(error) if stopwatch.over() => return Ok(no_data(asked, &error.to_string())),
+            Err(error) => format!("waiting for Prometheus: {}", error.what()),
+        };
+        context.waiting(&asked.name, &message)?;
+        pause(context.interrupt, stopwatch.next()).await?;
+    };
+    if let Some(reason) = &seen.blind {
+        return Ok(no_data(asked, reason));
+    }
+    let mut outcomes = vec![fired(asked, &seen), resolved(asked, &seen)];
+    outcomes.extend(notification::check(context, asked, &seen.expectation, &seen.episode).await?);
+    Ok(outcomes)
+}
+
+fn left(by: f64, now: f64) -> String {
+    span((by - now).max(0.0))
+}
+
+async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &AlertCheck) -> Result<Seen> {
+    let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
+    let rules = prometheus.rules().await?;
+    let rule = rules.iter().find(|rule| rule.name == asked.name);
+    let expectation = expectation(context, asked, rule, now);
+    let selector = format!("ALERTS{{alertname={:?},alertstate=\"firing\"}}", asked.name);
+    let since = context.baseline.map_or(expectation.from, |baseline| baseline.at);
+    let firing: Vec<Series> = prometheus.samples(&selector, since, now).await?;
+    let evaluated = rule.map_or(0.0, |rule| rule.last_evaluation.as_millisecond() as f64 / 1000.0);
+    let episode = expectation.episode(&firing, evaluated.min(now));
+    let blind = match rule {
+        None => Some(unknown_rule(&rules)),
+        Some(rule) if rule.health == "err" => {
+            Some(format!("Its rule cannot be evaluated: {}.", rule.last_error))
+        }
+        Some(_)
+            if episode.fired.is_none()
+                && evaluated + 2.0 * expectation.interval < expectation.fires_by.min(now) =>
+        {
+            Some("Its rule is not evaluated any more.".into())
+        }
+        Some(_) if episode.fired.is_none() => away(prometheus, &expectation, now).await?,
+        Some(_) => None,
+    };
+    Ok(Seen { expectation, episode, now, blind })
+}
+
+fn expectation(
+    context: &CheckContext<'_>,
+    asked: &AlertCheck,
+    rule: Option<&AlertingRule>,
+    now: f64,
+) -> Expectation {
+    let first =
+        |faults: &[crate::run::FaultEvent]| faults.iter().filter_map(|f| f.prometheus_time).reduce(f64::min);
+    let last =
+        |faults: &[crate::run::FaultEvent]| faults.iter().filter_map(|f| f.prometheus_time).reduce(f64::max);
+    let load_started = context.load.prometheus_started.or(context.baseline.map(|b| b.at)).unwrap_or(now);
+    let load_ended = context.load.prometheus_ended.unwrap_or(now);
+    let from = first(&context.faults.injected).unwrap_or(load_started);
+    let until = last(&context.faults.healed).unwrap_or(load_ended);
+    let mut instances: Vec<String> =
+        context.faults.injected.iter().flat_map(|fault| fault.instances.clone()).collect();
+    instances.sort();
+    instances.dedup();
+    Expectation {
+        labels: asked.labels.clone().into_iter().collect(),
+        instances,
+        from,
+        fires_by: from + asked.fires.as_secs_f64(),
+        until,
+        resolves_by: until + asked.resolves.as_secs_f64(),
+        interval: rule.map_or(1.0, |rule| rule.interval),
+    }
+}
+
+fn unknown_rule(rules: &[AlertingRule]) -> String {
+    let mut names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [] => "Prometheus has no alerting rule at all.".into(),
+        names => format!("Prometheus has no rule of that name. Loaded: {}.", names.join(", ")),
+    }
+}
+
+/// Whether Prometheus was away while the alert had to fire: then nobody knows whether it would have.
+async fn away(prometheus: &Prometheus, expectation: &Expectation, now: f64) -> Result<Option<String>> {
+    let to = expectation.fires_by.min(now);
+    let mut times: Vec<f64> = prometheus
+        .samples("up", expectation.from, to)
+        .await?
+        .iter()
+        .flat_map(|series| series.samples.iter().map(|sample| sample.time))
+        .chain([expectation.from, to])
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let gap = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    // A scrape or two may be late; a third of the time that the alert had is no more evidence.
+    let allowed = (to - expectation.from) / 3.0;
+    Ok((gap > allowed.max(10.0 * expectation.interval))
+        .then(|| format!("Prometheus saw nothing for {} of the time in which it had to fire.", span(gap))))
+}
+
+impl Seen {
+    /// Whether waiting longer would change nothing.
+    fn settled(&self) -> bool {
+        if self.blind.is_some() || !self.episode.strangers.is_empty() && self.episode.fired.is_none() {
+            // A stranger may come before the one that is meant: the bound is waited for.
+            return self.blind.is_some() || self.now > self.expectation.fires_by;
+        }
+        match self.episode.fired {
+            None => self.now > self.expectation.fires_by + self.expectation.interval,
+            // What still fires before the disturbance ended has not resolved for good.
+            Some(_) => {
+                let over = self.episode.resolved.is_some() && self.now > self.expectation.until;
+                over || self.now > self.expectation.resolves_by + self.expectation.interval
+            }
+        }
+    }
+}
+
+fn outcome(asked: &AlertCheck, done: &str, verdict: Verdict, message: String) -> Outcome {
+    let mut outcome =
+        Outcome::new(Kind::Alert, Group::Alerts, format!("{} {done}", asked.name), verdict, message);
+    if verdict != Verdict::Pass {
+        outcome.hint = Some(format!(
+            "Prometheus' page of alerts shows the rule and its value. {}",
+            Kind::Alert.documentation()
+        ));
+    }
+    outcome
+}
+
+fn fired(asked: &AlertCheck, seen: &Seen) -> Outcome {
+    let (expectation, episode) = (&seen.expectation, &seen.episode);
+    let (verdict, message) = match episode.fired {
+        _ if episode.before => (Verdict::Fail, "it fired before anything was done".into()),
+        Some(fired) if !episode.strangers.is_empty() => {
+            (Verdict::Fail, format!("{}, and for another", expectation.fired_message(fired)))
+        }
+        Some(fired) if fired <= expectation.fires_by => (Verdict::Pass, expectation.fired_message(fired)),
+        Some(fired) => (Verdict::Fail, expectation.fired_message(fired)),
+        None if !episode.strangers.is_empty() => (Verdict::Fail, "it fired for another".into()),
+        None => (Verdict::Fail, format!("not within {}", span(expectation.fires_by - expectation.from))),
+    };
+    let mut outcome = outcome(asked, "fired", verdict, message);
+    for stranger in &episode.strangers {
+        outcome.notes.push(format!("It fired for {stranger}, which was not disturbed."));
+    }
+    outcome.evidence = json!({
+        "from": expectation.from, "fired": episode.fired,
+        "after_seconds": episode.fired.map(|fired| fired - expectation.from),
+        "allowed_seconds": expectation.fires_by - expectation.from,
+    });
+    outcome
+}
+
+fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
+    let (expectation, episode) = (&seen.expectation, &seen.episode);
+    let mut outcome = match (episode.fired, episode.resolved) {
+        (None, _) => {
+            let mut outcome = outcome(asked, "resolved", Verdict::NoData, "no data".into());
+            outcome.notes.push("It was never seen to fire.".into());
+            outcome
+        }
+        (Some(_), Some(resolved)) if resolved <= expectation.resolves_by => {
+            outcome(asked, "resolved", Verdict::Pass, expectation.resolved_message(resolved))
+        }
+        (Some(_), Some(resolved)) => {
+            outcome(asked, "resolved", Verdict::Fail, expectation.resolved_message(resolved))
+        }
+        (Some(_), None) => {
+            let message = format!("still firing after {}", span(seen.now - expectation.until));
+            outcome(asked, "resolved", Verdict::Fail, message)
+        }
+    };
+    outcome.evidence = json!({
+        "until": expectation.until, "resolved": episode.resolved,
+        "after_seconds": episode.resolved.map(|resolved| resolved - expectation.until),
+        "allowed_seconds": expectation.resolves_by - expectation.until,
+    });
+    outcome
+}
+
+fn no_data(asked: &AlertCheck, reason: &str) -> Vec<Outcome> {
+    let mut fired = outcome(asked, "fired", Verdict::NoData, "no data".into());
+    fired.notes.push(reason.into());
+    fired.hint = Some(format!(
+        "`sre describe stack` shows the rules that it expects. {}",
+        Kind::Alert.documentation()
+    ));
+    let mut resolved = outcome(asked, "resolved", Verdict::NoData, "no data".into());
+    resolved.notes.push("It was never seen to fire.".into());
+    resolved.hint = None;
+    vec![fired, resolved]
+}

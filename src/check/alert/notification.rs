@@ -1,0 +1,185 @@
+//! The notification arrived at the receiver, firing and resolved.
+
+use serde_json::json;
+
+use super::episode::{Episode, Expectation};
+use crate::check::context::{CheckContext, missing};
+use crate::check::figures::span;
+use crate::check::wait::pause;
+use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::error::Result;
+use crate::observe::{Alertmanager, Notification, Receiver};
+use crate::scenario::AlertCheck;
+
+/// An outcome for the alert's notification and one for its resolution's, where delivery was asked for; else
+/// one that tells whether the way of notifications is whole.
+///
+/// # Errors
+/// Interrupted (130, 143).
+pub async fn check(
+    context: &CheckContext<'_>,
+    asked: &AlertCheck,
+    expectation: &Expectation,
+    episode: &Episode,
+) -> Result<Vec<Outcome>> {
+    if !asked.notified {
+        return Ok(whole_way(context).await.into_iter().collect());
+    }
+    let Some(fired) = episode.fired else {
+        let mut outcome = outcome("the notification arrived", Verdict::NoData, "no data".into());
+        outcome.notes.push(format!("{} was never seen to fire.", asked.name));
+        return Ok(vec![outcome]);
+    };
+    let mut outcomes = Vec::new();
+    let ways = [
+        ("the notification arrived", "firing", Some(fired), "the alert fired"),
+        ("the resolution was notified", "resolved", episode.resolved, "it resolved"),
+    ];
+    for (name, status, since, event) in ways {
+        let Some(since) = since else {
+            let mut outcome = outcome(name, Verdict::NoData, "no data".into());
+            outcome.notes.push(format!("{} was not seen to resolve.", asked.name));
+            outcomes.push(outcome);
+            continue;
+        };
+        let told = Told { status, since, event, name };
+        outcomes.push(delivered(context, asked, expectation, &told).await?);
+    }
+    Ok(outcomes)
+}
+
+/// What a notification has to tell.
+struct Told<'a> {
+    name: &'a str,
+    status: &'a str,
+    since: f64,
+    event: &'a str,
+}
+
+async fn delivered(
+    context: &CheckContext<'_>,
+    asked: &AlertCheck,
+    expectation: &Expectation,
+    told: &Told<'_>,
+) -> Result<Outcome> {
+    let mut stopwatch = context.patience(std::time::Duration::ZERO);
+    loop {
+        let (arrived, now) = match look(context, asked, expectation, told).await {
+            Ok(seen) => seen,
+            Err(error) if stopwatch.over() => {
+                // Delivery was asked for: a receiver that cannot be reached did not get it.
+                let mut outcome = outcome(told.name, Verdict::Fail, "not delivered".into());
+                outcome.notes.push(error.to_string());
+                return Ok(outcome);
+            }
+            Err(error) => {
+                context.waiting(told.name, error.what())?;
+                pause(context.interrupt, stopwatch.next()).await?;
+                continue;
+            }
+        };
+        let allowed = asked.delivered.as_secs_f64();
+        if let Some(after) = arrived {
+            let verdict = if after <= allowed { Verdict::Pass } else { Verdict::Fail };
+            let message = match verdict {
+                Verdict::Pass => format!("{} after {}", span(after.max(0.0)), told.event),
+                _ => format!("{} after {} ({} allowed)", span(after), told.event, span(allowed)),
+            };
+            let mut outcome = outcome(told.name, verdict, message);
+            outcome.evidence = json!({"after_seconds": after, "allowed_seconds": allowed});
+            return Ok(outcome);
+        }
+        if now > told.since + allowed {
+            let mut outcome = outcome(
+                told.name,
+                Verdict::Fail,
+                format!("not within {} after {}", span(allowed), told.event),
+            );
+            if let Err(error) = alertmanager(context).await {
+                outcome.notes.push(error.to_string());
+            }
+            return Ok(outcome);
+        }
+        let left = span(told.since + allowed - now);
+        context.waiting(told.name, &format!("waiting for the notification ({left} left)"))?;
+        pause(context.interrupt, stopwatch.next()).await?;
+    }
+}
+
+/// How long after the event the notification arrived, if it did, and Prometheus' time now.
+async fn look(
+    context: &CheckContext<'_>,
+    asked: &AlertCheck,
+    expectation: &Expectation,
+    told: &Told<'_>,
+) -> Result<(Option<f64>, f64)> {
+    let endpoint = context.endpoints.receiver.as_ref().ok_or_else(|| missing("receiver of notifications"))?;
+    let notifications = Receiver::new(endpoint)?.notifications().await?;
+    let now = context.prometheus()?.time().await?;
+    // The receiver tells time by a clock that need not be Prometheus'.
+    let ahead = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0 - now;
+    Ok((arrival(&notifications, asked, expectation, told, ahead), now))
+}
+
+fn arrival(
+    notifications: &[Notification],
+    asked: &AlertCheck,
+    expectation: &Expectation,
+    told: &Told<'_>,
+    ahead: f64,
+) -> Option<f64> {
+    let meant = |notification: &&Notification| {
+        notification.alerts.iter().any(|alert| {
+            alert.status == told.status
+                && alert.labels.get("alertname") == Some(&asked.name)
+                && expectation.is_meant(&alert.labels)
+                // An earlier run's alert of the same name began before this one's.
+                && alert.starts_at.as_millisecond() as f64 / 1000.0 >= expectation.from
+        })
+    };
+    let mut arrivals =
+        notifications.iter().filter(meant).map(|n| n.received.as_millisecond() as f64 / 1000.0 - ahead);
+    match told.status {
+        // The last one tells of the end; an alert that came back was resolved more than once.
+        "resolved" => arrivals.next_back(),
+        _ => arrivals.next(),
+    }
+    .map(|arrived| arrived - told.since)
+}
+
+async fn alertmanager(context: &CheckContext<'_>) -> Result<String> {
+    let endpoint = context.endpoints.alertmanager.as_ref().ok_or_else(|| missing("Alertmanager"))?;
+    Alertmanager::new(endpoint)?.version().await
+}
+
+/// Nobody asked for delivery, but a way that is there and broken hides what alerts would have told.
+async fn whole_way(context: &CheckContext<'_>) -> Option<Outcome> {
+    let mut reasons = Vec::new();
+    if context.endpoints.alertmanager.is_some() {
+        reasons.extend(alertmanager(context).await.err());
+    }
+    if let Some(endpoint) = &context.endpoints.receiver {
+        let answer = match Receiver::new(endpoint) {
+            Ok(receiver) => receiver.notifications().await,
+            Err(error) => Err(error),
+        };
+        reasons.extend(answer.err());
+    }
+    if reasons.is_empty() {
+        return None;
+    }
+    let mut outcome = outcome("notifications can be delivered", Verdict::NoData, "no data".into());
+    outcome.notes.extend(reasons.iter().map(ToString::to_string));
+    Some(outcome)
+}
+
+fn outcome(name: &str, verdict: Verdict, message: String) -> Outcome {
+    let mut outcome = Outcome::new(Kind::Notification, Group::Alerts, name, verdict, message);
+    if verdict != Verdict::Pass {
+        outcome.hint = Some(format!(
+            "`sre logs alertmanager` and `sre logs receiver` tell more. {}",
+            Kind::Notification.documentation()
+        ));
+    }
+    outcome
+}

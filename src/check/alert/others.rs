@@ -1,0 +1,83 @@
+//! No other alert of the stack's rules fired.
+
+use crate::check::context::CheckContext;
+use crate::check::reconcile::display_labels;
+use crate::check::{Group, Kind, Outcome, Table, Verdict};
+use crate::error::Result;
+use crate::observe::{Prometheus, QueryResult};
+
+/// Alerts of these rules that fire now: before a load, each of them is a reason not to start.
+///
+/// # Errors
+/// No data (exit 3) where Prometheus does not answer.
+pub async fn already_firing(prometheus: &Prometheus, rules: &[String]) -> Result<Vec<String>> {
+    let QueryResult::Vector(alerts) = prometheus.query("ALERTS{alertstate=\"firing\"}", None).await? else {
+        return Ok(Vec::new());
+    };
+    let of_rules = alerts.into_iter().filter_map(|(labels, _)| {
+        let name = labels.get("alertname").filter(|name| rules.contains(name))?;
+        Some(format!("{name}{}", display_labels(&labels, &["__name__", "alertname", "alertstate"])))
+    });
+    Ok(of_rules.collect())
+}
+
+/// No alert of the stack's rules fired since the load began, besides those that may.
+///
+/// # Errors
+/// Interrupted (130, 143). Whatever Prometheus cannot tell is a verdict, not an error.
+pub async fn no_others(context: &CheckContext<'_>, except: &[String]) -> Result<Outcome> {
+    let name = if except.is_empty() { "no alert fired" } else { "no other alert fired" };
+    let mut outcome = Outcome::new(Kind::Alert, Group::Alerts, name, Verdict::NoData, "no data");
+    outcome.hint = Some(format!(
+        "Prometheus' page of alerts shows the rules and their values. {}",
+        Kind::Alert.documentation()
+    ));
+    match look(context, except).await {
+        Err(error) => outcome.notes.push(error.to_string()),
+        Ok(Fired::Unloaded(rules)) => {
+            outcome.notes.push(format!("Prometheus has not loaded: {}.", rules.join(", ")));
+        }
+        Ok(Fired::NoRules) => outcome.notes.push("The stack has no alert rules.".into()),
+        Ok(Fired::Others(rows)) if rows.is_empty() => {
+            outcome.verdict = Verdict::Pass;
+            outcome.message = String::new();
+            outcome.hint = None;
+        }
+        Ok(Fired::Others(rows)) => {
+            outcome.verdict = Verdict::Fail;
+            outcome.message = format!("{} fired", rows.len());
+            let columns = ["alert", "labels"].map(String::from).to_vec();
+            outcome.table = Some(Table { columns, rows });
+        }
+    }
+    Ok(outcome)
+}
+
+enum Fired {
+    NoRules,
+    Unloaded(Vec<String>),
+    Others(Vec<Vec<String>>),
+}
+
+async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Fired> {
+    let prometheus = context.prometheus()?;
+    if context.rules.is_empty() {
+        return Ok(Fired::NoRules);
+    }
+    let loaded = prometheus.rules().await?;
+    let unloaded: Vec<String> =
+        context.rules.iter().filter(|rule| !loaded.iter().any(|l| l.name == **rule)).cloned().collect();
+    if !unloaded.is_empty() {
+        return Ok(Fired::Unloaded(unloaded));
+    }
+    let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
+    let since = context.load.prometheus_started.or(context.baseline.map(|b| b.at)).unwrap_or(now);
+    let firing = prometheus.samples("ALERTS{alertstate=\"firing\"}", since, now).await?;
+    let others = firing.iter().filter_map(|series| {
+        let name = series.labels.get("alertname")?;
+        (context.rules.contains(name) && !except.contains(name)).then(|| {
+            vec![name.clone(), display_labels(&series.labels, &["__name__", "alertname", "alertstate"])]
+        })
+    });
+    Ok(Fired::Others(others.collect()))
+}

@@ -1,0 +1,96 @@
+//! All checks of a scenario, one after another: each bound counts from the load's end, not from the last check.
+
+use std::time::Instant;
+
+use super::context::CheckContext;
+use super::{Group, Kind, Outcome, Verdict, alert, promql, reconcile, series, targets};
+use crate::error::Result;
+use crate::run::EventKind;
+use crate::scenario::{Check, NoAlertsCheck};
+
+/// Runs the scenario's checks, telling of each as it is judged.
+///
+/// # Errors
+/// Interrupted (130, 143), or an event log that cannot be written.
+pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    if context.scenario.checks.is_empty() {
+        tell(context, &mut outcomes, vec![nothing_asked()], Instant::now())?;
+    }
+    for check in &context.scenario.checks {
+        context.events.emit(EventKind::CheckStarted { name: name(check) })?;
+        let started = Instant::now();
+        let found = match check {
+            Check::Targets(asked) => vec![targets::check(context, asked).await?],
+            Check::Series(asked) => vec![series::check(context, asked).await?],
+            Check::Promql(asked) => vec![promql::check(context, asked).await?],
+            Check::Reconcile(asked) => reconcile::check(context, asked).await?,
+            Check::Alert(asked) => alert::check(context, asked).await?,
+            // Judged once, after every alert that may fire had its time.
+            Check::NoAlerts(_) => Vec::new(),
+        };
+        tell(context, &mut outcomes, found, started)?;
+    }
+    if let Some(except) = exceptions(&context.scenario.checks) {
+        let started = Instant::now();
+        let found = vec![alert::no_others(context, &except).await?];
+        tell(context, &mut outcomes, found, started)?;
+    }
+    Ok(outcomes)
+}
+
+/// A scenario without checks proves nothing of monitoring.
+fn nothing_asked() -> Outcome {
+    let name = "every request is counted";
+    let mut outcome = Outcome::new(Kind::Reconcile, Group::Counts, name, Verdict::NoData, "not asked");
+    outcome.notes.push("The scenario has no checks: nothing was held against monitoring.".into());
+    outcome.hint = Some("Leave the key `checks` out to have `targets` and `reconcile`.".into());
+    outcome
+}
+
+/// Notes what a check took, and tells of its outcomes.
+fn tell(
+    context: &CheckContext<'_>,
+    outcomes: &mut Vec<Outcome>,
+    found: Vec<Outcome>,
+    started: Instant,
+) -> Result<()> {
+    for mut outcome in found {
+        outcome.seconds = started.elapsed().as_secs_f64();
+        context.events.emit(EventKind::CheckFinished(Box::new(outcome.clone())))?;
+        outcomes.push(outcome);
+    }
+    Ok(())
+}
+
+fn name(check: &Check) -> String {
+    match check {
+        Check::Targets(_) => "every target is scraped".into(),
+        Check::Series(asked) => asked.series.clone(),
+        Check::Promql(asked) => asked.name.clone().unwrap_or_else(|| asked.expr.clone()),
+        Check::Reconcile(_) => "every request is counted".into(),
+        Check::Alert(asked) => asked.name.clone(),
+        Check::NoAlerts(_) => "no alert fired".into(),
+    }
+}
+
+/// Alerts that may fire, where the scenario asks about alerts at all: those that it names, and what may come along.
+fn exceptions(checks: &[Check]) -> Option<Vec<String>> {
+    let mut asked = false;
+    let mut except = Vec::new();
+    for check in checks {
+        match check {
+            Check::Alert(alert) => {
+                asked = true;
+                except.push(alert.name.clone());
+                except.extend(alert.along.iter().cloned());
+            }
+            Check::NoAlerts(NoAlertsCheck { except: more }) => {
+                asked = true;
+                except.extend(more.iter().cloned());
+            }
+            _ => {}
+        }
+    }
+    asked.then_some(except)
+}

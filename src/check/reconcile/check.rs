@@ -1,0 +1,164 @@
+//! Takes the baseline before the load, and waits afterwards until counts agree or the bound ends.
+
+use std::time::Duration;
+
+use super::baseline::Baseline;
+use super::duplicates;
+use super::fetch::{self, Counters};
+use super::judge::{Case, Judgement};
+use super::ledger::Ledger;
+use super::reading::{Question, Selector};
+use crate::check::context::CheckContext;
+use crate::check::wait::{pause, seconds_of};
+use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::error::Result;
+use crate::observe::{Prometheus, Target};
+use crate::scenario::{ReconcileCheck, Scenario};
+use crate::stack::Stack;
+
+/// Reads every target's counters in a scrape that is newer than this call, so that nothing that was sent
+/// earlier is still on its way; where a target does not get one in time, its last one stands.
+///
+/// `waiting` is told what is waited for.
+///
+/// # Errors
+/// No data (exit 3) where Prometheus does not answer.
+pub async fn take_baseline(
+    prometheus: &Prometheus,
+    stack: &Stack,
+    scenario: &Scenario,
+    instances: &[String],
+    waiting: &(dyn Fn(&str) + Sync),
+) -> Result<Baseline> {
+    let counters = counters(stack, scenario);
+    let asked = prometheus.time().await?;
+    let targets = prometheus.targets().await?;
+    let longest = longest_round(&targets, stack.counter.job.as_deref());
+    let mut told = false;
+    loop {
+        let mut baseline = fetch::baseline(prometheus, &counters, instances).await?;
+        // What was scraped a while ago and is no target any more has no part in the run.
+        baseline.targets.retain(|known| targets.iter().any(|target| target.labels == known.labels));
+        let fresh = baseline.targets.iter().filter(|target| target.scraped > asked).count();
+        let expected = instances.len().max(baseline.targets.len());
+        if (fresh == expected && fresh > 0) || baseline.at > asked + longest {
+            return Ok(baseline);
+        }
+        if !told && longest > 5.0 {
+            waiting(&format!("waiting for a scrape of every target before the load (up to {longest:.0} s)"));
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn counters<'a>(stack: &'a Stack, scenario: &Scenario) -> Counters<'a> {
+    let raises = scenario.requests.values().flat_map(|request| &request.raises);
+    let mut others: Vec<String> =
+        raises.filter_map(|raises| Selector::parse(&raises.series)).map(|s| s.name().to_owned()).collect();
+    others.sort();
+    others.dedup();
+    others.retain(|name| *name != stack.counter.metric);
+    Counters { counter: &stack.counter, others }
+}
+
+/// Seconds in which every target is scraped twice, if all goes well.
+fn longest_round(targets: &[Target], job: Option<&str>) -> f64 {
+    targets
+        .iter()
+        .filter(|target| job.is_none_or(|job| target.job() == job))
+        .map(|target| 2.0 * seconds_of(&target.scrape_interval) + seconds_of(&target.scrape_timeout))
+        .fold(3.0, f64::max)
+}
+
+/// Holds what the client knows against the server's counters.
+///
+/// # Errors
+/// Interrupted (130, 143). Whatever Prometheus cannot tell is a verdict, not an error.
+pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result<Vec<Outcome>> {
+    let no_data = |reason: String| {
+        let mut outcome = Outcome::new(
+            Kind::Reconcile,
+            Group::Counts,
+            "every request is counted",
+            Verdict::NoData,
+            "no data",
+        );
+        outcome.notes.push(reason);
+        outcome.hint = Some(format!(
+            "Is Prometheus up, and does it scrape the service? `sre status` tells. {}",
+            Kind::Reconcile.documentation()
+        ));
+        let sent = context.load.summary.total.sent;
+        outcome.evidence = serde_json::json!({
+            "sent": sent, "unknown": context.load.summary.total.unknown, "counted": null,
+        });
+        vec![outcome]
+    };
+    let Some(baseline) = context.baseline else {
+        return Ok(no_data("The counters were not read before the load.".into()));
+    };
+    if context.load.summary.total.sent == 0 {
+        return Ok(no_data("Nothing was sent: there is nothing to count.".into()));
+    }
+    let prometheus = match context.prometheus() {
+        Ok(prometheus) => prometheus,
+        Err(error) => return Ok(no_data(error.to_string())),
+    };
+    let requests = context.scenario.requests.iter().map(|(name, request)| (name.as_str(), request));
+    let ledger = Ledger::new(&context.stack.counter, requests, &context.load.summary.tallies);
+    let mut ended = context.load.prometheus_ended;
+    let mut stopwatch = context.patience(asked.wait.get());
+    loop {
+        let seen = look(context, prometheus, asked, baseline, &ledger, &mut ended).await;
+        let message = match seen {
+            Ok(Judgement::Final(outcomes)) => return Ok(outcomes),
+            Ok(Judgement::Wait(message)) => message,
+            // Prometheus may come back within the bound.
+            Err(error) if stopwatch.over() => return Ok(no_data(error.to_string())),
+            Err(error) => format!("waiting for Prometheus: {}", error.what()),
+        };
+        context.waiting("every request is counted", &message)?;
+        pause(context.interrupt, stopwatch.next()).await?;
+    }
+}
+
+async fn look(
+    context: &CheckContext<'_>,
+    prometheus: &Prometheus,
+    asked: &ReconcileCheck,
+    baseline: &Baseline,
+    ledger: &Ledger,
+    ended: &mut Option<f64>,
+) -> Result<Judgement> {
+    let now = prometheus.time().await?;
+    // Any time after the last answer will do; without one from then, this is the first that is known.
+    let ended = *ended.get_or_insert(now);
+    let targets = prometheus.targets().await?;
+    let longest = longest_round(&targets, context.stack.counter.job.as_deref());
+    let deadline = ended + asked.wait.as_secs_f64().max(longest);
+    let until = context.horizon.unwrap_or(f64::MAX).min(deadline).min(now);
+    let replicas = context.instances();
+    let instances: Vec<String> = replicas.iter().map(|(_, instance)| instance.clone()).collect();
+    let counters = counters(context.stack, context.scenario);
+    let mut histories = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
+    for history in &mut histories {
+        let target = targets.iter().find(|target| target.labels == history.labels);
+        history.scrape_url = target.map(|target| target.scrape_url.clone());
+        history.gone = target.is_none() && !history.scrapes.iter().any(|s| s.time > ended);
+    }
+    let addresses = duplicates::resolve(&targets).await;
+    let job = context.stack.counter.job.as_deref();
+    let (histories, duplicates) = duplicates::leave_one(histories, &targets, job, &addresses);
+    let case = Case {
+        question: Question { counter: &context.stack.counter, ledger, tolerance: asked.tolerance },
+        histories,
+        duplicates,
+        replicas,
+        ended,
+        deadline,
+        now: if context.horizon.is_some_and(|horizon| horizon < deadline) { f64::MAX } else { now },
+        clock_moved: context.load.clock_moved,
+    };
+    Ok(case.judge())
+}

@@ -1,0 +1,125 @@
+//! One target under two jobs must never double a count.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use super::history::TargetHistory;
+use crate::observe::Target;
+
+/// Leaves each target once, and names what was left out.
+///
+/// Two targets are the same if they answer on the same address and port with the same query: a path does
+/// not tell them apart, because both serve the request counter.
+pub fn leave_one(
+    histories: Vec<TargetHistory>,
+    targets: &[Target],
+    job: Option<&str>,
+    addresses: &HashMap<String, IpAddr>,
+) -> (Vec<TargetHistory>, Vec<String>) {
+    let mut groups: BTreeMap<String, Vec<TargetHistory>> = BTreeMap::new();
+    for (index, history) in histories.into_iter().enumerate() {
+        let identity = history.scrape_url.as_deref().and_then(|url| identity(url, addresses));
+        groups.entry(identity.unwrap_or_else(|| format!("#{index:08}"))).or_default().push(history);
+    }
+    let (mut kept, mut named) = (Vec::new(), Vec::new());
+    for (place, mut group) in groups {
+        group.sort_by_key(|history| (Some(history.job()) != job, history.job().to_owned()));
+        let first = group.remove(0);
+        let mut others: Vec<String> = group.iter().map(|other| other.job().to_owned()).collect();
+        // Jobs that were not asked about scrape it, too: worth knowing, although nothing was doubled.
+        others.extend(
+            targets
+                .iter()
+                .filter(|target| target.labels != first.labels && target.job() != first.job())
+                .filter(|target| identity(&target.scrape_url, addresses).as_deref() == Some(&place))
+                .map(|target| target.job().to_owned()),
+        );
+        others.sort();
+        others.dedup();
+        if !others.is_empty() || !group.is_empty() {
+            if others.is_empty() {
+                others.push(first.job().to_owned());
+            }
+            let text = format!(
+                "{} is scraped by job {} and again by job {}",
+                first.instance(),
+                first.job(),
+                others.join(", ")
+            );
+            named.push(text);
+        }
+        kept.push(first);
+    }
+    kept.sort_by(|a, b| a.labels.cmp(&b.labels));
+    (kept, named)
+}
+
+/// Address, port and query of a scrape URL, the host by its address where that is known.
+fn identity(scrape_url: &str, addresses: &HashMap<String, IpAddr>) -> Option<String> {
+    let url = url::Url::parse(scrape_url).ok()?;
+    let host = url.host_str()?;
+    let host = addresses.get(host).map_or_else(|| host.to_owned(), ToString::to_string);
+    Some(format!("{host}:{}?{}", url.port_or_known_default()?, url.query().unwrap_or_default()))
+}
+
+/// The addresses of the hosts in scrape URLs; names that this machine does not know are left out.
+pub async fn resolve(targets: &[Target]) -> HashMap<String, IpAddr> {
+    let mut addresses = HashMap::new();
+    for target in targets {
+        let Ok(url) = url::Url::parse(&target.scrape_url) else { continue };
+        let Some(host) = url.host_str().filter(|host| !addresses.contains_key(*host)) else { continue };
+        let lookup = tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(80)));
+        let found = tokio::time::timeout(std::time::Duration::from_secs(2), lookup).await;
+        if let Ok(Ok(found)) = found
+            && let Some(address) = found.map(|address| address.ip()).min()
+        {
+            addresses.insert(host.to_owned(), address);
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{Health, Labels};
+
+    fn target(job: &str, url: &str) -> Target {
+        Target {
+            labels: Labels::from([("job".into(), job.into()), ("instance".into(), "i".into())]),
+            scrape_url: url.into(),
+            last_error: String::new(),
+            health: Health::Up,
+            last_scrape: jiff::Timestamp::UNIX_EPOCH,
+            scrape_interval: "1s".into(),
+            scrape_timeout: "1s".into(),
+        }
+    }
+
+    fn history(target: &Target) -> TargetHistory {
+        TargetHistory {
+            labels: target.labels.clone(),
+            scrape_url: Some(target.scrape_url.clone()),
+            ..TargetHistory::default()
+        }
+    }
+
+    #[test]
+    fn one_target_under_two_jobs_is_left_once_and_named() {
+        let targets =
+            [target("a", "http://localhost:80/metrics"), target("b", "http://127.0.0.1:80/metrics?")];
+        let addresses = HashMap::from([("localhost".into(), IpAddr::from([127, 0, 0, 1]))]);
+        let histories = targets.iter().map(history).collect();
+        let (kept, named) = leave_one(histories, &targets, Some("b"), &addresses);
+        assert_eq!(kept.iter().map(TargetHistory::job).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(named, ["i is scraped by job b and again by job a"]);
+    }
+
+    #[test]
+    fn a_query_tells_targets_apart() {
+        let targets = [target("a", "http://h:80/probe?target=x"), target("a", "http://h:80/probe?target=y")];
+        let histories = targets.iter().map(history).collect();
+        let (kept, named) = leave_one(histories, &targets, None, &HashMap::new());
+        assert_eq!((kept.len(), named.len()), (2, 0));
+    }
+}

@@ -1,0 +1,349 @@
+//! The server's half: what Prometheus saw of each target, and how far its counters rose.
+//!
+//! Pure: a history is judged the same whether it was read a moment ago or a day ago.
+
+use std::collections::BTreeMap;
+
+use super::ledger::Key;
+use crate::observe::{Labels, Sample, Series};
+use crate::stack::Counter;
+
+/// What Prometheus saw of one target, from the last scrape before the load on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TargetHistory {
+    /// Its labels, as its `up` series has them.
+    pub labels: Labels,
+    /// What is scraped, where the target is still there.
+    pub scrape_url: Option<String>,
+    /// Its scrapes, oldest first: 1 where it succeeded. The first is the one before the load.
+    pub scrapes: Vec<Sample>,
+    /// `process_start_time_seconds`, where it tells.
+    pub process_started: Vec<Sample>,
+    /// Its series of the counters, with the value before the load as their first sample where they had one.
+    pub series: Vec<Series>,
+    /// Whether Prometheus scraped it with success before the load.
+    pub known_before: bool,
+    /// Whether Prometheus no longer scrapes it, and did not after the load: a pod that was replaced.
+    pub gone: bool,
+}
+
+/// How far a target's counters rose until an instant.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TargetCount {
+    /// How far each series rose, with its labels.
+    pub rises: Vec<Rise>,
+    /// Gaps in which the process was started again: counts between the two times are lost.
+    pub restarts: Vec<Gap>,
+    /// The last scrape in which any of its counters had risen.
+    pub last_rise: Option<f64>,
+    /// Scrapes that failed.
+    pub failed_scrapes: usize,
+}
+
+/// How far one series rose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rise {
+    /// Its labels.
+    pub labels: Labels,
+    /// How far it rose.
+    pub by: f64,
+    /// It was in a scrape, then not in a later one, and did not come back, although the process ran on.
+    pub ended: Option<f64>,
+    /// It was first seen in this scrape, after the load's start.
+    pub began: Option<f64>,
+}
+
+/// From the last scrape before something to the first after it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gap {
+    /// The last scrape before.
+    pub from: f64,
+    /// The first scrape after.
+    pub to: f64,
+}
+
+/// Two starts of a process that differ by less are the same start: some exporters compute it anew each
+/// time from a clock that is being adjusted.
+const SAME_START: f64 = 1.5;
+
+/// Times in a query and in its answer have milliseconds.
+const SAME_TIME: f64 = 0.0005;
+
+impl TargetHistory {
+    /// Its `job` label.
+    pub fn job(&self) -> &str {
+        self.labels.get("job").map_or("", String::as_str)
+    }
+
+    /// Its `instance` label.
+    pub fn instance(&self) -> &str {
+        self.labels.get("instance").map_or("", String::as_str)
+    }
+
+    /// Its successful scrapes after an instant, oldest first.
+    pub fn scrapes_after(&self, instant: f64) -> impl Iterator<Item = f64> + '_ {
+        self.scrapes.iter().filter(move |s| s.value == 1.0 && s.time > instant).map(|s| s.time)
+    }
+
+    /// Its last successful scrape.
+    pub fn last_scrape(&self) -> Option<f64> {
+        self.scrapes.iter().rev().find(|s| s.value == 1.0).map(|s| s.time)
+    }
+
+    /// How far its counters rose until the scrape at `end`.
+    pub fn count(&self, end: f64) -> TargetCount {
+        let end = end + SAME_TIME;
+        let good: Vec<f64> =
+            self.scrapes.iter().filter(|s| s.value == 1.0 && s.time <= end).map(|s| s.time).collect();
+        let restarts = self.restarts(end, &good);
+        let mut count = TargetCount {
+            failed_scrapes: self.scrapes.iter().filter(|s| s.value != 1.0 && s.time <= end).count(),
+            restarts,
+            ..TargetCount::default()
+        };
+        for series in &self.series {
+            let samples: Vec<Sample> = series.samples.iter().copied().filter(|s| s.time <= end).collect();
+            let Some(first) = samples.first() else { continue };
+            let began = good.first().is_some_and(|start| first.time > start + SAME_TIME);
+            // A series that was not in the last scrape before the load counts from 0.
+            let mut by = if began { first.value } else { 0.0 };
+            if began && first.value > 0.0 {
+                count.rose_at(first.time);
+            }
+            for pair in samples.windows(2) {
+                let restarted = count.restarts.iter().any(|gap| gap.covers(pair[0].time, pair[1].time))
+                    || absent_between(&good, pair[0].time, pair[1].time);
+                let rise = if restarted { pair[1].value } else { pair[1].value - pair[0].value };
+                by += rise;
+                if rise > 0.0 {
+                    count.rose_at(pair[1].time);
+                }
+            }
+            let last = samples.last().map_or(first.time, |s| s.time);
+            let missed = good.iter().find(|time| **time > last + SAME_TIME).copied();
+            // After a restart a series is away until it is raised again: it has not ended.
+            let ended = missed.filter(|_| !count.restarts.iter().any(|gap| gap.from >= last - SAME_TIME));
+            count.rises.push(Rise {
+                labels: series.labels.clone(),
+                by,
+                ended,
+                began: began.then_some(first.time),
+            });
+        }
+        count
+    }
+
+    /// Where the process was started again: it says so, or a counter fell.
+    fn restarts(&self, end: f64, good: &[f64]) -> Vec<Gap> {
+        let mut gaps: Vec<Gap> = Vec::new();
+        let mut add = |from: f64, to: f64| {
+            if !gaps.iter().any(|gap| gap.covers(from, to)) {
+                gaps.push(Gap { from, to });
+            }
+        };
+        let told = self.process_started.iter().filter(|s| s.time <= end);
+        for (before, after) in told.clone().zip(told.skip(1)) {
+            if (after.value - before.value).abs() > SAME_START {
+                add(before.time, after.time);
+            }
+        }
+        for series in &self.series {
+            for pair in series.samples.windows(2).filter(|pair| pair[1].time <= end) {
+                if pair[1].value < pair[0].value {
+                    // The fall may have a gap before it in which other series were already seen anew.
+                    let to = pair[1].time;
+                    let from = good.iter().rev().find(|time| **time < to - SAME_TIME).copied();
+                    add(from.unwrap_or(pair[0].time).max(pair[0].time), to);
+                }
+            }
+        }
+        gaps.sort_by(|a, b| a.from.total_cmp(&b.from));
+        gaps
+    }
+
+    /// Whether it is certain that one process ran throughout.
+    pub fn ran_throughout(&self, end: f64) -> bool {
+        let told: Vec<_> = self.process_started.iter().filter(|s| s.time <= end + SAME_TIME).collect();
+        match (told.first(), told.last()) {
+            (Some(first), Some(last)) => {
+                let same = told.iter().all(|s| (s.value - first.value).abs() <= SAME_START);
+                same && last.time + SAME_TIME >= end
+            }
+            _ => false,
+        }
+    }
+}
+
+impl TargetCount {
+    fn rose_at(&mut self, time: f64) {
+        self.last_rise = Some(self.last_rise.map_or(time, |last| last.max(time)));
+    }
+}
+
+impl Gap {
+    /// Whether the step from one sample to the next crosses this gap.
+    fn covers(&self, from: f64, to: f64) -> bool {
+        from < self.to - SAME_TIME && to > self.from + SAME_TIME
+    }
+}
+
+/// Whether the target was scraped with success between two samples of a series, without the series.
+fn absent_between(good: &[f64], from: f64, to: f64) -> bool {
+    good.iter().any(|time| *time > from + SAME_TIME && *time < to - SAME_TIME)
+}
+
+/// The labels of a series that tell requests apart; `None` where one of them is missing.
+pub fn key_of(counter: &Counter, keys: &[&String], labels: &Labels) -> Option<Key> {
+    let wanted = [&counter.path, &counter.method, &counter.status];
+    let mut key = Key::new();
+    for label in wanted.into_iter().flatten() {
+        key.insert(label.clone(), labels.get(label).filter(|value| !value.is_empty())?.clone());
+    }
+    for label in keys {
+        if let Some(value) = labels.get(*label) {
+            key.insert((*label).clone(), value.clone());
+        }
+    }
+    Some(key)
+}
+
+/// A series as people write it, without the target's own labels.
+pub fn display_series(labels: &Labels, target: &Labels) -> String {
+    let own: Vec<String> = labels
+        .iter()
+        .filter(|(name, value)| *name != "__name__" && target.get(*name) != Some(*value))
+        .map(|(name, value)| format!("{name}={value:?}"))
+        .collect();
+    format!("{}{{{}}}", labels.get("__name__").map_or("", String::as_str), own.join(","))
+}
+
+/// Labels as people write them, some left out.
+pub fn display_labels(labels: &Labels, without: &[&str]) -> String {
+    let shown: Vec<String> = labels
+        .iter()
+        .filter(|(name, _)| !without.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}={value:?}"))
+        .collect();
+    format!("{{{}}}", shown.join(","))
+}
+
+/// Adds up rises by key.
+pub fn sum_by_key<'a>(rises: impl IntoIterator<Item = (Key, &'a Rise)>) -> BTreeMap<Key, f64> {
+    let mut sums: BTreeMap<Key, f64> = BTreeMap::new();
+    for (key, rise) in rises {
+        *sums.entry(key).or_default() += rise.by;
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(values: &[(f64, f64)]) -> Vec<Sample> {
+        values.iter().map(|(time, value)| Sample { time: *time, value: *value }).collect()
+    }
+
+    fn history(scrapes: &[f64], series: &[(&str, &[(f64, f64)])]) -> TargetHistory {
+        TargetHistory {
+            scrapes: scrapes.iter().map(|time| Sample { time: *time, value: 1.0 }).collect(),
+            series: series
+                .iter()
+                .map(|(code, values)| Series {
+                    labels: Labels::from([("code".into(), (*code).into())]),
+                    samples: samples(values),
+                })
+                .collect(),
+            known_before: true,
+            ..TargetHistory::default()
+        }
+    }
+
+    #[test]
+    fn a_series_that_was_there_before_counts_from_its_value_and_another_from_0() {
+        let history = history(
+            &[1.0, 2.0, 3.0],
+            &[("200", &[(1.0, 100.0), (2.0, 150.0), (3.0, 160.0)]), ("404", &[(2.0, 5.0), (3.0, 9.0)])],
+        );
+        let count = history.count(3.0);
+        assert_eq!(count.rises.iter().map(|rise| rise.by).collect::<Vec<_>>(), [60.0, 9.0]);
+        assert_eq!(count.last_rise, Some(3.0));
+        assert!(count.restarts.is_empty());
+    }
+
+    #[test]
+    fn only_what_was_scraped_until_the_instant_counts() {
+        let history = history(&[1.0, 2.0, 3.0], &[("200", &[(1.0, 0.0), (2.0, 5.0), (3.0, 9.0)])]);
+        assert_eq!(history.count(2.0).rises[0].by, 5.0);
+    }
+
+    #[test]
+    fn a_fall_is_a_restart_for_every_series_of_the_target() {
+        // 200 rose from 20 to 30 across the restart: its process began again from 0, so it counts 30.
+        let history = history(
+            &[1.0, 2.0, 3.0],
+            &[
+                ("200", &[(1.0, 0.0), (2.0, 20.0), (3.0, 30.0)]),
+                ("500", &[(1.0, 0.0), (2.0, 8.0), (3.0, 1.0)]),
+            ],
+        );
+        let count = history.count(3.0);
+        assert_eq!(count.restarts, [Gap { from: 2.0, to: 3.0 }]);
+        assert_eq!(count.rises.iter().map(|rise| rise.by).collect::<Vec<_>>(), [50.0, 9.0]);
+    }
+
+    #[test]
+    fn a_restart_that_no_counter_shows_is_told_by_the_process_start() {
+        let mut history = history(&[1.0, 2.0, 3.0], &[("200", &[(1.0, 5.0), (2.0, 5.0), (3.0, 12.0)])]);
+        history.process_started = samples(&[(1.0, 100.0), (2.0, 100.0), (3.0, 400.0)]);
+        let count = history.count(3.0);
+        assert_eq!(count.restarts.len(), 1);
+        assert_eq!(count.rises[0].by, 12.0);
+        assert!(!history.ran_throughout(3.0) && history.ran_throughout(2.0));
+    }
+
+    #[test]
+    fn a_series_that_goes_away_after_a_restart_has_not_ended() {
+        let history = history(
+            &[1.0, 2.0, 3.0],
+            &[("200", &[(1.0, 5.0), (2.0, 9.0), (3.0, 1.0)]), ("404", &[(1.0, 3.0), (2.0, 4.0)])],
+        );
+        let count = history.count(3.0);
+        assert!(count.rises.iter().all(|rise| rise.ended.is_none()));
+        assert_eq!(count.rises[1].by, 1.0);
+    }
+
+    #[test]
+    fn a_series_that_goes_away_while_others_go_on_has_ended() {
+        let history = history(
+            &[1.0, 2.0, 3.0],
+            &[("200", &[(1.0, 5.0), (2.0, 9.0), (3.0, 9.0)]), ("404", &[(1.0, 3.0), (2.0, 4.0)])],
+        );
+        assert_eq!(history.count(3.0).rises[1].ended, Some(3.0));
+    }
+
+    #[test]
+    fn a_series_that_was_away_in_a_good_scrape_began_again_from_0() {
+        let history = history(
+            &[1.0, 2.0, 3.0],
+            &[("200", &[(1.0, 5.0), (3.0, 9.0)]), ("500", &[(1.0, 0.0), (2.0, 0.0), (3.0, 0.0)])],
+        );
+        assert_eq!(history.count(3.0).rises[0].by, 9.0);
+    }
+
+    #[test]
+    fn a_failed_scrape_hides_nothing() {
+        let mut history = history(&[1.0, 3.0], &[("200", &[(1.0, 5.0), (3.0, 9.0)])]);
+        history.scrapes.insert(1, Sample { time: 2.0, value: 0.0 });
+        let count = history.count(3.0);
+        assert_eq!((count.rises[0].by, count.failed_scrapes), (4.0, 1));
+    }
+
+    #[test]
+    fn a_series_without_one_of_the_labels_has_no_key() {
+        let counter: Counter =
+            serde_json::from_value(serde_json::json!({"metric": "m", "status": "code"})).expect("a counter");
+        let labels = Labels::from([("status".into(), "200".into())]);
+        assert_eq!(key_of(&counter, &[], &labels), None);
+    }
+}

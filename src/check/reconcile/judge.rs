@@ -1,0 +1,470 @@
+//! The verdict on counts: pure, from what Prometheus saw and what the client knows.
+//!
+//! A false pass is the worst that can happen, so agreement must hold in two scrapes of every target, and
+//! whatever hides counts (a target that is not scraped, a restart, a counter that stands still, a label
+//! that was renamed) makes a shortfall `no-data`, never `fail`, and never a pass.
+
+use serde_json::json;
+
+use super::history::TargetHistory;
+use super::ledger::Key;
+use super::reading::{Question, Reading, Row, State};
+use crate::check::figures::{clock, count, plural, span};
+use crate::check::{Group, Kind, Outcome, Table, Verdict};
+
+/// All that the verdict rests on.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// What was asked of the counters.
+    pub question: Question<'a>,
+    /// What Prometheus saw of each target; a target that is scraped twice stands here once.
+    pub histories: Vec<TargetHistory>,
+    /// Targets that were left out because they are another one over again: `127.0.0.1:8080 (job a, also job b)`.
+    pub duplicates: Vec<String>,
+    /// Replicas that must be scraped: name and `instance` label.
+    pub replicas: Vec<(String, String)>,
+    /// Prometheus' time after the last answer.
+    pub ended: f64,
+    /// Prometheus' time until which a short count may be mended.
+    pub deadline: f64,
+    /// Prometheus' time now.
+    pub now: f64,
+    /// Seconds by which Prometheus' clock and this machine's went apart during the load.
+    pub clock_moved: Option<f64>,
+}
+
+/// What can be said now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judgement {
+    /// Nothing final yet; what is waited for.
+    Wait(String),
+    /// The verdict.
+    Final(Vec<Outcome>),
+}
+
+/// A clock that moved by less is no matter of concern: scrapes are compared with Prometheus' own time.
+const CLOCK_MOVED: f64 = 2.0;
+
+impl Case<'_> {
+    /// Judges what was seen until now.
+    pub fn judge(&self) -> Judgement {
+        let unscraped = self.unscraped();
+        let mut previous: Option<State> = None;
+        let mut last: Option<Reading> = None;
+        for round in 0.. {
+            let Some(reading) = self.reading(Some(round)) else { break };
+            match (reading.state(), previous) {
+                // The same in two scrapes of every target: it is not on its way past what was sent.
+                (State::Agrees, Some(State::Agrees)) if unscraped.is_empty() => {
+                    return Judgement::Final(self.agree(&reading));
+                }
+                (State::Over, _) => {
+                    let verdict = self.unsettled(&reading).unwrap_or(Finding::Over);
+                    return Judgement::Final(self.differ(&reading, verdict, round + 1));
+                }
+                (state, _) => previous = Some(state),
+            }
+            last = Some(reading);
+        }
+        let rounds = self.rounds();
+        if self.now <= self.deadline {
+            return Judgement::Wait(self.waiting(last.as_ref(), rounds));
+        }
+        let reading = self.reading(None).unwrap_or_default();
+        let finding = match unscraped.into_iter().next() {
+            Some(reason) => Finding::NoData(reason),
+            None => match (reading.state(), rounds) {
+                (State::Agrees, 0) => Finding::NoData("no target was scraped after the last response".into()),
+                (State::Agrees, _) => {
+                    // Gone targets have no second scrape; what is there agrees in all that can be read.
+                    return Judgement::Final(self.agree(&reading));
+                }
+                _ => self.unsettled(&reading).unwrap_or(Finding::Short),
+            },
+        };
+        Judgement::Final(self.differ(&reading, finding, rounds))
+    }
+
+    /// The counters in the scrape of this round (from 0) after the last answer, of every target that is still
+    /// there; with `None`, in the last scrape of each. `None` while a target is missing in the round.
+    fn reading(&self, round: Option<usize>) -> Option<Reading> {
+        let mut at = Vec::new();
+        for history in &self.histories {
+            let end = match round {
+                Some(round) if !history.gone => self.scrapes(history).nth(round)?,
+                _ => match history.scrapes.iter().rev().find(|s| s.value == 1.0 && s.time <= self.deadline) {
+                    Some(scrape) => scrape.time,
+                    None => continue,
+                },
+            };
+            at.push((history, end));
+        }
+        if round.is_some() && !self.histories.iter().any(|history| !history.gone) {
+            return None;
+        }
+        Some(Reading::new(&self.question, &at))
+    }
+
+    /// Successful scrapes after the last answer and within the bound.
+    fn scrapes<'a>(&self, history: &'a TargetHistory) -> impl Iterator<Item = f64> + 'a {
+        let deadline = self.deadline;
+        history.scrapes_after(self.ended).filter(move |time| *time <= deadline)
+    }
+
+    /// How often every target that is still there was scraped after the last answer.
+    fn rounds(&self) -> usize {
+        let present = self.histories.iter().filter(|history| !history.gone);
+        present.map(|history| self.scrapes(history).count()).min().unwrap_or_default()
+    }
+
+    /// Targets that had to be scraped after the last answer and were not.
+    fn unscraped(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for (name, instance) in &self.replicas {
+            if !self.histories.iter().any(|history| history.instance() == instance && !history.gone) {
+                reasons.push(format!("{name} ({instance}) is not among the targets that Prometheus scrapes"));
+            }
+        }
+        for history in self.histories.iter().filter(|history| self.scrapes(history).next().is_none()) {
+            let name = self.name(history);
+            if history.gone {
+                // A target that is gone keeps its last count as a lower bound.
+                continue;
+            }
+            let ok = history.last_scrape();
+            reasons.push(match ok {
+                Some(time) => format!(
+                    "{name} was not scraped with success after the last response; the last time was {} before it",
+                    span((self.ended - time).max(0.0))
+                ),
+                None => format!("{name} was never scraped with success"),
+            });
+        }
+        if self.histories.is_empty() && reasons.is_empty() {
+            reasons.push("Prometheus scrapes no target of the service".into());
+        }
+        reasons
+    }
+
+    /// What hides counts, so that a difference proves nothing.
+    fn unsettled(&self, reading: &Reading) -> Option<Finding> {
+        if let Some(seconds) = self.clock_moved.filter(|seconds| seconds.abs() > CLOCK_MOVED) {
+            return Some(Finding::NoData(format!(
+                "Prometheus' clock moved by {} against this machine's during the load",
+                span(seconds.abs())
+            )));
+        }
+        if let Some(history) = self.histories.iter().find(|history| !history.known_before) {
+            return Some(Finding::NoData(format!(
+                "{} was not scraped before the load: what it had counted until then is not known",
+                self.name(history)
+            )));
+        }
+        if let Some(renamed) = self.renamed(reading) {
+            return Some(renamed);
+        }
+        // What hides counts explains a shortfall, never a surplus.
+        if reading.state() == State::Over {
+            return None;
+        }
+        if !reading.any_series {
+            return Some(Finding::NoData(format!(
+                "Prometheus has no series of {}; the targets were scraped",
+                self.question.counter.metric
+            )));
+        }
+        if let Some((target, gap)) = reading.restarts().next() {
+            let missing: u64 = reading.rows.iter().map(|row| row.least.saturating_sub(row.counted)).sum();
+            return Some(Finding::NoData(format!(
+                "lost with the restart: between {} and {} requests; {} was started again between {} and {}",
+                count(missing),
+                count(missing + self.question.ledger.unknown()),
+                self.name(&self.histories[target]),
+                clock(gap.from),
+                clock(gap.to),
+            )));
+        }
+        if let Some(history) = self.histories.iter().find(|history| history.gone) {
+            return Some(Finding::NoData(format!(
+                "{} is gone: what it counted after its last scrape is not known",
+                self.name(history)
+            )));
+        }
+        for (history, target) in self.histories.iter().zip(&reading.targets) {
+            let Some(still) = target.last_rise else { continue };
+            let during = history.scrapes_after(still).filter(|time| *time <= self.ended).count();
+            if during >= 2 {
+                return Some(Finding::NoData(format!(
+                    "the counters of {} stand still since {}, {} before the last response",
+                    self.name(history),
+                    clock(still),
+                    span(self.ended - still),
+                )));
+            }
+        }
+        self.histories.iter().zip(&reading.targets).find_map(|(history, target)| {
+            let hidden = target.failed_scrapes > 0
+                && !history.ran_throughout(history.last_scrape().unwrap_or(self.deadline));
+            hidden.then(|| {
+                Finding::NoData(format!(
+                    "{} could not be scraped {}, and nothing proves that it was not started again meanwhile",
+                    self.name(history),
+                    plural(target.failed_scrapes as u64, "time", "times"),
+                ))
+            })
+        })
+    }
+
+    /// Series that ended although their process ran on, or that rose without the labels that tell requests apart.
+    fn renamed(&self, reading: &Reading) -> Option<Finding> {
+        let ended = reading.ended.first().map(|(series, _)| series);
+        let began = reading.unrecognised.first().or(reading.began.first().map(|(series, _)| series));
+        let text = match (ended, began) {
+            (Some(ended), Some(began)) => format!("{ended} ended, {began} began"),
+            (Some(ended), None) => format!("{ended} ended"),
+            (None, _) => format!("{} lacks a label that tells requests apart", reading.unrecognised.first()?),
+        };
+        Some(Finding::NoData(text))
+    }
+
+    fn name(&self, history: &TargetHistory) -> String {
+        let instance = history.instance();
+        match self.replicas.iter().find(|(_, of)| of == instance) {
+            Some((name, _)) => format!("{name} ({instance})"),
+            None => instance.to_owned(),
+        }
+    }
+
+    fn waiting(&self, reading: Option<&Reading>, rounds: usize) -> String {
+        let left = span((self.deadline - self.now).max(0.0));
+        match reading {
+            None => format!("waiting for a scrape of every target after the last response ({left} left)"),
+            Some(reading) => format!(
+                "{} of {} counted after {} of every target ({left} left)",
+                count(reading.counted()),
+                count(self.question.ledger.answered()),
+                plural(rounds as u64, "scrape", "scrapes"),
+            ),
+        }
+    }
+
+    fn agree(&self, reading: &Reading) -> Vec<Outcome> {
+        self.outcomes(reading, |_| Verdict::Pass, &[], None)
+    }
+
+    fn differ(&self, reading: &Reading, finding: Finding, rounds: usize) -> Vec<Outcome> {
+        let mut notes = Vec::new();
+        let no_data = matches!(finding, Finding::NoData(_));
+        let hint = match finding {
+            Finding::NoData(reason) => {
+                notes.push(format!("{reason}."));
+                "What hides the counts must be mended first: `sre status`, or Prometheus' page of targets."
+            }
+            Finding::Over => {
+                notes.push("Prometheus counted more than was sent: somebody else was there, or requests are counted twice.".into());
+                "Is anybody else sending requests? Is the counter raised twice on some path?"
+            }
+            Finding::Short => {
+                notes.push(self.seen(reading, rounds));
+                "The service counts fewer requests than it answers. Is the counter raised on every path, also when the handler fails?"
+            }
+        };
+        let judge = |state: State| match state {
+            _ if no_data => Verdict::NoData,
+            State::Agrees => Verdict::Pass,
+            State::Short | State::Over => Verdict::Fail,
+        };
+        self.outcomes(reading, judge, &notes, Some(hint))
+    }
+
+    /// The evidence for a shortfall, in a sentence.
+    fn seen(&self, reading: &Reading, rounds: usize) -> String {
+        let rising = reading.targets.iter().filter_map(|target| target.last_rise).fold(f64::NAN, f64::max);
+        let waited = span(self.deadline - self.ended);
+        if rising > self.ended && self.deadline - rising < (self.deadline - self.ended) / 2.0 {
+            return format!(
+                "The counters still rose {} after the last response: they lag by more than the {waited} that were waited. A longer `wait` would tell.",
+                span(rising - self.ended)
+            );
+        }
+        if rising.is_nan() {
+            return format!(
+                "No counter rose at all until {waited} after the last response, {}: nothing is counted, or the metrics lag by more than that. A longer `wait` would tell.",
+                plural(rounds as u64, "scrape of every target", "scrapes of every target"),
+            );
+        }
+        format!(
+            "Every target was scraped after the last response; none restarted; {} within {waited} changed nothing.",
+            plural(rounds.saturating_sub(1) as u64, "more scrape", "more scrapes"),
+        )
+    }
+
+    fn outcomes(
+        &self,
+        reading: &Reading,
+        judge: impl Fn(State) -> Verdict,
+        notes: &[String],
+        hint: Option<&str>,
+    ) -> Vec<Outcome> {
+        let ledger = self.question.ledger;
+        let (least, unknown, counted) = (ledger.answered(), ledger.unknown(), reading.counted());
+        let sent = least + unknown;
+        let total = total_state(least, sent, counted, self.question.tolerance);
+        let mut all = Outcome::new(
+            Kind::Reconcile,
+            Group::Counts,
+            "every request is counted",
+            judge(total),
+            match (judge(total), unknown) {
+                (Verdict::Pass, 0) => format!("{} = {}", count(sent), count(counted)),
+                (Verdict::Pass, _) => {
+                    format!("{} of {} to {}", count(counted), count(least), count(sent))
+                }
+                (Verdict::Fail, _) if total == State::Over => {
+                    format!("{} sent, {} counted: counted more than was sent", count(sent), count(counted))
+                }
+                _ => format!("{} sent, {} counted", count(sent), count(counted)),
+            },
+        );
+        all.evidence = json!({
+            "sent": sent, "answered": least, "unknown": unknown, "counted": counted,
+            "tolerance": self.question.tolerance,
+            "ended": self.ended, "deadline": self.deadline, "read": self.now,
+            "rows": reading.rows.iter().map(|row| json!({
+                "labels": row.key, "least": row.least, "most": row.most, "counted": row.counted,
+            })).collect::<Vec<_>>(),
+            "targets": self.histories.iter().zip(&reading.targets).map(|(history, target)| json!({
+                "job": history.job(), "instance": history.instance(),
+                "scrapes": history.scrapes.len(), "failed_scrapes": target.failed_scrapes,
+                "restarts": target.restarts.iter().map(|gap| [gap.from, gap.to]).collect::<Vec<_>>(),
+                "counted": target.rises.iter()
+                    .filter(|rise| rise.labels.get("__name__") == Some(&self.question.counter.metric))
+                    .map(|rise| rise.by).sum::<f64>(),
+            })).collect::<Vec<_>>(),
+            "duplicates": self.duplicates,
+        });
+        if unknown > 0 {
+            all.notes.push(format!(
+                "{} ended without a complete answer: the server may have counted each or not.",
+                plural(unknown, "request", "requests")
+            ));
+        }
+        for duplicate in &self.duplicates {
+            all.notes.push(format!("{duplicate}: counted once."));
+        }
+        if judge(State::Agrees) == Verdict::Pass {
+            for (target, gap) in reading.restarts() {
+                all.notes.push(format!(
+                    "{} was started again between {} and {}; the counts prove that nothing was lost.",
+                    self.name(&self.histories[target]),
+                    clock(gap.from),
+                    clock(gap.to)
+                ));
+            }
+        }
+        let mut outcomes = vec![all, self.rows_outcome(&self.by_labels(), &reading.rows, &judge)];
+        let mut metrics: Vec<&str> = ledger.raised.iter().map(|raised| metric_of(&raised.series)).collect();
+        metrics.dedup();
+        for metric in metrics {
+            let rows: Vec<Row> = reading
+                .raised
+                .iter()
+                .filter(|row| metric_of(&row.key["series"]) == metric)
+                .cloned()
+                .collect();
+            outcomes.push(self.rows_outcome(&format!("{metric} is raised as named"), &rows, &judge));
+        }
+        // What is wrong is told once, where it is first seen.
+        if let Some(first) = outcomes.iter_mut().find(|outcome| outcome.verdict != Verdict::Pass) {
+            first.notes.splice(0..0, notes.iter().cloned());
+            if first.table.is_none() && first.name == "every request is counted" {
+                first.table = difference_table(&reading.rows);
+            }
+            first.hint = hint.map(|hint| format!("{hint} {}", Kind::Reconcile.documentation()));
+        }
+        outcomes
+    }
+
+    /// `by endpoint, method and status`.
+    fn by_labels(&self) -> String {
+        let counter = self.question.counter;
+        let told: Vec<&str> =
+            [(&counter.path, "endpoint"), (&counter.method, "method"), (&counter.status, "status")]
+                .into_iter()
+                .filter_map(|(label, name)| label.as_ref().map(|_| name))
+                .collect();
+        match told.split_last() {
+            None => "by series".into(),
+            Some((last, [])) => format!("by {last}"),
+            Some((last, rest)) => format!("by {} and {last}", rest.join(", ")),
+        }
+    }
+
+    fn rows_outcome(&self, name: &str, rows: &[Row], judge: &impl Fn(State) -> Verdict) -> Outcome {
+        let worst = rows.iter().map(|row| row.state).max();
+        // No row at all says nothing.
+        let verdict = worst.map_or(Verdict::NoData, judge);
+        let equal = rows.iter().filter(|row| row.state == State::Agrees).count();
+        let message = format!("{} of {} equal", count(equal as u64), count(rows.len() as u64));
+        let mut outcome = Outcome::new(Kind::Reconcile, Group::Counts, name, verdict, message);
+        if verdict != Verdict::Pass {
+            outcome.table = difference_table(rows);
+        }
+        outcome
+    }
+}
+
+/// Why counts differ.
+#[derive(Debug, Clone, PartialEq)]
+enum Finding {
+    /// More was counted than was sent.
+    Over,
+    /// Less was counted than was answered, and nothing hides counts.
+    Short,
+    /// Something hides counts.
+    NoData(String),
+}
+
+fn total_state(least: u64, most: u64, counted: u64, tolerance: u64) -> State {
+    match counted {
+        _ if counted + tolerance < least => State::Short,
+        _ if counted > most + tolerance => State::Over,
+        _ => State::Agrees,
+    }
+}
+
+fn metric_of(series: &str) -> &str {
+    series.split('{').next().unwrap_or(series).trim()
+}
+
+/// The rows that differ, ten at the most.
+fn difference_table(rows: &[Row]) -> Option<Table> {
+    let different: Vec<&Row> = rows.iter().filter(|row| row.state != State::Agrees).collect();
+    let labels: Vec<&String> = different.first()?.key.keys().collect();
+    let mut columns: Vec<String> = labels.iter().map(|label| (*label).clone()).collect();
+    columns.extend(["sent", "counted", "missing"].map(String::from));
+    let cells = |row: &&Row| {
+        let mut cells: Vec<String> = labels.iter().map(|label| value(&row.key, label)).collect();
+        let sent = match row.most {
+            most if most == row.least => count(most),
+            most => format!("{} to {}", count(row.least), count(most)),
+        };
+        let missing = match row.state {
+            State::Over => format!("+{}", count(row.counted - row.most)),
+            _ => count(row.least.saturating_sub(row.counted)),
+        };
+        cells.extend([sent, count(row.counted), missing]);
+        cells
+    };
+    let mut table = Table { columns, rows: different.iter().take(10).map(cells).collect() };
+    if different.len() > 10 {
+        let mut more = vec![format!("… {} more", different.len() - 10)];
+        more.resize(table.columns.len(), String::new());
+        table.rows.push(more);
+    }
+    Some(table)
+}
+
+fn value(key: &Key, label: &str) -> String {
+    key.get(label).cloned().unwrap_or_default()
+}

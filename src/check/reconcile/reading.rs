@@ -1,0 +1,242 @@
+//! One reading of the server's counters at an instant, held against the ledger.
+
+use std::collections::BTreeMap;
+
+use super::history::{Gap, Rise, TargetCount, TargetHistory, display_series, key_of, sum_by_key};
+use super::ledger::{Key, Ledger};
+use crate::stack::Counter;
+
+/// What was asked of the counters, whatever the instant.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// The request counter.
+    pub counter: &'a Counter,
+    /// What it must show.
+    pub ledger: &'a Ledger,
+    /// How many requests a series may differ by.
+    pub tolerance: u64,
+}
+
+/// The counters at an instant, held against the ledger.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// The request counter, by path, method and status.
+    pub rows: Vec<Row>,
+    /// Further series that had to be raised.
+    pub raised: Vec<Row>,
+    /// Series of the request counter that rose but lack one of its labels.
+    pub unrecognised: Vec<String>,
+    /// Series that ended although their process ran on, and when.
+    pub ended: Vec<(String, f64)>,
+    /// Series that began after the load's start, and when.
+    pub began: Vec<(String, f64)>,
+    /// Whether the request counter has any series at all.
+    pub any_series: bool,
+    /// Each target's count, in the order of the histories.
+    pub targets: Vec<TargetCount>,
+}
+
+/// A series, how often it must have been raised, and how often it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The labels that tell it apart; for a further series, its text under `series`.
+    pub key: Key,
+    /// At least so often: complete answers.
+    pub least: u64,
+    /// At most so often: requests of unknown fate on top.
+    pub most: u64,
+    /// So often it was.
+    pub counted: u64,
+    /// How it compares.
+    pub state: State,
+}
+
+/// How counts compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Within what the client knows.
+    Agrees,
+    /// Fewer than were answered. A later scrape may mend it.
+    Short,
+    /// More than were sent. No later scrape mends that.
+    Over,
+}
+
+impl Reading {
+    /// Reads the targets' counters, each at its own instant.
+    pub fn new(question: &Question<'_>, histories: &[(&TargetHistory, f64)]) -> Reading {
+        let mut reading = Reading::default();
+        let mut keyed: Vec<(Key, Rise)> = Vec::new();
+        let extra = extra_labels(question);
+        let mut raised: BTreeMap<&str, f64> =
+            question.ledger.raised.iter().map(|r| (r.series.as_str(), 0.0)).collect();
+        let selectors: Vec<(&str, Option<Selector>)> =
+            question.ledger.raised.iter().map(|r| (r.series.as_str(), Selector::parse(&r.series))).collect();
+        for (history, end) in histories {
+            let count = history.count(*end);
+            for rise in &count.rises {
+                for (series, selector) in &selectors {
+                    if selector.as_ref().is_some_and(|selector| selector.matches(&rise.labels)) {
+                        *raised.entry(series).or_default() += rise.by;
+                    }
+                }
+                if rise.labels.get("__name__") != Some(&question.counter.metric) {
+                    continue;
+                }
+                reading.any_series = true;
+                let text = display_series(&rise.labels, &history.labels);
+                if let Some(since) = rise.ended {
+                    reading.ended.push((text.clone(), since));
+                }
+                if let Some(since) = rise.began {
+                    reading.began.push((text.clone(), since));
+                }
+                match key_of(question.counter, &extra, &rise.labels) {
+                    Some(key) => keyed.push((key, rise.clone())),
+                    None if rise.by > 0.0 => reading.unrecognised.push(text),
+                    None => {}
+                }
+            }
+            reading.targets.push(count);
+        }
+        let sums = sum_by_key(keyed.iter().map(|(key, rise)| (key.clone(), rise)));
+        reading.rows = rows(question, &sums);
+        reading.raised = question
+            .ledger
+            .raised
+            .iter()
+            .map(|wanted| {
+                let counted = whole(raised.get(wanted.series.as_str()).copied().unwrap_or_default());
+                let (least, most) = (wanted.answered, wanted.answered + wanted.unknown);
+                let key = Key::from([("series".into(), wanted.series.clone())]);
+                let state = compare(least, most, counted, question.tolerance);
+                Row { key, least, most, counted, state }
+            })
+            .collect();
+        reading
+    }
+
+    /// Requests counted.
+    pub fn counted(&self) -> u64 {
+        self.rows.iter().map(|row| row.counted).sum()
+    }
+
+    /// The worst of all comparisons.
+    pub fn state(&self) -> State {
+        self.rows.iter().chain(&self.raised).map(|row| row.state).max().unwrap_or(State::Agrees)
+    }
+
+    /// Restarts of all targets: which target, and the gap in which counts are lost.
+    pub fn restarts(&self) -> impl Iterator<Item = (usize, Gap)> + '_ {
+        let with_index = |(index, count): (usize, &TargetCount)| {
+            count.restarts.iter().map(move |gap| (index, *gap)).collect::<Vec<_>>()
+        };
+        self.targets.iter().enumerate().flat_map(with_index)
+    }
+}
+
+/// Labels beyond path, method and status that the scenario names for some requests: they tell requests apart, too.
+fn extra_labels<'a>(question: &Question<'a>) -> Vec<&'a String> {
+    let counter = question.counter;
+    let usual = [&counter.path, &counter.method, &counter.status];
+    let mut extra: Vec<&String> = question
+        .ledger
+        .groups
+        .iter()
+        .flat_map(|group| group.base.keys())
+        .filter(|label| !usual.iter().any(|usual| usual.as_ref() == Some(label)))
+        .collect();
+    extra.sort();
+    extra.dedup();
+    extra
+}
+
+/// The rows of the request counter: every key that was answered or counted, surplus within a group's unknown
+/// requests spread over its keys.
+fn rows(question: &Question<'_>, sums: &BTreeMap<Key, f64>) -> Vec<Row> {
+    let mut left = sums.clone();
+    let mut rows = Vec::new();
+    for group in &question.ledger.groups {
+        let mut unknown = group.unknown;
+        let mut keys: Vec<Key> = group.answered.keys().cloned().collect();
+        // An unknown request may have been counted under a status that no complete answer had.
+        let of_group = |key: &&Key| group.base.iter().all(|(label, value)| key.get(label) == Some(value));
+        let others: Vec<Key> =
+            left.keys().filter(of_group).filter(|key| !group.answered.contains_key(*key)).cloned().collect();
+        let claimed = |key: &Key| question.ledger.groups.iter().any(|other| other.answered.contains_key(key));
+        keys.extend(others.into_iter().filter(|key| !claimed(key)));
+        for key in keys {
+            let least = group.answered.get(&key).copied().unwrap_or_default();
+            let counted = whole(left.remove(&key).unwrap_or_default());
+            if least == 0 && counted == 0 {
+                continue;
+            }
+            let used = counted.saturating_sub(least).min(unknown);
+            let state = compare(least, least + unknown, counted, question.tolerance);
+            unknown -= used;
+            rows.push(Row { key, least, most: least + used, counted, state });
+        }
+    }
+    // What nobody here sent.
+    for (key, sum) in left {
+        let counted = whole(sum);
+        if counted > 0 {
+            let state = compare(0, 0, counted, question.tolerance);
+            rows.push(Row { key, least: 0, most: 0, counted, state });
+        }
+    }
+    rows
+}
+
+fn compare(least: u64, most: u64, counted: u64, tolerance: u64) -> State {
+    if counted + tolerance < least {
+        State::Short
+    } else if counted > most + tolerance {
+        State::Over
+    } else {
+        State::Agrees
+    }
+}
+
+/// Counters are numbers with a point in the exposition; requests are whole.
+fn whole(rise: f64) -> u64 {
+    rise.round().max(0.0) as u64
+}
+
+/// A series named by its metric and equal labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selector {
+    name: String,
+    labels: Vec<(String, String)>,
+}
+
+impl Selector {
+    /// Reads `name{label="value",…}`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Selector> {
+        let promql_parser::parser::Expr::VectorSelector(selector) =
+            promql_parser::parser::parse(text).ok()?
+        else {
+            return None;
+        };
+        let labels = selector
+            .matchers
+            .matchers
+            .iter()
+            .map(|matcher| {
+                let equal = matches!(matcher.op, promql_parser::label::MatchOp::Equal);
+                equal.then(|| (matcher.name.clone(), matcher.value.clone()))
+            })
+            .collect::<Option<_>>()?;
+        Some(Selector { name: selector.name?, labels })
+    }
+
+    /// The metric's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn matches(&self, labels: &crate::observe::Labels) -> bool {
+        labels.get("__name__") == Some(&self.name)
+            && self.labels.iter().all(|(name, value)| labels.get(name).map_or("", String::as_str) == value)
+    }
+}

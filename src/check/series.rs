@@ -1,0 +1,93 @@
+//! Check `series`: series are there, with the labels named.
+
+use super::context::CheckContext;
+use super::figures::{count, plural};
+use super::wait::until_pass;
+use super::{Group, Kind, Outcome, Verdict};
+use crate::error::Result;
+use crate::observe::{Labels, Prometheus, QueryResult};
+use crate::scenario::SeriesCheck;
+
+/// Series are there, with the labels named.
+///
+/// # Errors
+/// Interrupted (130, 143).
+pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Outcome> {
+    until_pass(context, asked.wait.get(), || async {
+        let answer = match context.prometheus() {
+            Ok(prometheus) => ask(context, prometheus, asked).await,
+            Err(error) => Err(error),
+        };
+        Ok(match answer {
+            Ok(QueryResult::Vector(series)) => {
+                judge(asked, &series.into_iter().map(|(labels, _)| labels).collect::<Vec<_>>())
+            }
+            Ok(QueryResult::Scalar(_)) => blind(asked, "It gives a number, not series.".into()),
+            Err(error) => blind(asked, error.to_string()),
+        })
+    })
+    .await
+}
+
+async fn ask(
+    context: &CheckContext<'_>,
+    prometheus: &Prometheus,
+    asked: &SeriesCheck,
+) -> Result<QueryResult> {
+    let at = context.instant(prometheus, asked.wait.get()).await?;
+    prometheus.query(&asked.series, Some(at)).await
+}
+
+fn outcome(asked: &SeriesCheck, verdict: Verdict, message: String) -> Outcome {
+    let mut outcome = Outcome::new(Kind::Series, Group::Metrics, asked.series.clone(), verdict, message);
+    if verdict != Verdict::Pass {
+        outcome.hint = Some(format!(
+            "Prometheus' own page shows which series there are. {}",
+            Kind::Series.documentation()
+        ));
+    }
+    outcome
+}
+
+fn blind(asked: &SeriesCheck, reason: String) -> Outcome {
+    let mut outcome = outcome(asked, Verdict::NoData, "no data".into());
+    outcome.notes.push(reason);
+    outcome
+}
+
+fn judge(asked: &SeriesCheck, series: &[Labels]) -> Outcome {
+    if series.is_empty() {
+        return blind(asked, "Prometheus has no such series.".into());
+    }
+    let lacks = |labels: &Labels| {
+        asked.labels.iter().find(|label| labels.get(*label).is_none_or(String::is_empty)).cloned()
+    };
+    let lacking: Vec<String> = series.iter().filter_map(lacks).collect();
+    match lacking.first() {
+        None => outcome(asked, Verdict::Pass, plural(series.len() as u64, "series", "series")),
+        Some(label) => outcome(
+            asked,
+            Verdict::Fail,
+            format!(
+                "{} of {} without label {label}",
+                count(lacking.len() as u64),
+                count(series.len() as u64)
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_no_data_and_one_without_the_label_fails() {
+        let asked: SeriesCheck =
+            serde_json::from_value(serde_json::json!({"series": "up", "labels": ["zone"]})).expect("a check");
+        let with = Labels::from([("zone".into(), "a".into())]);
+        assert_eq!(judge(&asked, &[]).verdict, Verdict::NoData);
+        assert_eq!(judge(&asked, &[with.clone()]).verdict, Verdict::Pass);
+        assert_eq!(judge(&asked, &[with, Labels::new()]).verdict, Verdict::Fail);
+    }
+}

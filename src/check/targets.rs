@@ -1,0 +1,122 @@
+//! Check `targets`: every scrape target is healthy.
+
+use super::context::CheckContext;
+use super::figures::count;
+use super::wait::until_pass;
+use super::{Group, Kind, Outcome, Table, Verdict};
+use crate::error::Result;
+use crate::observe::{Health, Target};
+use crate::scenario::TargetsCheck;
+
+/// Every scrape target is healthy, and every replica is among them.
+///
+/// A target that cannot be scraped is not a failure of the service: it hides what the service did. So the
+/// verdict is `pass` or `no-data`.
+///
+/// # Errors
+/// Interrupted (130, 143).
+pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<Outcome> {
+    let replicas = context.instances();
+    until_pass(context, asked.wait.get(), || async {
+        Ok(match context.prometheus() {
+            Ok(prometheus) => match prometheus.targets().await {
+                Ok(targets) => judge(&targets, asked, &replicas),
+                Err(error) => blind(error.to_string()),
+            },
+            Err(error) => blind(error.to_string()),
+        })
+    })
+    .await
+}
+
+fn outcome(verdict: Verdict, message: String) -> Outcome {
+    Outcome::new(Kind::Targets, Group::Targets, "every target is scraped", verdict, message)
+}
+
+fn blind(reason: String) -> Outcome {
+    let mut outcome = outcome(Verdict::NoData, "no data".into());
+    outcome.notes.push(reason);
+    outcome.hint = Some(format!("Is Prometheus up? `sre status` tells. {}", Kind::Targets.documentation()));
+    outcome
+}
+
+fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
+    let asked_for =
+        |target: &&Target| asked.jobs.is_empty() || asked.jobs.iter().any(|job| job == target.job());
+    let targets: Vec<&Target> = targets.iter().filter(asked_for).collect();
+    let down: Vec<&&Target> = targets.iter().filter(|target| target.health != Health::Up).collect();
+    let missing: Vec<&(String, String)> = replicas
+        .iter()
+        .filter(|(_, instance)| !targets.iter().any(|target| target.instance() == instance))
+        .filter(|_| asked.jobs.is_empty())
+        .collect();
+    let all = targets.len() + missing.len();
+    let up = targets.len() - down.len();
+    let verdict = if all > 0 && up == all { Verdict::Pass } else { Verdict::NoData };
+    let mut outcome = outcome(verdict, format!("{} of {}", count(up as u64), count(all as u64)));
+    if verdict != Verdict::Pass {
+        let row = |job: &str, instance: &str, why: &str| vec![job.into(), instance.into(), why.into()];
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for target in down {
+            let why = match target.health {
+                Health::Unknown => "not scraped yet",
+                _ => target.last_error.as_str(),
+            };
+            rows.push(row(target.job(), target.instance(), why));
+        }
+        rows.extend(
+            missing.iter().map(|(name, instance)| row(name, instance, "not among Prometheus' targets")),
+        );
+        if all == 0 {
+            outcome.notes.push("Prometheus has no scrape target.".into());
+        }
+        let columns = ["job", "instance", "why"].map(String::from).to_vec();
+        outcome.table = (!rows.is_empty()).then_some(Table { columns, rows });
+        outcome.hint = Some(format!(
+            "What is not scraped is not seen: `sre status` and `sre logs NAME` tell more. {}",
+            Kind::Targets.documentation()
+        ));
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Labels;
+
+    fn target(instance: &str, health: Health) -> Target {
+        Target {
+            labels: Labels::from([("job".into(), "a".into()), ("instance".into(), instance.into())]),
+            scrape_url: String::new(),
+            last_error: "refused".into(),
+            health,
+            last_scrape: jiff::Timestamp::UNIX_EPOCH,
+            scrape_interval: String::new(),
+            scrape_timeout: String::new(),
+        }
+    }
+
+    fn verdict(targets: &[Target], replicas: &[&str]) -> (Verdict, String) {
+        let replicas: Vec<_> = replicas.iter().map(|i| ((*i).to_owned(), (*i).to_owned())).collect();
+        let outcome = judge(targets, &TargetsCheck::default(), &replicas);
+        (outcome.verdict, outcome.message)
+    }
+
+    #[test]
+    fn no_target_is_no_data() {
+        assert_eq!(verdict(&[], &[]), (Verdict::NoData, "0 of 0".into()));
+    }
+
+    #[test]
+    fn a_replica_that_is_not_scraped_is_no_data() {
+        assert_eq!(verdict(&[target("x", Health::Up)], &["x", "y"]), (Verdict::NoData, "1 of 2".into()));
+        assert_eq!(verdict(&[target("x", Health::Up)], &["x"]), (Verdict::Pass, "1 of 1".into()));
+    }
+
+    #[test]
+    fn a_target_that_is_down_or_unknown_is_no_data() {
+        assert_eq!(verdict(&[target("x", Health::Down)], &[]).0, Verdict::NoData);
+        assert_eq!(verdict(&[target("x", Health::Unknown)], &[]).0, Verdict::NoData);
+    }
+}

@@ -1,0 +1,55 @@
+//! Waits of checks: bounded, and ended by Ctrl-C.
+
+use std::time::Duration;
+
+use super::context::CheckContext;
+use super::{Outcome, Verdict};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+
+/// A pause that Ctrl-C ends.
+///
+/// # Errors
+/// Interrupted (130, 143).
+pub async fn pause(interrupt: &Interrupt, time: Duration) -> Result<()> {
+    interrupt.or(tokio::time::sleep(time)).await
+}
+
+/// Looks again and again until the outcome is a pass, or until the bound ends and the last outcome stands.
+///
+/// # Errors
+/// Interrupted (130, 143), or what `look` could not do; what Prometheus cannot tell is `look`'s verdict.
+pub async fn until_pass<F, L>(context: &CheckContext<'_>, bound: Duration, mut look: F) -> Result<Outcome>
+where
+    F: FnMut() -> L,
+    L: Future<Output = Result<Outcome>>,
+{
+    let mut stopwatch = context.patience(Duration::ZERO);
+    let started = std::time::Instant::now();
+    loop {
+        let outcome = look().await?;
+        if outcome.verdict == Verdict::Pass || started.elapsed() >= bound {
+            return Ok(outcome);
+        }
+        let left = (bound - started.elapsed()).as_secs_f64();
+        context.waiting(&outcome.name, &format!("{} ({left:.0} s left)", outcome.message))?;
+        pause(context.interrupt, stopwatch.next()).await?;
+    }
+}
+
+/// The seconds of a duration as Prometheus writes it: `1m30s`, `500ms`; 0 for anything else.
+pub fn seconds_of(text: &str) -> f64 {
+    humantime::parse_duration(text).map_or(0.0, |duration| duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prometheus_durations_are_read() {
+        assert_eq!(seconds_of("1m30s"), 90.0);
+        assert_eq!(seconds_of("500ms"), 0.5);
+        assert_eq!(seconds_of(""), 0.0);
+    }
+}

@@ -1,0 +1,24 @@
+//! Tables as kubectl and helm print them: titles in capitals, no borders.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+
+/// The width that screens fit.
+pub(super) const WIDTH: u16 = 80;
+
+/// Rows under titles, wrapped to fit a width.
+pub(super) fn columns<const N: usize>(
+    width: u16,
+    titles: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.set_header(titles);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,235 @@
+//! Connections: TCP, TLS, and a meter of the bytes that were written.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use url::{Host, Url};
+
+use crate::error::{Error, Result};
+use crate::load::NotSent;
+use crate::scenario::HttpVersion;
+
+/// Makes connections to one replica.
+#[derive(Clone)]
+pub(super) struct Connector {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Why no connection came about.
+#[derive(Debug)]
+pub(super) struct ConnectError {
+    pub reason: NotSent,
+    /// What the system said, where this machine was the reason: open files, ports.
+    pub limit: Option<String>,
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> ConnectError {
+        use rustix::io::Errno;
+        let limits = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+        let limited = Errno::from_io_error(&error).is_some_and(|errno| limits.contains(&errno));
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => NotSent::Refused,
+            io::ErrorKind::TimedOut => NotSent::ConnectTimeout,
+            _ => NotSent::Connect,
+        };
+        ConnectError { reason, limit: limited.then(|| error.to_string()) }
+    }
+}
+
+impl Connector {
+    /// To a base URL of scheme `http` or `https`. `roots` is asked for only where TLS is spoken.
+    pub(super) fn new(
+        url: &Url,
+        version: HttpVersion,
+        roots: impl FnOnce() -> Result<Arc<RootCertStore>>,
+    ) -> Result<Connector> {
+        let problem = || Error::usage(format!("load cannot be put on {url}"));
+        let host = match url.host() {
+            // Without the brackets of a URL.
+            Some(Host::Ipv6(address)) => address.to_string(),
+            Some(host) => host.to_string(),
+            None => return Err(problem().because_of("it names no host")),
+        };
+        let port = url.port_or_known_default().ok_or_else(|| problem().because_of("it names no port"))?;
+        let tls = match url.scheme() {
+            "http" => None,
+            "https" => {
+                let name = ServerName::try_from(host.clone()).map_err(|e| problem().because(e))?;
+                Some((TlsConnector::from(Arc::new(tls(version, roots()?)?)), name))
+            }
+            scheme => return Err(problem().because_of(format!("`{scheme}` is neither http nor https"))),
+        };
+        Ok(Connector { host, port, tls })
+    }
+
+    /// Makes a connection. The caller bounds the time.
+    pub(super) async fn connect(&self) -> Result<Stream, ConnectError> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tcp.set_nodelay(true)?;
+        let written = Rc::new(Cell::new(0));
+        let tcp = Metered { tcp, written: written.clone() };
+        let io = match &self.tls {
+            None => Io::Plain(tcp),
+            Some((connector, name)) => Io::Tls(Box::new(connector.connect(name.clone(), tcp).await?)),
+        };
+        Ok(Stream { io, written })
+    }
+}
+
+/// The certificates that this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are elsewhere).
+pub(super) fn native_roots() -> Result<Arc<RootCertStore>> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map_or("none was found".into(), ToString::to_string);
+        return Err(Error::prerequisite("https needs the certificates that this machine trusts")
+            .because_of(why)
+            .hint("install the package ca-certificates, or name a file by SSL_CERT_FILE"));
+    }
+    Ok(Arc::new(roots))
+}
+
+fn tls(version: HttpVersion, roots: Arc<RootCertStore>) -> Result<ClientConfig> {
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::prerequisite("TLS cannot be spoken").because(e))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![match version {
+        HttpVersion::Http1 => b"http/1.1".to_vec(),
+        HttpVersion::Http2 => b"h2".to_vec(),
+    }];
+    Ok(config)
+}
+
+/// A connection, and how many bytes the system took from it.
+///
+/// Bytes are counted below TLS: while the count stands still, nothing of a request can have left.
+#[derive(Debug)]
+pub(super) struct Stream {
+    io: Io,
+    pub written: Rc<Cell<u64>>,
+}
+
+#[derive(Debug)]
+enum Io {
+    Plain(Metered),
+    Tls(Box<TlsStream<Metered>>),
+}
+
+#[derive(Debug)]
+struct Metered {
+    tcp: TcpStream,
+    written: Rc<Cell<u64>>,
+}
+
+impl Metered {
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.written.set(self.written.get() + *bytes as u64);
+        }
+        written
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// Calls the same method on whichever stream it is.
+macro_rules! on_io {
+    ($self:ident, $method:ident $(, $argument:expr)*) => {
+        match &mut $self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).$method($($argument),*),
+            Io::Tls(io) => Pin::new(io.as_mut()).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        on_io!(self, poll_read, cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        on_io!(self, poll_write, cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_io!(self, poll_write_vectored, cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(io) => io.is_write_vectored(),
+            Io::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_io!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_io!(self, poll_shutdown, cx)
+    }
+}

@@ -1,0 +1,278 @@
+//! Times in HdrHistograms: exact to merge, written and read as an HdrHistogram V2 interval log.
+
+use std::io::Write;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
+};
+use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
+use indexmap::IndexMap;
+use url::form_urlencoded;
+
+use super::{Latency, LoadSummary, Times};
+use crate::error::{Error, Result};
+
+/// The longest time that is told apart, in microseconds: an hour. Longer ones count as one of an hour.
+const LONGEST: u64 = 3_600_000_000;
+
+/// Which time is measured. Every time ends with the last byte of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Timing {
+    /// From when the request was due, all complete answers.
+    SinceDue,
+    /// From when the request was written, all complete answers.
+    Service,
+    /// As `SinceDue`, expected answers only.
+    SinceDueSuccess,
+}
+
+impl Timing {
+    const ALL: [Timing; 3] = [Timing::SinceDue, Timing::Service, Timing::SinceDueSuccess];
+
+    fn name(self) -> &'static str {
+        match self {
+            Timing::SinceDue => "since-due",
+            Timing::Service => "service",
+            Timing::SinceDueSuccess => "since-due-success",
+        }
+    }
+}
+
+/// What a histogram holds the times of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The phase's name.
+    pub phase: String,
+    /// The request's name.
+    pub request: String,
+    /// Which time.
+    pub timing: Timing,
+}
+
+/// An empty histogram of microseconds with 3 significant digits; it grows with the longest time.
+pub(super) fn empty() -> Histogram<u64> {
+    Histogram::new(3).expect("HdrHistogram takes 3 significant digits")
+}
+
+/// Records a time; a longer one than an hour as an hour.
+pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST);
+    histogram.record(micros).expect("an empty histogram grows as it must");
+}
+
+/// All times of a load, by phase, request name and kind of time, in microseconds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Histograms(IndexMap<Key, Histogram<u64>>);
+
+impl Histograms {
+    /// Adds a histogram to what is there under its key.
+    pub fn add(&mut self, key: Key, histogram: &Histogram<u64>) -> Result<()> {
+        let sum = self.0.entry(key).or_insert_with(empty);
+        sum.add(histogram).map_err(|e| Error::target("two histograms cannot be merged").because(e))
+    }
+
+    /// Adds everything from another load, or from another part of this one. Exact: any split merges to the same.
+    pub fn merge(&mut self, other: &Histograms) -> Result<()> {
+        other.0.iter().try_for_each(|(key, histogram)| self.add(key.clone(), histogram))
+    }
+
+    /// The times of one request name (of all without one), in one phase (in all without one).
+    pub fn select(&self, timing: Timing, request: Option<&str>, phase: Option<&str>) -> Histogram<u64> {
+        let mut sum = empty();
+        for (key, histogram) in &self.0 {
+            let named =
+                request.is_none_or(|name| key.request == name) && phase.is_none_or(|name| key.phase == name);
+            if named && key.timing == timing {
+                sum.add(histogram).expect("an empty histogram grows as it must");
+            }
+        }
+        sum
+    }
+
+    /// The figures of one request name (of all without one), in one phase (in all without one).
+    pub fn times(&self, request: Option<&str>, phase: Option<&str>) -> Times {
+        let figures = |timing| latency(&self.select(timing, request, phase));
+        Times {
+            since_due: figures(Timing::SinceDue),
+            service: figures(Timing::Service),
+            since_due_success: figures(Timing::SinceDueSuccess),
+        }
+    }
+
+    /// Writes an HdrHistogram V2 interval log: one interval a phase, one line a histogram that holds a time.
+    /// A line's tag reads `phase=steady&request=list-users&time=since-due`; values are microseconds, maxima milliseconds.
+    pub fn write(&self, summary: &LoadSummary, out: &mut impl Write) -> Result<()> {
+        let problem = || Error::target("the histograms cannot be written");
+        let mut serializer = V2DeflateSerializer::new();
+        let mut log = IntervalLogWriterBuilder::new()
+            .add_comment("Times of requests in microseconds, by sre")
+            .with_start_time(summary.started.into())
+            .with_base_time(summary.started.into())
+            .with_max_value_divisor(1000.0)
+            .begin_log_with(out, &mut serializer)
+            .map_err(|e| problem().because(e))?;
+        let mut start = 0.0;
+        for phase in &summary.phases {
+            for (key, histogram) in self.0.iter().filter(|(key, h)| key.phase == phase.name && !h.is_empty())
+            {
+                let tag = form_urlencoded::Serializer::new(String::new())
+                    .append_pair("phase", &key.phase)
+                    .append_pair("request", &key.request)
+                    .append_pair("time", key.timing.name())
+                    .finish();
+                log.write_histogram(
+                    histogram,
+                    Duration::from_secs_f64(start),
+                    Duration::from_secs_f64(phase.seconds),
+                    Tag::new(&tag),
+                )
+                .map_err(|e| problem().because_of(format!("{e:?}")))?;
+            }
+            start += phase.seconds;
+        }
+        Ok(())
+    }
+
+    /// Reads what `write` wrote.
+    pub fn read(log: &[u8]) -> Result<Histograms> {
+        let problem = |why: String| Error::no_data("the histograms cannot be read").because_of(why);
+        let mut histograms = Histograms::default();
+        let mut deserializer = Deserializer::new();
+        for entry in IntervalLogIterator::new(log) {
+            let LogEntry::Interval(line) = entry.map_err(|e| problem(format!("{e:?}")))? else { continue };
+            let tag = line.tag().map_or("", |tag| tag.as_str());
+            let key = key(tag).ok_or_else(|| problem(format!("`{tag}` names no phase, request and time")))?;
+            let bytes =
+                base64::Engine::decode(&base64::engine::general_purpose::STANDARD, line.encoded_histogram())
+                    .map_err(|e| problem(e.to_string()))?;
+            let histogram: Histogram<u64> =
+                deserializer.deserialize(&mut bytes.as_slice()).map_err(|e| problem(e.to_string()))?;
+            histograms.add(key, &histogram)?;
+        }
+        Ok(histograms)
+    }
+}
+
+fn key(tag: &str) -> Option<Key> {
+    let pairs: IndexMap<_, _> = form_urlencoded::parse(tag.as_bytes()).into_owned().collect();
+    Some(Key {
+        phase: pairs.get("phase")?.clone(),
+        request: pairs.get("request")?.clone(),
+        timing: Timing::ALL
+            .into_iter()
+            .find(|timing| pairs.get("time").is_some_and(|time| time == timing.name()))?,
+    })
+}
+
+/// The figures of a histogram of microseconds, in milliseconds.
+pub(super) fn latency(histogram: &Histogram<u64>) -> Latency {
+    if histogram.is_empty() {
+        return Latency::default();
+    }
+    let quantile = |q| histogram.value_at_quantile(q) as f64 / 1000.0;
+    Latency {
+        count: histogram.len(),
+        min: histogram.min() as f64 / 1000.0,
+        mean: histogram.mean() / 1000.0,
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+        max: histogram.max() as f64 / 1000.0,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::load::PhaseSummary;
+
+    fn histogram(micros: &[u64]) -> Histogram<u64> {
+        let mut histogram = empty();
+        for time in micros {
+            record(&mut histogram, Duration::from_micros(*time));
+        }
+        histogram
+    }
+
+    fn histograms(times: &[(u8, u8, u64)]) -> Histograms {
+        let mut all = Histograms::default();
+        for (phase, timing, micros) in times {
+            let key = Key {
+                phase: format!("phase {phase}, the next"),
+                request: "list users/all".into(),
+                timing: Timing::ALL[usize::from(*timing)],
+            };
+            all.add(key, &histogram(&[*micros])).expect("same bounds");
+        }
+        all
+    }
+
+    fn summary(phases: u8) -> LoadSummary {
+        LoadSummary {
+            started: jiff::Timestamp::from_second(1_800_000_000).expect("a time"),
+            seconds: 10.0,
+            asked: None,
+            tallies: Vec::new(),
+            requests: IndexMap::new(),
+            total: Default::default(),
+            phases: (0..phases)
+                .map(|phase| PhaseSummary {
+                    name: format!("phase {phase}, the next"),
+                    seconds: 5.0,
+                    asked: None,
+                    requests: IndexMap::new(),
+                    total: Default::default(),
+                })
+                .collect(),
+            overload: None,
+            interrupted: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_merges_to_the_same(times in prop::collection::vec((0u8..2, 0u8..3, 0u64..4_000_000_000), 1..60), cut: prop::sample::Index) {
+            let (left, right) = times.split_at(cut.index(times.len()));
+            let mut merged = histograms(left);
+            merged.merge(&histograms(right)).expect("same bounds");
+            let whole = histograms(&times);
+            for timing in Timing::ALL {
+                prop_assert_eq!(merged.select(timing, None, None), whole.select(timing, None, None));
+            }
+        }
+
+        #[test]
+        fn the_log_reads_as_it_was_written(times in prop::collection::vec((0u8..2, 0u8..3, 0u64..4_000_000_000), 1..40)) {
+            let all = histograms(&times);
+            let mut log = Vec::new();
+            all.write(&summary(2), &mut log).expect("a log");
+            let read = Histograms::read(&log).expect("the log");
+            for (key, histogram) in &all.0 {
+                prop_assert_eq!(read.0.get(key), Some(histogram));
+            }
+        }
+    }
+
+    #[test]
+    fn figures_are_milliseconds() {
+        let figures = latency(&histogram(&(1..=1000).map(|ms| ms * 1000).collect::<Vec<_>>()));
+        assert_eq!(figures.count, 1000);
+        for (figure, expected) in
+            [(figures.p50, 500.0), (figures.p90, 900.0), (figures.p99, 990.0), (figures.max, 1000.0)]
+        {
+            assert!((figure / expected - 1.0).abs() < 0.001, "{figure} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn another_log_is_no_data() {
+        let error =
+            Histograms::read(b"#[foreign]\nTag=t,0.127,1.007,2.769,abc\n").expect_err("no tag of ours");
+        assert_eq!(error.exit(), crate::exit::Exit::NoData);
+    }
+}

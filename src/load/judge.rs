@@ -1,0 +1,249 @@
+//! The verdicts that need no server: thresholds, and whether the generator kept the rate.
+
+use serde_json::json;
+
+use super::histograms::Timing;
+use super::words::{milliseconds, thousands};
+use super::{Histograms, LoadSummary, RequestSummary};
+use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::scenario::{Metric, Scenario, Threshold};
+
+/// Judges what the client knows by itself.
+///
+/// In the open model the first outcome is the generator's own: `Skipped` with its reason when it was
+/// overloaded. Latency and rate thresholds then mean nothing and are `Skipped`, too. A threshold on
+/// what was not measured is `NoData`.
+pub fn judge(scenario: &Scenario, summary: &LoadSummary, histograms: &Histograms) -> Vec<Outcome> {
+    let thresholds = scenario.thresholds.iter().map(|threshold| judge_one(threshold, summary, histograms));
+    generator(summary).into_iter().chain(thresholds).collect()
+}
+
+fn generator(summary: &LoadSummary) -> Option<Outcome> {
+    let asked = summary.asked?;
+    let outcome = |verdict, message| {
+        Outcome::new(Kind::Generator, Group::Load, "the generator kept the rate", verdict, message)
+    };
+    let documentation = Kind::Generator.documentation();
+    if let Some(overload) = &summary.overload {
+        let message = format!("{:.1}/s reached", overload.reached);
+        let mut outcome = outcome(Verdict::Skipped, message);
+        outcome.notes.push(overload.reason.clone());
+        outcome.hint = Some(format!(
+            "Ask for a lower rate, allow more connections, or send from a larger machine. {documentation}"
+        ));
+        outcome.evidence = json!(overload);
+        return Some(outcome);
+    }
+    if summary.interrupted || asked == 0 {
+        let left = summary.total.sent + summary.total.not_sent;
+        let mut outcome = outcome(
+            Verdict::NoData,
+            format!("{} of {} requests were due", thousands(left), thousands(asked)),
+        );
+        outcome.hint = Some(match asked {
+            0 => format!("The schedule asks for no request. {documentation}"),
+            _ => format!("The load was interrupted. {documentation}"),
+        });
+        return Some(outcome);
+    }
+    Some(outcome(Verdict::Pass, format!("{} requests, none left out", thousands(asked))))
+}
+
+fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histograms) -> Outcome {
+    let outcome = |verdict, message: String| {
+        Outcome::new(Kind::Threshold, Group::Load, threshold.to_string(), verdict, message)
+    };
+    let documentation = Kind::Threshold.documentation();
+    let measured = select(threshold, summary)
+        .and_then(|(requests, seconds)| measure(threshold, requests, seconds, histograms));
+    let value = match measured {
+        Ok(value) => value,
+        Err(why) => {
+            let mut outcome = outcome(Verdict::NoData, "no data".into());
+            outcome.notes.push(why);
+            outcome.hint = Some(format!("A limit on what was not measured says nothing. {documentation}"));
+            return outcome;
+        }
+    };
+    let figure = figure(threshold.metric, value);
+    if summary.overload.is_some() && threshold.metric != Metric::ErrorRate {
+        let mut outcome = outcome(Verdict::Skipped, format!("{figure}, but the generator was overloaded"));
+        outcome.evidence = json!({"measured": value, "limit": threshold.limit});
+        return outcome;
+    }
+    let holds = threshold.operator.holds(value, threshold.limit);
+    let mut outcome = outcome(if holds { Verdict::Pass } else { Verdict::Fail }, figure.clone());
+    outcome.evidence = json!({"measured": value, "limit": threshold.limit});
+    if !holds {
+        outcome.notes.push(format!(
+            "{} was {figure}; it had to be {} {}.",
+            threshold.metric,
+            threshold.operator,
+            limit(threshold)
+        ));
+        outcome.hint = Some(documentation);
+    }
+    outcome
+}
+
+/// The requests that a threshold speaks of, and the seconds that they were due in.
+fn select<'a>(threshold: &Threshold, summary: &'a LoadSummary) -> Result<(&'a RequestSummary, f64), String> {
+    let (requests, total, seconds) = match &threshold.phase {
+        None => (&summary.requests, &summary.total, summary.phases.iter().map(|phase| phase.seconds).sum()),
+        Some(name) => {
+            let phase = summary.phases.iter().find(|phase| phase.name == *name);
+            let phase = phase.ok_or_else(|| format!("No phase is named `{name}`."))?;
+            (&phase.requests, &phase.total, phase.seconds)
+        }
+    };
+    match &threshold.request {
+        None => Ok((total, seconds)),
+        Some(name) => {
+            let request = requests.get(name).ok_or_else(|| format!("No request is named `{name}`."))?;
+            Ok((request, seconds))
+        }
+    }
+}
+
+fn measure(
+    threshold: &Threshold,
+    requests: &RequestSummary,
+    seconds: f64,
+    histograms: &Histograms,
+) -> Result<f64, String> {
+    let error_rate = requests.error_rate().ok_or("No request was sent.")?;
+    let times = &requests.times.since_due;
+    match threshold.metric {
+        Metric::ErrorRate => Ok(error_rate),
+        Metric::Rate if seconds > 0.0 => Ok(requests.statuses.values().sum::<u64>() as f64 / seconds),
+        _ if times.count == 0 => Err("No request was answered.".into()),
+        Metric::Percentile(percentile) => {
+            let histogram =
+                histograms.select(Timing::SinceDue, threshold.request.as_deref(), threshold.phase.as_deref());
+            if histogram.is_empty() {
+                return Err("The times of the answers are missing.".into());
+            }
+            Ok(histogram.value_at_percentile(percentile) as f64 / 1000.0)
+        }
+        Metric::Mean => Ok(times.mean),
+        Metric::Max => Ok(times.max),
+        Metric::Rate => Err("The load lasted no time.".into()),
+    }
+}
+
+fn figure(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::ErrorRate => format!("{:.2}%", value * 100.0),
+        Metric::Rate => format!("{value:.1}/s"),
+        Metric::Percentile(_) | Metric::Mean | Metric::Max => milliseconds(value),
+    }
+}
+
+fn limit(threshold: &Threshold) -> String {
+    figure(threshold.metric, threshold.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load::histograms::{Key, empty, record};
+    use crate::load::{Overload, PhaseSummary};
+
+    /// 100 requests in 10 s: 90 answered after 1 to 90 ms, of which 5 unexpectedly, 10 refused.
+    fn measured() -> (LoadSummary, Histograms) {
+        let mut times = empty();
+        (1..=90).for_each(|ms| record(&mut times, Duration::from_millis(ms)));
+        let key = Key { phase: "steady".into(), request: "list".into(), timing: Timing::SinceDue };
+        let mut histograms = Histograms::default();
+        histograms.add(key, &times).expect("same bounds");
+        let request = RequestSummary {
+            sent: 90,
+            statuses: [(200, 85), (500, 5)].into(),
+            unexpected: 5,
+            not_sent: 10,
+            unknown: 0,
+            times: histograms.times(None, None),
+        };
+        let requests: indexmap::IndexMap<_, _> =
+            [("list".to_owned(), request.clone()), ("never".to_owned(), RequestSummary::default())].into();
+        let summary = LoadSummary {
+            started: jiff::Timestamp::UNIX_EPOCH,
+            seconds: 10.0,
+            asked: Some(100),
+            tallies: Vec::new(),
+            requests: requests.clone(),
+            total: request.clone(),
+            phases: vec![PhaseSummary {
+                name: "steady".into(),
+                seconds: 10.0,
+                asked: Some(100),
+                requests,
+                total: request,
+            }],
+            overload: None,
+            interrupted: false,
+        };
+        (summary, histograms)
+    }
+
+    fn judged(threshold: &str, summary: &LoadSummary, histograms: &Histograms) -> Outcome {
+        let scenario: Scenario = serde_json::from_value(json!({
+            "name": "test", "load": {"arrival-rate": {"phases": []}}, "requests": {}, "thresholds": [threshold],
+        }))
+        .expect("a scenario");
+        judge(&scenario, summary, histograms).pop().expect("an outcome")
+    }
+
+    #[test]
+    fn figures_are_held_against_their_limits() {
+        let (summary, histograms) = measured();
+        for (threshold, verdict) in [
+            ("p50 < 46ms", Verdict::Pass),
+            ("p50 < 45ms", Verdict::Fail),
+            ("p99.9 <= 91ms for list in steady", Verdict::Pass),
+            ("max < 90ms", Verdict::Fail),
+            ("mean < 46ms in steady", Verdict::Pass),
+            ("error rate < 16%", Verdict::Pass),
+            ("error rate < 15%", Verdict::Fail),
+            ("rate >= 9/s", Verdict::Pass),
+            ("rate > 9/s for list", Verdict::Fail),
+            ("p95 < 1h for never", Verdict::NoData),
+            ("error rate < 1% for never", Verdict::NoData),
+            ("p95 < 1h for nobody", Verdict::NoData),
+            ("p95 < 1h in never", Verdict::NoData),
+        ] {
+            let outcome = judged(threshold, &summary, &histograms);
+            assert_eq!(outcome.verdict, verdict, "{threshold}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn when_overloaded_only_counts_are_judged() {
+        let (mut summary, histograms) = measured();
+        summary.overload = Some(Overload { reason: "too slow".into(), late: 50, never: 0, reached: 5.0 });
+        assert_eq!(judged("p50 < 1ms", &summary, &histograms).verdict, Verdict::Skipped);
+        assert_eq!(judged("rate > 1/s", &summary, &histograms).verdict, Verdict::Skipped);
+        assert_eq!(judged("error rate < 1%", &summary, &histograms).verdict, Verdict::Fail);
+        let generator = generator(&summary).expect("an outcome");
+        assert_eq!((generator.verdict, generator.notes), (Verdict::Skipped, vec!["too slow".to_owned()]));
+    }
+
+    #[test]
+    fn times_that_are_missing_are_no_pass() {
+        let (summary, _) = measured();
+        assert_eq!(judged("p95 < 1h", &summary, &Histograms::default()).verdict, Verdict::NoData);
+    }
+
+    #[test]
+    fn an_interrupted_or_empty_schedule_was_not_kept() {
+        let (mut summary, _) = measured();
+        assert_eq!(generator(&summary).map(|o| o.verdict), Some(Verdict::Pass));
+        summary.interrupted = true;
+        assert_eq!(generator(&summary).map(|o| o.verdict), Some(Verdict::NoData));
+        summary.interrupted = false;
+        summary.asked = Some(0);
+        assert_eq!(generator(&summary).map(|o| o.verdict), Some(Verdict::NoData));
+    }
+}

@@ -1,0 +1,302 @@
+//! The recorder: what became of each request, kept by one thread, merged exactly at the end.
+
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use indexmap::IndexMap;
+
+use super::histograms::{Histograms, Key, Timing, empty, record};
+use super::{Fate, RequestSummary, Tally};
+
+/// A request that came to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// The number of its phase.
+    pub phase: usize,
+    /// The number of its request among the scenario's.
+    pub request: usize,
+    /// The number of its replica.
+    pub replica: usize,
+    /// How it ended.
+    pub fate: Fate,
+    /// Whether status and body were expected.
+    pub expected: bool,
+    /// When it was due.
+    pub due: Instant,
+    /// When it was written.
+    pub sent: Instant,
+    /// When its fate was known: the answer's last byte.
+    pub end: Instant,
+}
+
+/// The requests of one name in one phase.
+#[derive(Debug, Clone)]
+struct Cell {
+    /// By replica; few fates each, so a list is faster than a map.
+    fates: Vec<Vec<(Fate, u64)>>,
+    unexpected: u64,
+    times: [Histogram<u64>; 3],
+}
+
+/// What became of each request. Bounded: one cell a phase and name, whatever the load.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    cells: Vec<Cell>,
+    requests: usize,
+    second: Second,
+}
+
+/// What happened since the last look.
+#[derive(Debug, Clone)]
+pub struct Second {
+    /// Requests that left.
+    pub sent: u64,
+    /// Complete answers.
+    pub answered: u64,
+    /// Unexpected answers and requests without an answer.
+    pub errors: u64,
+    /// Requests on their way at its end.
+    pub in_flight: u64,
+    /// Times since due.
+    pub since_due: Histogram<u64>,
+}
+
+impl Default for Second {
+    fn default() -> Second {
+        Second { sent: 0, answered: 0, errors: 0, in_flight: 0, since_due: empty() }
+    }
+}
+
+impl Second {
+    /// Adds what happened elsewhere in the same second.
+    pub fn merge(&mut self, other: &Second) {
+        self.sent += other.sent;
+        self.answered += other.answered;
+        self.errors += other.errors;
+        self.in_flight += other.in_flight;
+        self.since_due.add(&other.since_due).expect("histograms grow as they must");
+    }
+}
+
+impl Recorder {
+    /// For so many phases, request names and replicas.
+    pub fn new(phases: usize, requests: usize, replicas: usize) -> Recorder {
+        let cell = Cell {
+            fates: vec![Vec::new(); replicas],
+            unexpected: 0,
+            times: std::array::from_fn(|_| empty()),
+        };
+        Recorder { cells: vec![cell; phases * requests], requests, second: Second::default() }
+    }
+
+    /// A request left.
+    pub fn sent(&mut self) {
+        self.second.sent += 1;
+    }
+
+    /// A request was handed back: it had not left.
+    pub fn unsent(&mut self) {
+        self.second.sent = self.second.sent.saturating_sub(1);
+    }
+
+    /// A request came to its end.
+    pub fn ended(&mut self, ended: &Ended) {
+        let cell = &mut self.cells[ended.phase * self.requests + ended.request];
+        count(&mut cell.fates[ended.replica], ended.fate, 1);
+        if !matches!(ended.fate, Fate::Answered(_)) {
+            self.second.errors += 1;
+            return;
+        }
+        let since_due = ended.end.saturating_duration_since(ended.due);
+        let [all, service, success] = &mut cell.times;
+        record(all, since_due);
+        record(service, ended.end.saturating_duration_since(ended.sent));
+        record(&mut self.second.since_due, since_due);
+        self.second.answered += 1;
+        if ended.expected {
+            record(success, since_due);
+        } else {
+            cell.unexpected += 1;
+            self.second.errors += 1;
+        }
+    }
+
+    /// What happened since the last look, with so many requests on their way.
+    pub fn look(&mut self, in_flight: u64) -> Second {
+        self.second.in_flight = in_flight;
+        std::mem::take(&mut self.second)
+    }
+
+    /// Adds what another recorder of the same load kept.
+    pub fn merge(&mut self, other: &Recorder) {
+        for (cell, more) in self.cells.iter_mut().zip(&other.cells) {
+            for (fates, more) in cell.fates.iter_mut().zip(&more.fates) {
+                for (fate, times) in more {
+                    count(fates, *fate, *times);
+                }
+            }
+            cell.unexpected += more.unexpected;
+            for (times, more) in cell.times.iter_mut().zip(&more.times) {
+                times.add(more).expect("histograms grow as they must");
+            }
+        }
+    }
+
+    /// Every request's fate, counted; by request, replica and fate.
+    pub fn tallies(&self, names: &[String]) -> Vec<Tally> {
+        let mut sums = std::collections::BTreeMap::new();
+        for (number, cell) in self.cells.iter().enumerate() {
+            for (replica, fates) in cell.fates.iter().enumerate() {
+                for (fate, count) in fates {
+                    *sums.entry((number % self.requests, replica, *fate)).or_insert(0) += count;
+                }
+            }
+        }
+        sums.into_iter()
+            .map(|((request, replica, fate), count)| Tally {
+                request: names[request].clone(),
+                replica,
+                fate,
+                count,
+            })
+            .collect()
+    }
+
+    /// What became of one name's requests in one phase, without their times.
+    pub fn counts(&self, phase: usize, request: usize) -> RequestSummary {
+        let cell = &self.cells[phase * self.requests + request];
+        let mut summary = RequestSummary { unexpected: cell.unexpected, ..RequestSummary::default() };
+        for (fate, count) in cell.fates.iter().flatten() {
+            match fate {
+                Fate::Answered(status) => *summary.statuses.entry(*status).or_insert(0) += count,
+                Fate::NotSent(_) => summary.not_sent += count,
+                Fate::Unknown(_) => summary.unknown += count,
+            }
+        }
+        summary.sent = summary.unknown + summary.statuses.values().sum::<u64>();
+        summary
+    }
+
+    /// Requests that left.
+    pub fn sent_in_all(&self) -> u64 {
+        let fates = self.cells.iter().flat_map(|cell| cell.fates.iter().flatten());
+        fates.filter(|(fate, _)| !matches!(fate, Fate::NotSent(_))).map(|(_, count)| count).sum()
+    }
+
+    /// All times, by phase and request name.
+    pub fn histograms(&self, phases: &[String], names: &[String]) -> Histograms {
+        let timings = [Timing::SinceDue, Timing::Service, Timing::SinceDueSuccess];
+        let mut all = Histograms::default();
+        for (number, cell) in self.cells.iter().enumerate() {
+            for (timing, times) in timings.into_iter().zip(&cell.times) {
+                let key = Key {
+                    phase: phases[number / self.requests].clone(),
+                    request: names[number % self.requests].clone(),
+                    timing,
+                };
+                all.add(key, times).expect("histograms grow as they must");
+            }
+        }
+        all
+    }
+}
+
+fn count(fates: &mut Vec<(Fate, u64)>, fate: Fate, times: u64) {
+    match fates.iter_mut().find(|(known, _)| *known == fate) {
+        Some((_, count)) => *count += times,
+        None => fates.push((fate, times)),
+    }
+}
+
+/// Adds up summaries of requests by name; their times are taken from the histograms.
+pub(super) fn by_name(
+    histograms: &Histograms,
+    phase: Option<&str>,
+    counts: impl Iterator<Item = (String, RequestSummary)>,
+) -> (IndexMap<String, RequestSummary>, RequestSummary) {
+    let mut requests: IndexMap<String, RequestSummary> = IndexMap::new();
+    let mut total = RequestSummary::default();
+    for (name, more) in counts {
+        add(&mut total, &more);
+        add(requests.entry(name).or_default(), &more);
+    }
+    for (name, summary) in &mut requests {
+        summary.times = histograms.times(Some(name), phase);
+    }
+    total.times = histograms.times(None, phase);
+    (requests, total)
+}
+
+fn add(sum: &mut RequestSummary, more: &RequestSummary) {
+    sum.sent += more.sent;
+    sum.unexpected += more.unexpected;
+    sum.not_sent += more.not_sent;
+    sum.unknown += more.unknown;
+    for (status, count) in &more.statuses {
+        *sum.statuses.entry(*status).or_insert(0) += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::load::{NotSent, Unknown};
+
+    fn ended() -> impl Strategy<Value = (usize, usize, usize, u8, bool, u64)> {
+        (0usize..2, 0usize..3, 0usize..2, 0u8..5, any::<bool>(), 1u64..10_000_000)
+    }
+
+    fn recorded(all: &[(usize, usize, usize, u8, bool, u64)], start: Instant) -> Recorder {
+        let mut recorder = Recorder::new(2, 3, 2);
+        for (phase, request, replica, fate, expected, micros) in all {
+            let fate = match fate {
+                0 => Fate::Answered(200),
+                1 => Fate::Answered(500),
+                2 => Fate::NotSent(NotSent::Refused),
+                3 => Fate::Unknown(Unknown::Timeout),
+                _ => Fate::Unknown(Unknown::Reset),
+            };
+            recorder.ended(&Ended {
+                phase: *phase,
+                request: *request,
+                replica: *replica,
+                fate,
+                expected: *expected,
+                due: start,
+                sent: start + Duration::from_micros(micros / 2),
+                end: start + Duration::from_micros(*micros),
+            });
+        }
+        recorder
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_merges_to_the_same(all in prop::collection::vec(ended(), 0..80), cut: prop::sample::Index) {
+            let names = ["a", "b", "c"].map(String::from);
+            let phases = ["one", "two"].map(String::from);
+            let start = Instant::now();
+            let (left, right) = all.split_at(cut.index(all.len() + 1).min(all.len()));
+            let mut merged = recorded(left, start);
+            merged.merge(&recorded(right, start));
+            let whole = recorded(&all, start);
+            prop_assert_eq!(merged.tallies(&names), whole.tallies(&names));
+            prop_assert_eq!(merged.histograms(&phases, &names), whole.histograms(&phases, &names));
+            let tallied: u64 = whole.tallies(&names).iter().map(|tally| tally.count).sum();
+            prop_assert_eq!(tallied, all.len() as u64);
+            let mut counted = 0;
+            for phase in 0..2 {
+                for request in 0..3 {
+                    prop_assert_eq!(merged.counts(phase, request), whole.counts(phase, request));
+                    let counts = whole.counts(phase, request);
+                    counted += counts.sent + counts.not_sent;
+                }
+            }
+            prop_assert_eq!(counted, all.len() as u64);
+        }
+    }
+}

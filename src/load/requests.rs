@@ -1,0 +1,262 @@
+//! Requests as they are sent: everything that is the same each time is made once.
+
+use std::fmt::Write as _;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::scenario::{Expect, Http, HttpVersion, Load, Request, Scenario};
+use crate::target::Replica;
+
+/// The header by which a request is found again in the service's log.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// One kind of request, to each replica.
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    pub method: Method,
+    pub body: Bytes,
+    pub expect: Expect,
+    /// What the answer's body must contain.
+    pub contains: Option<Vec<u8>>,
+    /// Whether each request gets an id of its own: unless the scenario sets the header.
+    pub identified: bool,
+    /// By replica.
+    pub to: Vec<Address>,
+}
+
+/// Where a request goes, and the headers that depend on it.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    /// The whole URL.
+    pub url: Url,
+    /// What stands in the request line: path and query, with HTTP/2 the whole.
+    pub uri: Uri,
+    /// All headers but the request's id.
+    pub headers: HeaderMap,
+}
+
+impl Template {
+    /// The requests of a scenario, in their order.
+    pub(super) fn all(scenario: &Scenario, replicas: &[Replica]) -> Result<Vec<Template>> {
+        let http = http(scenario);
+        scenario.requests.iter().map(|(name, request)| Template::new(name, request, http, replicas)).collect()
+    }
+
+    fn new(name: &str, request: &Request, http: &Http, replicas: &[Replica]) -> Result<Template> {
+        let problem = |what: &str| Error::usage(format!("request `{name}`: {what}"));
+        let method = Method::from_bytes(request.method.as_bytes())
+            .map_err(|e| problem(&format!("`{}` is no HTTP method", request.method)).because(e))?;
+        let mut headers = HeaderMap::new();
+        for (key, value) in &request.headers {
+            let header = HeaderName::from_bytes(key.as_bytes())
+                .map_err(|e| problem(&format!("`{key}` is no header")).because(e))?;
+            let value = HeaderValue::from_str(value).map_err(|e| {
+                problem(&format!("the value of the header `{key}` cannot be sent")).because(e)
+            })?;
+            headers.append(header, value);
+        }
+        let body = match (&request.body, &request.json) {
+            (Some(body), _) => Bytes::from(body.clone()),
+            (None, Some(json)) => {
+                headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+                Bytes::from(json.to_string())
+            }
+            (None, None) => Bytes::new(),
+        };
+        headers
+            .entry(USER_AGENT)
+            .or_insert(HeaderValue::from_static(concat!("sre/", env!("CARGO_PKG_VERSION"))));
+        let to = replicas
+            .iter()
+            .map(|replica| Address::new(&request.path, &headers, http.version, replica))
+            .collect::<Result<_, Error>>()
+            .map_err(|error| {
+                problem(&format!("the path `{}` cannot be sent", request.path)).because(error)
+            })?;
+        Ok(Template {
+            method,
+            body,
+            expect: request.expect.clone(),
+            contains: request.contains.clone().map(String::into_bytes),
+            identified: !headers.contains_key(REQUEST_ID),
+            to,
+        })
+    }
+}
+
+impl Address {
+    fn new(path: &str, headers: &HeaderMap, version: HttpVersion, replica: &Replica) -> Result<Address> {
+        let problem = || Error::usage(format!("{} has no such address", replica.url));
+        let authority = &replica.url[url::Position::BeforeHost..url::Position::AfterPort];
+        let base = replica.url.path().trim_end_matches('/');
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let target = format!("{base}{slash}{path}");
+        let whole = format!("{}://{authority}{target}", replica.url.scheme());
+        let mut headers = headers.clone();
+        let uri = match version {
+            HttpVersion::Http1 => {
+                let host = HeaderValue::from_str(authority).map_err(|e| problem().because(e))?;
+                headers.entry(HOST).or_insert(host);
+                target.parse()
+            }
+            // HTTP/2 has a pseudo-header in place of `host`; a host of the scenario's own takes its place.
+            HttpVersion::Http2 => match headers.remove(HOST) {
+                Some(host) => {
+                    format!("{}://{}{target}", replica.url.scheme(), host.to_str().unwrap_or(authority))
+                        .parse()
+                }
+                None => whole.parse(),
+            },
+        };
+        Ok(Address {
+            url: Url::parse(&whole).map_err(|e| problem().because(e))?,
+            uri: uri.map_err(|e: http::uri::InvalidUri| problem().because(e).hint("percent-encode it"))?,
+            headers,
+        })
+    }
+}
+
+/// What holds for every request of a scenario.
+pub(super) fn http(scenario: &Scenario) -> &Http {
+    match &scenario.load {
+        Load::ArrivalRate(load) => &load.http,
+        Load::Users(load) => &load.http,
+    }
+}
+
+/// Makes request ids: the same for the same seed, salt and number.
+#[derive(Debug)]
+pub(super) struct Ids {
+    prefix: String,
+    buffer: BytesMut,
+}
+
+impl Ids {
+    pub(super) fn new(seed: u64, salt: &str) -> Ids {
+        let salt: String = salt.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+        Ids { prefix: format!("{seed}-{salt}-"), buffer: BytesMut::new() }
+    }
+
+    /// The id of a request. Parts of one buffer, so that few are allocated.
+    pub(super) fn id(&mut self, number: impl std::fmt::Display) -> HeaderValue {
+        if self.buffer.capacity() < self.prefix.len() + 64 {
+            self.buffer = BytesMut::with_capacity(8192);
+        }
+        // Writing to memory fails only where there is none left, and that ends the process.
+        let _ = write!(self.buffer, "{}{number}", self.prefix);
+        let id: Bytes = self.buffer.split().freeze();
+        HeaderValue::from_maybe_shared(id).expect("digits, letters and dashes are a header's value")
+    }
+}
+
+/// Looks for a text in a body that comes in parts.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    wanted: Option<&'a [u8]>,
+    /// The end of what went by: the text may begin in one part and end in the next.
+    tail: Vec<u8>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(wanted: Option<&'a [u8]>) -> Search<'a> {
+        Search { wanted: wanted.filter(|wanted| !wanted.is_empty()), tail: Vec::new() }
+    }
+
+    /// Takes a part of the body.
+    pub(super) fn take(&mut self, part: &[u8]) {
+        let Some(wanted) = self.wanted else { return };
+        self.tail.extend_from_slice(part);
+        if self.tail.windows(wanted.len()).any(|window| window == wanted) {
+            self.wanted = None;
+            self.tail = Vec::new();
+        } else {
+            let keep = self.tail.len().min(wanted.len() - 1);
+            self.tail.drain(..self.tail.len() - keep);
+        }
+    }
+
+    /// Whether it was there, or nothing was looked for.
+    pub(super) fn found(&self) -> bool {
+        self.wanted.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(request: serde_json::Value, base: &str, version: &str) -> Result<Template> {
+        let scenario: Scenario = serde_json::from_value(serde_json::json!({
+            "name": "test",
+            "load": {"users": {"users": 1, "duration": "1s", "http": {"version": version}}},
+            "requests": {"one": request},
+        }))
+        .expect("a scenario");
+        let replica =
+            Replica { name: "a".into(), url: base.parse().expect("a URL"), instance: None, admin: None };
+        Ok(Template::all(&scenario, &[replica])?.remove(0))
+    }
+
+    #[test]
+    fn a_path_continues_the_base_url() {
+        let request = serde_json::json!({"path": "/api/users?page=2", "json": {"a": 1}});
+        let one = template(request.clone(), "http://127.0.0.1:8080/shop/", "1.1").expect("a template");
+        assert_eq!(one.to[0].uri, "/shop/api/users?page=2");
+        assert_eq!(one.to[0].headers[HOST], "127.0.0.1:8080");
+        assert_eq!(one.to[0].headers[CONTENT_TYPE], "application/json");
+        assert_eq!(one.body, r#"{"a":1}"#);
+        let two = template(request, "http://127.0.0.1:8080", "2").expect("a template");
+        assert_eq!(two.to[0].uri, "http://127.0.0.1:8080/api/users?page=2");
+        assert!(!two.to[0].headers.contains_key(HOST));
+    }
+
+    #[test]
+    fn what_the_scenario_sets_stays() {
+        let request = serde_json::json!({
+            "path": "/", "json": [], "headers": {"Host": "shop.example", "content-type": "text/plain", "X-Request-Id": "mine"},
+        });
+        let one = template(request, "http://127.0.0.1:8080", "1.1").expect("a template");
+        assert_eq!(one.to[0].headers[HOST], "shop.example");
+        assert_eq!(one.to[0].headers[CONTENT_TYPE], "text/plain");
+        assert!(!one.identified);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_a_usage_error() {
+        for request in [
+            serde_json::json!({"path": "/a b"}),
+            serde_json::json!({"path": "/", "method": "G T"}),
+            serde_json::json!({"path": "/", "headers": {"a b": "c"}}),
+            serde_json::json!({"path": "/", "headers": {"a": "b\n"}}),
+        ] {
+            let error = template(request, "http://127.0.0.1:8080", "1.1").expect_err("not sendable");
+            assert_eq!(error.exit(), crate::exit::Exit::Usage);
+            assert!(error.what().starts_with("request `one`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ids_follow_from_seed_salt_and_number() {
+        let mut ids = Ids::new(42, "20261121-064012 errors");
+        let many: Vec<HeaderValue> = (0..1000).map(|number| ids.id(number)).collect();
+        assert_eq!(many[999], "42-20261121-064012errors-999");
+    }
+
+    #[test]
+    fn a_text_is_found_across_parts() {
+        let mut search = Search::new(Some(b"guestbook"));
+        for part in ["<p>guest", "bo", "ok</p>"] {
+            assert!(!search.found());
+            search.take(part.as_bytes());
+        }
+        assert!(search.found());
+        let mut search = Search::new(Some(b"aab"));
+        search.take(b"aa");
+        search.take(b"ac");
+        assert!(!search.found());
+    }
+}

@@ -1,0 +1,301 @@
+//! Prometheus' HTTP API, as far as verdicts need it: raw samples with their own times.
+//!
+//! Every time is in seconds since 1970 on Prometheus' own clock, with its milliseconds: exact counts
+//! compare scrapes with instants, and a second is too coarse for that.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::HttpClient;
+use crate::error::{Error, Result};
+use crate::target::Endpoint;
+
+/// Label names and values, `__name__` among them.
+pub type Labels = BTreeMap<String, String>;
+
+/// A client of one Prometheus.
+#[derive(Debug, Clone)]
+pub struct Prometheus {
+    http: HttpClient,
+}
+
+/// A value, and when it was sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Seconds since 1970, on Prometheus' clock.
+    pub time: f64,
+    /// The value.
+    pub value: f64,
+}
+
+/// A series with its samples, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its samples.
+    pub samples: Vec<Sample>,
+}
+
+/// The result of an instant query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueryResult {
+    /// Series, each with one sample.
+    Vector(Vec<(Labels, f64)>),
+    /// A number without series.
+    Scalar(f64),
+}
+
+/// Whether Prometheus could scrape a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// The last scrape succeeded.
+    Up,
+    /// The last scrape failed.
+    Down,
+    /// It was not scraped yet.
+    Unknown,
+}
+
+/// An active scrape target.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Its labels, `job` and `instance` among them.
+    pub labels: Labels,
+    /// What is scraped.
+    pub scrape_url: String,
+    /// Why the last scrape failed; empty where it did not.
+    #[serde(default)]
+    pub last_error: String,
+    /// Whether it could be scraped.
+    pub health: Health,
+    /// When its last scrape began; in year 1 if there was none.
+    pub last_scrape: jiff::Timestamp,
+    /// How often it is scraped, as Prometheus writes it (`1s`, `500ms`).
+    #[serde(default)]
+    pub scrape_interval: String,
+    /// How long a scrape may take, as Prometheus writes it.
+    #[serde(default)]
+    pub scrape_timeout: String,
+}
+
+impl Target {
+    /// Its `job` label.
+    pub fn job(&self) -> &str {
+        self.labels.get("job").map_or("", String::as_str)
+    }
+
+    /// Its `instance` label.
+    pub fn instance(&self) -> &str {
+        self.labels.get("instance").map_or("", String::as_str)
+    }
+}
+
+/// The state of an alerting rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleState {
+    /// Its expression gives nothing.
+    Inactive,
+    /// Its expression gives something, not yet for long enough.
+    Pending,
+    /// It fires.
+    Firing,
+    /// It was not evaluated yet (Prometheus 3).
+    Unknown,
+}
+
+/// An alerting rule, as Prometheus has loaded it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertingRule {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: RuleState,
+    /// `ok`, `err`, or `unknown` before its first evaluation.
+    pub health: String,
+    /// Why its last evaluation failed.
+    #[serde(default)]
+    pub last_error: String,
+    /// When it was last evaluated.
+    pub last_evaluation: jiff::Timestamp,
+    /// Seconds between evaluations; its group's.
+    #[serde(skip)]
+    pub interval: f64,
+}
+
+impl Prometheus {
+    /// A client of the Prometheus behind this endpoint.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where its credentials are not in the environment.
+    pub fn new(endpoint: &Endpoint) -> Result<Prometheus> {
+        Ok(Prometheus { http: HttpClient::new("Prometheus", endpoint)? })
+    }
+
+    /// One that asks once: for those who ask again by themselves.
+    pub fn once_only(self) -> Prometheus {
+        Prometheus { http: self.http.once_only() }
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> &url::Url {
+        self.http.base()
+    }
+
+    /// Its own time.
+    ///
+    /// # Errors
+    /// No data (exit 3), as for every question below.
+    pub async fn time(&self) -> Result<f64> {
+        match self.query("time()", None).await? {
+            QueryResult::Scalar(time) => Ok(time),
+            QueryResult::Vector(_) => Err(Error::no_data("Prometheus did not tell its time")),
+        }
+    }
+
+    /// An instant query, at a time or now.
+    pub async fn query(&self, expression: &str, at: Option<f64>) -> Result<QueryResult> {
+        match self.ask(expression, at).await? {
+            Data::Vector(series) => {
+                Ok(QueryResult::Vector(series.into_iter().map(|s| (s.metric, s.value.value())).collect()))
+            }
+            Data::Scalar(point) => Ok(QueryResult::Scalar(point.value())),
+            Data::Matrix(_) | Data::String(_) => {
+                Err(Error::no_data(format!("`{expression}` gives neither series nor a number")))
+            }
+        }
+    }
+
+    /// The raw samples of a selector's series, from one time to another, both included. Stale markers are left out.
+    pub async fn samples(&self, selector: &str, from: f64, to: f64) -> Result<Vec<Series>> {
+        // One second more on the left: Prometheus 3 leaves that end of a range open, 2 closes it.
+        let window = ((to - from).max(0.0) * 1000.0).ceil() + 1000.0;
+        match self.ask(&format!("{selector}[{window}ms]"), Some(to)).await? {
+            Data::Matrix(series) => Ok(series
+                .into_iter()
+                .map(|series| Series {
+                    labels: series.metric,
+                    samples: series
+                        .values
+                        .iter()
+                        .map(|point| Sample { time: point.0, value: point.value() })
+                        .filter(|sample| (from..=to).contains(&sample.time))
+                        .collect(),
+                })
+                .filter(|series| !series.samples.is_empty())
+                .collect()),
+            _ => Err(Error::no_data(format!("`{selector}` selects no series"))),
+        }
+    }
+
+    /// The active scrape targets.
+    pub async fn targets(&self) -> Result<Vec<Target>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Targets {
+            active_targets: Vec<Target>,
+        }
+        let answer: Answer<Targets> = self.http.get("api/v1/targets", &[("state", "active".into())]).await?;
+        Ok(answer.data.active_targets)
+    }
+
+    /// The alerting rules that it has loaded.
+    pub async fn rules(&self) -> Result<Vec<AlertingRule>> {
+        let with_interval = |group: RuleGroup| {
+            group.rules.into_iter().map(move |rule| AlertingRule { interval: group.interval, ..rule })
+        };
+        Ok(self.rule_groups().await?.into_iter().flat_map(with_interval).collect())
+    }
+
+    /// The files of the alerting rules that it has loaded.
+    pub async fn rule_files(&self) -> Result<Vec<std::path::PathBuf>> {
+        Ok(self.rule_groups().await?.into_iter().map(|group| group.file).collect())
+    }
+
+    async fn rule_groups(&self) -> Result<Vec<RuleGroup>> {
+        #[derive(Deserialize)]
+        struct Groups {
+            groups: Vec<RuleGroup>,
+        }
+        let answer: Answer<Groups> = self.http.get("api/v1/rules", &[("type", "alert".into())]).await?;
+        Ok(answer.data.groups)
+    }
+
+    /// Whether it knows an Alertmanager.
+    pub async fn has_alertmanager(&self) -> Result<bool> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Alertmanagers {
+            active_alertmanagers: Vec<serde::de::IgnoredAny>,
+        }
+        let answer: Answer<Alertmanagers> = self.http.get("api/v1/alertmanagers", &[]).await?;
+        Ok(!answer.data.active_alertmanagers.is_empty())
+    }
+
+    /// Its version.
+    pub async fn version(&self) -> Result<String> {
+        #[derive(Deserialize)]
+        struct Build {
+            version: String,
+        }
+        let answer: Answer<Build> = self.http.get("api/v1/status/buildinfo", &[]).await?;
+        Ok(answer.data.version)
+    }
+
+    async fn ask(&self, expression: &str, at: Option<f64>) -> Result<Data> {
+        let mut query = vec![("query", expression.to_owned())];
+        query.extend(at.map(|at| ("time", format!("{at:.3}"))));
+        let answer: Answer<Data> = self.http.get("api/v1/query", &query).await?;
+        Ok(answer.data)
+    }
+}
+
+#[derive(Deserialize)]
+struct RuleGroup {
+    file: std::path::PathBuf,
+    interval: f64,
+    rules: Vec<AlertingRule>,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Vector(Vec<VectorSeries>),
+    Matrix(Vec<MatrixSeries>),
+    Scalar(Point),
+    // Its content is of no use to a verdict; a text never compares.
+    String(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct VectorSeries {
+    metric: Labels,
+    value: Point,
+}
+
+#[derive(Deserialize)]
+struct MatrixSeries {
+    metric: Labels,
+    #[serde(default)]
+    values: Vec<Point>,
+}
+
+#[derive(Deserialize)]
+struct Point(f64, String);
+
+impl Point {
+    /// Prometheus writes `NaN`, `+Inf` and `-Inf` as Rust reads them.
+    fn value(&self) -> f64 {
+        self.1.parse().unwrap_or(f64::NAN)
+    }
+}

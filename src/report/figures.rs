@@ -1,0 +1,118 @@
+//! Figures as people read them: `12,000`, `1.2 ms`, `1 min 31 s`, `+16.7 %`.
+
+use indicatif::HumanCount;
+
+/// A count with its thousands apart: `12,000`.
+pub fn count(count: u64) -> String {
+    HumanCount(count).to_string()
+}
+
+/// A count with its noun: `1 check`, `8 checks`.
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(number))
+}
+
+/// A latency given in milliseconds: `0.05 ms`, `1.2 ms`, `31 ms`, `1.06 s`.
+pub fn latency(milliseconds: f64) -> String {
+    match milliseconds {
+        ms if ms < 0.1 => format!("{ms:.2} ms"),
+        ms if ms < 9.95 => format!("{ms:.1} ms"),
+        ms if ms < 999.5 => format!("{ms:.0} ms"),
+        ms if ms < 9_995.0 => format!("{:.2} s", ms / 1000.0),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+/// A stretch of time given in seconds: `0.3 s`, `60.0 s`, `1 min 31 s`, `2 h 5 min`.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 60.05 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, minutes, 0) => format!("{minutes} min"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, 0, _) => format!("{hours} h"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// How long ago, in one unit: `12 s ago`, `3 min ago`, `2 h ago`, `4 days ago`.
+pub fn ago(seconds: f64) -> String {
+    match seconds.max(0.0) as u64 {
+        s if s < 60 => format!("{s} s ago"),
+        s if s < 3600 => format!("{} min ago", s / 60),
+        s if s < 48 * 3600 => format!("{} h ago", s / 3600),
+        s => format!("{} days ago", s / 86_400),
+    }
+}
+
+/// Requests a second: `200.0/s`, `12,000/s`.
+pub fn rate(per_second: f64) -> String {
+    if per_second < 1000.0 {
+        format!("{per_second:.1}/s")
+    } else {
+        format!("{}/s", count(per_second.round() as u64))
+    }
+}
+
+/// The change from one figure to another, in percent of the first, with its sign: `+16.7 %`.
+/// `new` where there was none before, `–` where there is none now or none at all.
+pub fn change(before: Option<f64>, after: Option<f64>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) if before == after => "=".into(),
+        (Some(before), Some(after)) if before > 0.0 => format!("{:+.1} %", (after - before) / before * 100.0),
+        (_, Some(_)) => "new".into(),
+        (_, None) => NOTHING.into(),
+    }
+}
+
+/// What stands where there is no figure.
+pub const NOTHING: &str = "–";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_have_two_or_three_digits() {
+        for (ms, text) in [
+            (0.0, "0.00 ms"),
+            (0.05, "0.05 ms"),
+            (1.24, "1.2 ms"),
+            (9.97, "10 ms"),
+            (31.4, "31 ms"),
+            (999.7, "1.00 s"),
+            (1056.0, "1.06 s"),
+            (12_340.0, "12.3 s"),
+        ] {
+            assert_eq!(latency(ms), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_humane() {
+        for (seconds, text) in [
+            (0.31, "0.3 s"),
+            (60.04, "60.0 s"),
+            (61.0, "1 min 1 s"),
+            (90.6, "1 min 31 s"),
+            (119.7, "2 min"),
+            (3_599.9, "1 h"),
+            (7_500.0, "2 h 5 min"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+        assert_eq!([ago(59.9), ago(7_300.0), ago(200_000.0)], ["59 s ago", "2 h ago", "2 days ago"]);
+    }
+
+    #[test]
+    fn changes_carry_their_sign() {
+        assert_eq!(change(Some(6.0), Some(7.0)), "+16.7 %");
+        assert_eq!(change(Some(2.0), Some(1.0)), "-50.0 %");
+        assert_eq!(change(Some(0.0), Some(0.0)), "=");
+        assert_eq!(change(Some(0.0), Some(3.0)), "new");
+        assert_eq!(change(Some(3.0), None), "–");
+    }
+}

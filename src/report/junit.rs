@@ -1,0 +1,74 @@
+//! The report as JUnit XML, for what shows test results: a suite a group of checks, a case a check.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+
+use super::model::{Report, RunVerdict};
+use super::text::{checks, details, figure, group_name, verdict_word};
+use crate::check::{Outcome, Verdict};
+use crate::error::{Error, Result};
+
+/// The report as JUnit XML: `fail` is a failure, `no-data` an error, `skipped` is skipped.
+pub fn junit(report: &Report) -> Result<String> {
+    let mut suites: Vec<(String, TestSuite)> = Vec::new();
+    let mut add = |group: &str, mut case: TestCase| {
+        let name = format!("{}.{group}", report.scenario);
+        case.set_classname(name.as_str());
+        let at = suites.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            suites.push((name.clone(), TestSuite::new(name.as_str())));
+            suites.len() - 1
+        });
+        suites[at].1.add_test_case(case);
+    };
+    for outcome in report.sorted_checks() {
+        add(group_name(outcome.group), case(outcome));
+    }
+    // What no check tells must not look green.
+    if report.verdict != RunVerdict::Pass && report.count(Verdict::Pass) == report.checks.len() {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(format!("{}: {}", verdict_word(report), checks(report)));
+        status.set_type(verdict_word(report).to_lowercase());
+        let overload = report.summary().and_then(|summary| summary.overload.as_ref());
+        let why = report.error.iter().chain(&report.notes).chain(overload.map(|overload| &overload.reason));
+        status.set_description(why.map(String::as_str).collect::<Vec<_>>().join("\n"));
+        add("run", TestCase::new("the run was carried out and judged", status));
+    }
+
+    let mut document = quick_junit::Report::new(format!("sre {}", report.scenario));
+    document.set_time(seconds(report.seconds));
+    for (_, mut suite) in suites {
+        suite.add_property(("run", report.run.as_str()));
+        suite.add_property(("stack", report.stack.as_str()));
+        suite.add_property(("target", report.target.to_string().as_str()));
+        suite.add_property(("started", report.started.to_string().as_str()));
+        suite.set_time(suite.test_cases.iter().filter_map(|case| case.time).sum());
+        document.add_test_suite(suite);
+    }
+    document.to_string().map_err(|e| Error::target("the report cannot be written as JUnit XML").because(e))
+}
+
+fn case(outcome: &Outcome) -> TestCase {
+    let mut status = match outcome.verdict {
+        Verdict::Pass => TestCaseStatus::success(),
+        Verdict::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Verdict::NoData => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Verdict::Skipped => TestCaseStatus::skipped(),
+    };
+    if outcome.verdict != Verdict::Pass {
+        status.set_message(figure(outcome));
+        status.set_description(details(outcome));
+    }
+    match outcome.verdict {
+        Verdict::Fail => _ = status.set_type("fail"),
+        Verdict::NoData => _ = status.set_type("no-data"),
+        Verdict::Pass | Verdict::Skipped => {}
+    }
+    let mut case = TestCase::new(outcome.name.as_str(), status);
+    case.set_time(seconds(outcome.seconds));
+    case
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

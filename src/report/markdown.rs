@@ -1,0 +1,125 @@
+//! The report as Markdown, for a merge request, an issue or a job's summary.
+
+use super::figures::{NOTHING, count, duration, latency};
+use super::model::Report;
+use super::text::{checks, details, figure, group_name, verdict_word, versions};
+use crate::check::{Outcome, Verdict};
+use crate::load::RequestSummary;
+
+/// The report as Markdown.
+pub fn markdown(report: &Report) -> String {
+    let mut parts = vec![format!("## {}: {}", report.scenario, verdict_word(report))];
+    parts.push(format!(
+        "{} · {} · exit {} · {} on {} · run `{}`",
+        checks(report),
+        duration(report.seconds),
+        report.exit,
+        report.stack,
+        report.target,
+        report.run
+    ));
+    if let Some(error) = &report.error {
+        parts.push(fenced(error));
+    }
+    if !report.notes.is_empty() {
+        parts
+            .push(report.notes.iter().map(|note| format!("> {}", cell(note))).collect::<Vec<_>>().join("\n"));
+    }
+    parts.push(counts(report));
+    parts.extend(load(report));
+    if !report.checks.is_empty() {
+        let row = |check: &&Outcome| {
+            [
+                mark(check.verdict).into(),
+                group_name(check.group).into(),
+                cell(&check.name),
+                cell(&figure(check)),
+            ]
+        };
+        let rows = report.sorted_checks();
+        parts.push(table(&["", "group", "check", ""], "llll", rows.iter().map(row)));
+    }
+    for outcome in report.sorted_checks().into_iter().filter(|check| check.verdict != Verdict::Pass) {
+        parts.push(format!("### {} {}", mark(outcome.verdict), cell(&outcome.name)));
+        parts.push(fenced(&details(outcome)));
+    }
+    parts.push(format!(
+        "<sub>started {} · seed {} · {}</sub>",
+        report.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        report.seed,
+        versions(report).join(" · ")
+    ));
+    parts.join("\n\n") + "\n"
+}
+
+fn counts(report: &Report) -> String {
+    let known = |number: Option<u64>| number.map_or(NOTHING.into(), count);
+    let time = |time: Option<f64>| time.map_or(NOTHING.into(), latency);
+    let (requests, times) = (report.requests, report.latency_ms);
+    table(
+        &["sent", "counted", "unknown", "p50", "p90", "p99", "max"],
+        "rrrrrrr",
+        [[
+            known(requests.sent),
+            known(requests.counted),
+            known(requests.unknown),
+            time(times.p50),
+            time(times.p90),
+            time(times.p99),
+            time(times.max),
+        ]]
+        .into_iter(),
+    )
+}
+
+fn load(report: &Report) -> Option<String> {
+    let summary = report.summary()?;
+    let row = |(name, request): (&String, &RequestSummary)| {
+        let times = request.times.since_due;
+        let time = |ms| if times.count > 0 { latency(ms) } else { NOTHING.into() };
+        [
+            cell(name),
+            count(request.sent),
+            time(times.p50),
+            time(times.p99),
+            count(request.class(2)),
+            count(request.class(4)),
+            count(request.class(5)),
+            count(request.unexpected + request.unknown + request.not_sent),
+        ]
+    };
+    let header = ["request", "sent", "p50", "p99", "2xx", "4xx", "5xx", "errors"];
+    Some(table(&header, "lrrrrrrr", summary.requests.iter().map(row)))
+}
+
+fn table<const N: usize>(
+    header: &[&str; N],
+    alignment: &str,
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rule = alignment.chars().map(|side| if side == 'r' { "---:" } else { "---" }).collect::<Vec<_>>();
+    let mut lines = vec![format!("| {} |", header.join(" | ")), format!("| {} |", rule.join(" | "))];
+    lines.extend(rows.map(|row| format!("| {} |", row.join(" | "))));
+    lines.join("\n")
+}
+
+/// Text that cannot break out of its cell.
+fn cell(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
+}
+
+/// A block that its text cannot end.
+fn fenced(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{text}\n{fence}")
+}
+
+fn mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "✔",
+        Verdict::Fail => "✘",
+        Verdict::NoData => "?",
+        Verdict::Skipped => "–",
+    }
+}

@@ -1,0 +1,216 @@
+//! The first half of a run: the baseline, then load and faults on one clock.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{EventKind, Events, LoadFinished, Reporter, RunFolder, RunStarted, SCHEMA};
+use crate::catalog::LoadedStack;
+use crate::check::alert::already_firing;
+use crate::check::reconcile::take_baseline;
+use crate::error::{Error, Result};
+use crate::fault::{self, Journal, Timeline};
+use crate::interrupt::Interrupt;
+use crate::load::{self, LoadResult, LoadRun, Share};
+use crate::observe::Prometheus;
+use crate::scenario::{Check, Scenario};
+use crate::target::{Folder, Lab};
+use crate::terminal::Terminal;
+
+/// Between the last preparation and the first request: executors and faults start on the same instant.
+const LEAD: Duration = Duration::from_millis(200);
+
+/// What a run is made of.
+pub struct Run<'a> {
+    /// What is asked.
+    pub scenario: &'a Scenario,
+    /// What it runs on.
+    pub stack: &'a LoadedStack,
+    /// Where that is up.
+    pub lab: &'a Lab,
+    /// `.sre`.
+    pub state: &'a Path,
+    /// What tells of waits.
+    pub terminal: &'a Terminal,
+    /// Ctrl-C and SIGTERM.
+    pub interrupt: &'a Interrupt,
+    /// Whether a verdict on the server's side will follow: then Prometheus has to answer before anything is sent.
+    pub judged: bool,
+}
+
+/// A run that has begun: its folder, and where its events go.
+pub struct Begun {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its events, the log in its folder among the reporters.
+    pub events: Events,
+}
+
+impl Run<'_> {
+    /// Makes the run's folder and tells of its start.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where the folder cannot be written.
+    pub fn begin(&self, screen: Box<dyn Reporter>) -> Result<Begun> {
+        let folder = RunFolder::create(self.state, &self.scenario.name)?;
+        write_yaml(&folder.scenario_file(), self.scenario)?;
+        write_yaml(&folder.stack_file(), &self.stack.stack)?;
+        let events = Events::new(vec![Box::new(folder.log()?), screen]);
+        let mut versions =
+            indexmap::IndexMap::from([("sre".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        versions.extend(self.lab.versions.clone());
+        events.emit(EventKind::RunStarted(RunStarted {
+            schema: SCHEMA.into(),
+            run: folder.id().into(),
+            scenario: self.scenario.name.clone(),
+            stack: self.stack.stack.name.clone(),
+            target: self.lab.target,
+            seed: self.scenario.seed,
+            replicas: self.lab.endpoints.replicas.len(),
+            versions,
+            endpoints: self.lab.endpoints.clone(),
+            rules: self.stack.rule_names(),
+        }))?;
+        Ok(Begun { folder, events })
+    }
+
+    /// Puts the load and the faults on, and records what the client knows.
+    ///
+    /// # Errors
+    /// Where it could not start (2, 3, 6), was interrupted (130, 143), or could not be recorded (5).
+    pub async fn load(&self, begun: &Begun) -> Result<LoadFinished> {
+        self.load_and_tell(begun).await.inspect_err(|error| {
+            let exit = self.interrupt.exit().unwrap_or(error.exit());
+            // The log may be what failed.
+            let _ = begun.events.emit(EventKind::RunFailed { error: error.to_string(), exit: exit.code() });
+        })
+    }
+
+    async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
+        let events = &begun.events;
+        let prometheus = self.prometheus().await?;
+        let faults = fault::plan(&self.scenario.faults, self.lab)?;
+        if let Some(prometheus) = &prometheus {
+            self.refuse_what_fires(prometheus).await?;
+            let instances: Vec<String> =
+                self.lab.endpoints.replicas.iter().filter_map(|replica| replica.instance.clone()).collect();
+            let waiting = |message: &str| {
+                let (name, message) = ("baseline".to_owned(), message.to_owned());
+                let _ = events.emit(EventKind::CheckWaiting { name, message });
+            };
+            let taking = take_baseline(prometheus, &self.stack.stack, self.scenario, &instances, &waiting);
+            let baseline = self.interrupt.or(taking).await??;
+            events.emit(EventKind::BaselineTaken(Box::new(baseline)))?;
+        }
+        events.emit(EventKind::LoadStarted(load::plan(self.scenario)))?;
+        let before = time(prometheus.as_ref()).await;
+        let result = self.put_on(begun, &faults, prometheus.as_ref()).await?;
+        let after = time(prometheus.as_ref()).await;
+        let moved = before
+            .zip(after)
+            .map(|(before, after)| (after.0 - before.0) - after.1.duration_since(before.1).as_secs_f64());
+        write_latencies(&result, &begun.folder.latency_file())?;
+        let finished = LoadFinished {
+            summary: result.summary,
+            prometheus_started: before.map(|(time, _)| time),
+            prometheus_ended: after.map(|(time, _)| time),
+            clock_moved: moved,
+        };
+        events.emit(EventKind::LoadFinished(Box::new(finished.clone())))?;
+        self.interrupt.check()?;
+        Ok(finished)
+    }
+
+    /// Load and faults at the same time, on the same clock.
+    async fn put_on(
+        &self,
+        begun: &Begun,
+        faults: &Timeline,
+        prometheus: Option<&Prometheus>,
+    ) -> Result<LoadResult> {
+        let interrupt = self.interrupt.child();
+        let failure: Mutex<Option<Error>> = Mutex::new(None);
+        // A load that cannot be recorded proves nothing, nor does one half without the other: the first
+        // that fails ends all of it. After an interruption both end early, which is no failure.
+        let fail = |error: &Error| {
+            if interrupt.exit().is_none() && self.interrupt.exit().is_none() {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.clone());
+                interrupt.trigger(error.exit());
+            }
+        };
+        let progress = |sample| {
+            let _ = begun.events.emit(EventKind::LoadProgress(sample)).inspect_err(&fail);
+        };
+        let start = Instant::now() + LEAD;
+        let load = load::execute(LoadRun {
+            scenario: self.scenario,
+            replicas: &self.lab.endpoints.replicas,
+            interrupt: &interrupt,
+            start,
+            progress: &progress,
+            salt: begun.folder.id(),
+            share: Share::ALL,
+        });
+        let now = || async { Some(time(prometheus).await?.0) };
+        let journal = Journal::new(&Folder::at(self.state), self.terminal);
+        let faults = faults.run(&journal, start, &begun.events, now, &interrupt);
+        let (load, _) =
+            tokio::join!(async { load.await.inspect_err(&fail) }, async { faults.await.inspect_err(&fail) },);
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => load,
+        }
+    }
+
+    /// The client of Prometheus, where it answers.
+    async fn prometheus(&self) -> Result<Option<Prometheus>> {
+        let client = match &self.lab.endpoints.prometheus {
+            Some(endpoint) => Prometheus::new(endpoint),
+            None => Err(crate::check::missing("Prometheus")),
+        };
+        let answering = match client {
+            Ok(client) => client.time().await.map(|_| client),
+            Err(error) => Err(error),
+        };
+        match answering {
+            Ok(client) => Ok(Some(client)),
+            Err(error) if self.judged => Err(error.hint("sre status tells what runs, and how it is")),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// An alert that fires already would be taken for one that this run brought about.
+    async fn refuse_what_fires(&self, prometheus: &Prometheus) -> Result<()> {
+        let asked = |check: &Check| matches!(check, Check::Alert(_) | Check::NoAlerts(_));
+        if !self.judged || !self.scenario.checks.iter().any(asked) {
+            return Ok(());
+        }
+        let firing = already_firing(prometheus, &self.stack.rule_names()).await?;
+        if firing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::target(format!("{} fires before the run", firing.join(", ")))
+            .because_of("what fires already cannot be told from what this run brings about")
+            .hint("Wait until it has resolved, or mend what it tells of: sre status"))
+    }
+}
+
+/// Prometheus' time, and this machine's at the same moment.
+async fn time(prometheus: Option<&Prometheus>) -> Option<(f64, Instant)> {
+    let time = prometheus?.time().await.ok()?;
+    Some((time, Instant::now()))
+}
+
+fn write_latencies(result: &LoadResult, path: &Path) -> Result<()> {
+    let failed =
+        |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+    result.histograms.write(&result.summary, &mut file)?;
+    std::io::Write::flush(&mut file).map_err(failed)
+}
+
+fn write_yaml<T: serde::Serialize>(path: &Path, data: &T) -> Result<()> {
+    let failed = || Error::prerequisite(format!("{} cannot be written", path.display()));
+    let text = serde_saphyr::to_string(data).map_err(|e| failed().because(e))?;
+    std::fs::write(path, text).map_err(|e| failed().because(e).hint("make room, or work in another folder"))
+}

@@ -1,0 +1,13 @@
+//! What makes a scenario sound, beyond its types. Pure: a scenario in, problems out.
+
+mod checks;
+mod faults;
+mod load;
+mod promql;
+mod requests;
+mod scenario;
+mod thresholds;
+
+pub(crate) use checks::checks;
+pub(crate) use promql::{Flaw, expression, is_label_name, is_metric_name};
+pub use scenario::validate;

@@ -1,0 +1,219 @@
+//! How a stack runs on Kubernetes: the targets `minikube` and `cluster`.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::Duration;
+
+/// How a stack runs on Kubernetes. Steps are named by their keys; a name stands for one step only.
+///
+/// Every step starts when all steps that it `needs` are done; steps that need nothing of each other run
+/// at the same time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterStack {
+    /// The namespace of charts and objects that name none.
+    pub namespace: String,
+    /// Zones, given in turn to nodes that are in none.
+    #[serde(default)]
+    pub zones: Vec<String>,
+    /// Images that the nodes must have before pods name them.
+    #[serde(default)]
+    pub images: IndexMap<String, Image>,
+    /// Helm charts; the step's name is the release's name.
+    #[serde(default)]
+    pub charts: IndexMap<String, Chart>,
+    /// Manifests that are applied.
+    #[serde(default)]
+    pub manifests: IndexMap<String, Manifests>,
+    /// Changes to objects, of this stack or of somebody else's.
+    #[serde(default)]
+    pub patches: IndexMap<String, Patch>,
+    /// Where its parts answer.
+    #[serde(default)]
+    pub endpoints: ClusterEndpoints,
+    /// The cluster that the target `minikube` provisions.
+    #[serde(default)]
+    pub minikube: Minikube,
+}
+
+/// An image that is built here and loaded into the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Its name, as pods write it: `sre:0.1.0`.
+    pub image: String,
+    /// The folder of a Dockerfile; without it the image holds this program and nothing else.
+    #[serde(default)]
+    pub dockerfile: Option<String>,
+    /// Steps that must be done first.
+    #[serde(default)]
+    pub needs: Vec<String>,
+}
+
+/// A Helm chart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chart {
+    /// The chart's name in `repository`, an `oci://` reference, or the path of a folder or a `.tgz`.
+    pub chart: String,
+    /// The repository's URL, where `chart` is a name.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// The exact version; required unless the chart is a folder or a file.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The release's namespace, if not the stack's.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Values files; the later win.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Single values by path, which win over files: `{grafana.enabled: false}`. `\.` is a dot in a key.
+    #[serde(default)]
+    pub set: IndexMap<String, serde_json::Value>,
+    /// Steps that must be done first.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// How long its workloads may take to be ready.
+    #[serde(default = "default_wait")]
+    pub wait: Duration,
+}
+
+/// Manifests that are applied, server-side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifests {
+    /// Files of YAML documents; custom resource definitions may stand beside their objects.
+    pub files: Vec<String>,
+    /// The namespace of objects that name none, if not the stack's.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Steps that must be done first.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// How long its workloads may take to be ready.
+    #[serde(default = "default_wait")]
+    pub wait: Duration,
+}
+
+/// A change to objects, with kustomize's keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// Which objects.
+    pub target: PatchTarget,
+    /// A strategic merge patch (a mapping) or a JSON patch (a list), as YAML.
+    pub patch: String,
+    /// Steps that must be done first.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// How long the objects may take to be there, and to be ready again.
+    #[serde(default = "default_wait")]
+    pub wait: Duration,
+}
+
+/// Which objects a patch changes: all that match every key given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PatchTarget {
+    /// API group; the core group, if left out.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// API version; the server's preferred one, if left out.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Kind.
+    pub kind: String,
+    /// Name; any, if left out.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Namespace, if not the stack's.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Labels, as `kubectl -l` takes them.
+    #[serde(default)]
+    pub label_selector: Option<String>,
+}
+
+/// Where a stack's parts answer on a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterEndpoints {
+    /// The service that load goes to; its pods are the replicas.
+    #[serde(default)]
+    pub service: Option<ClusterEndpoint>,
+    /// The demo service's admin port.
+    #[serde(default)]
+    pub admin: Option<ClusterEndpoint>,
+    /// Prometheus.
+    #[serde(default)]
+    pub prometheus: Option<ClusterEndpoint>,
+    /// Alertmanager.
+    #[serde(default)]
+    pub alertmanager: Option<ClusterEndpoint>,
+    /// The receiver of notifications.
+    #[serde(default)]
+    pub receiver: Option<ClusterEndpoint>,
+    /// Loki.
+    #[serde(default)]
+    pub loki: Option<ClusterEndpoint>,
+    /// Grafana.
+    #[serde(default)]
+    pub grafana: Option<ClusterEndpoint>,
+}
+
+/// Pods that answer, by their labels: names of charts' Services depend on releases, labels do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterEndpoint {
+    /// The pods' namespace, if not the stack's.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The pods' labels.
+    pub labels: IndexMap<String, String>,
+    /// The pods' port.
+    pub port: u16,
+}
+
+/// The cluster that the target `minikube` provisions. What is left out is minikube's own choice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Minikube {
+    /// The profile, which is also the kubeconfig context.
+    pub profile: String,
+    /// How many nodes.
+    pub nodes: u32,
+    /// CPUs of each node.
+    pub cpus: Option<u32>,
+    /// Memory of each node, in minikube's notation: `4g`.
+    pub memory: Option<String>,
+    /// The driver: `docker`, `kvm2`, `ssh`, …
+    pub driver: Option<String>,
+    /// `containerd`, `cri-o` or `docker`.
+    pub container_runtime: Option<String>,
+    /// The Kubernetes version: `v1.35.1`.
+    pub kubernetes_version: Option<String>,
+    /// Addons that are switched on.
+    pub addons: Vec<String>,
+}
+
+impl Default for Minikube {
+    fn default() -> Minikube {
+        Minikube {
+            profile: "sre".into(),
+            nodes: 1,
+            cpus: None,
+            memory: None,
+            driver: None,
+            container_runtime: None,
+            kubernetes_version: None,
+            addons: Vec::new(),
+        }
+    }
+}
+
+fn default_wait() -> Duration {
+    Duration::from_secs(600)
+}

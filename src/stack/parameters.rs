@@ -1,0 +1,161 @@
+//! Parameters: what is declared, what `--set key=value` gives, and what each is in the end.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Parameter;
+use crate::config::{Document, Path, Problem, Values, unknown};
+use crate::error::{Error, Result};
+use crate::scenario::Duration;
+
+/// The parameters that a stack's file declares. The rest of the file is not looked at: it may hold placeholders.
+pub fn declared(document: &Document) -> Result<IndexMap<String, Parameter>, Vec<Problem>> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        parameters: IndexMap<String, Parameter>,
+    }
+    let parameters = document.typed::<Head>().map_err(|problem| vec![problem])?.parameters;
+    let problems: Vec<Problem> = parameters
+        .iter()
+        .flat_map(|(name, parameter)| unsound(name, parameter, &Path::root().key("parameters").key(name)))
+        .collect();
+    if problems.is_empty() { Ok(parameters) } else { Err(problems) }
+}
+
+fn unsound(name: &str, parameter: &Parameter, path: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+    if name.is_empty() || !name.chars().all(named) {
+        let message = "the name of a parameter has only small letters, digits, `_` and `-`";
+        problems.push(Problem::key_error(path, message));
+    }
+    let values = parameter.values.iter().enumerate().map(|(i, value)| (path.key("values").index(i), value));
+    for (path, value) in [(path.key("default"), &parameter.default)].into_iter().chain(values) {
+        if text(value).is_none() {
+            problems
+                .push(Problem::error(&path, "a parameter is a text, a number, true or false, on one line"));
+        } else if let Err(why) = typed(&text(value).unwrap_or_default(), &parameter.default) {
+            problems.push(Problem::error(&path, format!("{why}, as the default is")));
+        }
+    }
+    if !parameter.values.is_empty() && !parameter.values.contains(&parameter.default) {
+        problems.push(Problem::error(&path.key("default"), "the default is not one of `values`"));
+    }
+    problems
+}
+
+/// The value of every parameter: as `set` has it (the last one counts), or its default.
+///
+/// An unknown key, a value of another type than the default's, and one that is not among `values` is a usage error.
+pub fn resolve(declared: &IndexMap<String, Parameter>, set: &[(String, String)]) -> Result<Values> {
+    let default = |(name, parameter): (&String, &Parameter)| {
+        (name.clone(), text(&parameter.default).unwrap_or_default())
+    };
+    let mut values: Values = declared.iter().map(default).collect();
+    for (key, value) in set {
+        let refused =
+            |why: String| Error::usage(format!("--set {key}={value} cannot be used")).because_of(why);
+        let Some(parameter) = declared.get(key) else {
+            let help = unknown(key, declared.keys().map(String::as_str));
+            return Err(refused(format!("the stack has no parameter `{key}`")).hint(help));
+        };
+        typed(value, &parameter.default).map_err(refused)?;
+        let allowed: Vec<String> = parameter.values.iter().filter_map(text).collect();
+        if !allowed.is_empty() && !allowed.contains(value) {
+            let help = unknown(value, allowed.iter().map(String::as_str));
+            return Err(refused(format!("`{value}` is not one of its values")).hint(help));
+        }
+        values.insert(key.clone(), value.clone());
+    }
+    Ok(values)
+}
+
+/// Whether a text has the type of a default: a whole number, a number, true or false, a duration, or any text.
+fn typed(text: &str, default: &Value) -> Result<(), String> {
+    let wanted = match default {
+        _ if text.contains(char::is_control) => "on one line, without control characters",
+        Value::Bool(_) if text.parse::<bool>().is_err() => "true or false",
+        Value::Number(number) if number.is_u64() && text.parse::<u64>().is_err() => {
+            "a whole number, 0 or more"
+        }
+        Value::Number(number) if number.is_i64() && text.parse::<i64>().is_err() => "a whole number",
+        Value::Number(_) if !text.parse::<f64>().is_ok_and(f64::is_finite) => "a number",
+        Value::String(default)
+            if default.parse::<Duration>().is_ok() && text.parse::<Duration>().is_err() =>
+        {
+            "a duration such as `500ms` or `30s`"
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("`{text}` must be {wanted}"))
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.contains(char::is_control) => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STACK: &str = "
+parameters:
+  replicas: {description: How many, default: 3}
+  scrape_interval: {description: How often, default: 1s}
+  profile: {description: Which rules, default: lab, values: [lab, production]}
+  verbose: {description: How much, default: false}
+  seed: {description: Anything, default: a}
+rest: ${replicas}
+";
+
+    fn set(pairs: &[(&str, &str)]) -> Result<Values> {
+        let document = Document::parse("stack", "stack.yaml", STACK).expect("YAML");
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        resolve(&declared(&document).expect("sound parameters"), &pairs)
+    }
+
+    #[test]
+    fn the_last_one_set_counts_and_the_rest_have_their_defaults() {
+        let values = set(&[("replicas", "4"), ("replicas", "5"), ("seed", "a=b")]).expect("values");
+        let shown: Vec<String> = values.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(shown, ["replicas=5", "scrape_interval=1s", "profile=lab", "verbose=false", "seed=a=b"]);
+    }
+
+    #[test]
+    fn values_have_the_default_s_type_and_are_among_those_allowed() {
+        for (key, value, why) in [
+            ("replica", "3", "did you mean `replicas`?"),
+            ("replicas", "-1", "a whole number, 0 or more"),
+            ("replicas", "three", "a whole number"),
+            ("scrape_interval", "5", "a duration"),
+            ("profile", "labs", "did you mean `lab`?"),
+            ("verbose", "yes", "true or false"),
+            ("seed", "a\nb: c", "on one line"),
+        ] {
+            let error = set(&[(key, value)]).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_must_be_sound() {
+        for (parameter, why) in [
+            ("a: {description: x, default: [1]}", "on one line"),
+            ("a: {description: x, default: 1, values: [1, b]}", "must be a whole number"),
+            ("a: {description: x, default: c, values: [a, b]}", "not one of `values`"),
+            ("A b: {description: x, default: c}", "small letters"),
+        ] {
+            let document = Document::parse("stack", "stack.yaml", format!("parameters:\n  {parameter}\n"))
+                .expect("YAML");
+            let problems = declared(&document).expect_err(why);
+            assert!(problems.iter().any(|problem| problem.message.contains(why)), "{problems:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Files with alert rules, as Prometheus reads them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Document, Path, Problem};
+use crate::scenario::{Flaw, expression};
+
+/// An alert that a stack expects Prometheus to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AlertRule {
+    /// The alert's name.
+    pub name: String,
+    /// The rule group's name.
+    pub group: String,
+    /// The file, from the stack's folder.
+    pub file: String,
+    /// The expression, on one line.
+    pub expr: String,
+    /// How long the expression must hold, as the file has it.
+    #[serde(rename = "for")]
+    pub lasts: Option<String>,
+    /// Its label `severity`.
+    pub severity: Option<String>,
+    /// Its annotation `summary`, a template.
+    pub summary: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    #[serde(default)]
+    alert: Option<String>,
+    expr: String,
+    #[serde(default, rename = "for")]
+    lasts: Option<String>,
+    #[serde(default)]
+    labels: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// The alert rules of a rule file, which is named from the stack's folder; recording rules are left out.
+pub fn alert_rules(file: &str, document: &Document) -> Result<Vec<AlertRule>, Vec<Problem>> {
+    let groups = document.typed::<File>().map_err(|problem| vec![problem])?.groups;
+    let (mut alerts, mut problems) = (Vec::new(), Vec::new());
+    let root = Path::root().key("groups");
+    if groups.is_empty() {
+        problems.push(Problem::error(&root, "there is no rule group in this file"));
+    }
+    for (i, group) in groups.into_iter().enumerate() {
+        for (j, rule) in group.rules.into_iter().enumerate() {
+            // A function that is not known here is Prometheus' to judge.
+            if let Err(Flaw::Wrong(why)) = expression(&rule.expr) {
+                problems.push(Problem::error(&root.index(i).key("rules").index(j).key("expr"), why));
+            }
+            let Some(name) = rule.alert else { continue };
+            alerts.push(AlertRule {
+                name,
+                group: group.name.clone(),
+                file: file.to_owned(),
+                expr: rule.expr.split_whitespace().collect::<Vec<_>>().join(" "),
+                lasts: rule.lasts,
+                severity: rule.labels.get("severity").cloned(),
+                summary: rule.annotations.get("summary").cloned(),
+            });
+        }
+    }
+    if problems.is_empty() { Ok(alerts) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_alerts_and_points_at_what_is_wrong() {
+        let text = "groups:\n- name: a\n  rules:\n  - {record: r, expr: sum(x)}\n  - {alert: A, expr: 'x >\n      0', for: 2s}\n";
+        let alerts =
+            alert_rules("rules/a.yaml", &Document::parse("stack", "a", text).expect("YAML")).expect("rules");
+        assert_eq!(alerts.len(), 1);
+        assert_eq!((alerts[0].name.as_str(), alerts[0].expr.as_str()), ("A", "x > 0"));
+
+        let document = Document::parse("stack", "a", text.replace("sum(x)", "sum(x")).expect("YAML");
+        let problems = alert_rules("rules/a.yaml", &document).expect_err("not PromQL");
+        assert_eq!((document.located(&problems[0]).line, document.located(&problems[0]).column), (4, 23));
+    }
+}

@@ -1,0 +1,228 @@
+//! A connection to one cluster, which the user named.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::api::Api;
+use kube::client::{ClientBuilder, ConfigExt};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::discovery::{ApiCapabilities, Discovery, Scope};
+use kube::{Client, Config};
+use tokio::sync::RwLock;
+use tower::ServiceBuilder;
+
+use super::failure::{call, explain};
+use super::object::ObjectRef;
+use crate::error::{Error, Result};
+
+/// A connection to one cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    context: String,
+    kubeconfig: Option<PathBuf>,
+    version: String,
+    kinds: Arc<RwLock<Option<Arc<Discovery>>>>,
+}
+
+/// A kind of object, as this cluster serves it.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// How it is addressed.
+    pub resource: ApiResource,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+}
+
+impl Cluster {
+    /// Connects to the cluster of a kubeconfig context. `kubeconfig` is `$KUBECONFIG` or `~/.kube/config`, if
+    /// left out; `context` is never guessed: without it this is a usage error that names the current one.
+    pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster> {
+        let file = read(kubeconfig)?;
+        let context = choose(&file, context)?.to_owned();
+        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(file, &options)
+            .await
+            .map_err(|e| Error::usage(format!("context `{context}` can't be used")).because(e))?;
+        let client = client(config).map_err(|e| {
+            Error::usage(format!("context `{context}` can't be used")).because_of(explain(&e))
+        })?;
+        let version = call(
+            || format!("the cluster of context `{context}` did not answer"),
+            || client.apiserver_version(),
+        )
+        .await?
+        .git_version;
+        Ok(Cluster {
+            client,
+            context,
+            kubeconfig: kubeconfig.map(Path::to_owned),
+            version,
+            kinds: Arc::default(),
+        })
+    }
+
+    /// The client.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The context's name.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The kubeconfig file, where one was named.
+    pub fn kubeconfig(&self) -> Option<&Path> {
+        self.kubeconfig.as_deref()
+    }
+
+    /// The API server's version: `v1.35.4`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// How this cluster serves a kind; `None` if it does not. Empty `version`: the preferred one.
+    ///
+    /// What the cluster serves is asked once, and again where a kind is not known: its definition may have
+    /// come meanwhile.
+    pub async fn kind(&self, group: &str, version: &str, kind: &str) -> Result<Option<Kind>> {
+        let known = self.kinds.read().await.clone();
+        if let Some(known) = &known
+            && let Some(found) = find(known, group, version, kind)
+        {
+            return Ok(Some(found));
+        }
+        let fresh = call(
+            || format!("the kinds of objects that `{}` serves could not be read", self.context),
+            || Discovery::new(self.client()).run_aggregated(),
+        )
+        .await?;
+        let found = find(&fresh, group, version, kind);
+        *self.kinds.write().await = Some(Arc::new(fresh));
+        Ok(found)
+    }
+
+    /// The API of an object's kind, in the object's namespace or, for a kind with namespaces, in
+    /// `namespace`. `None` if the cluster does not serve the kind.
+    pub async fn api(
+        &self,
+        object: &ObjectRef,
+        namespace: &str,
+    ) -> Result<Option<(Api<DynamicObject>, Kind)>> {
+        let version = object.api_version.rsplit('/').next().unwrap_or_default();
+        let Some(kind) = self.kind(object.group(), version, &object.kind).await? else {
+            return Ok(None);
+        };
+        let namespace = object.namespace.as_deref().unwrap_or(namespace);
+        Ok(Some((self.api_of(&kind, namespace), kind)))
+    }
+
+    /// The API of a kind; `namespace` matters only to a kind with namespaces.
+    pub fn api_of(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
+        if kind.namespaced {
+            Api::namespaced_with(self.client(), namespace, &kind.resource)
+        } else {
+            Api::all_with(self.client(), &kind.resource)
+        }
+    }
+}
+
+fn read(path: Option<&Path>) -> Result<Kubeconfig> {
+    let read = match path {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    read.map_err(|e| {
+        let name = path.map_or("the kubeconfig".to_owned(), |path| path.display().to_string());
+        Error::usage(format!("{name} can't be read"))
+            .because(e)
+            .hint("name the file by --kubeconfig or KUBECONFIG")
+    })
+}
+
+/// The context to use: the one asked for, if the file has it.
+fn choose<'a>(file: &'a Kubeconfig, wanted: Option<&'a str>) -> Result<&'a str> {
+    let known = || file.contexts.iter().map(|context| context.name.as_str());
+    let Some(wanted) = wanted else {
+        let error = Error::usage("no cluster is named; `sre` never takes the current context by itself");
+        return Err(match file.current_context.as_deref().filter(|current| !current.is_empty()) {
+            Some(current) => {
+                error.hint(format!("the current context is `{current}`; use it by: --context {current}"))
+            }
+            None => error.hint(format!("name one by --context; there are: {}", list(known()))),
+        });
+    };
+    if known().any(|name| name == wanted) {
+        return Ok(wanted);
+    }
+    Err(Error::usage(format!("the kubeconfig has no context `{wanted}`"))
+        .hint(format!("there are: {}", list(known()))))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+fn find(discovery: &Discovery, group: &str, version: &str, kind: &str) -> Option<Kind> {
+    let (resource, capabilities): (ApiResource, ApiCapabilities) = if version.is_empty() {
+        discovery.get(group)?.recommended_kind(kind)?
+    } else {
+        discovery.resolve_gvk(&GroupVersionKind::gvk(group, version, kind))?
+    };
+    Some(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
+}
+
+/// kube's own stack never sets TCP_NODELAY, which costs a port-forward 40 ms a request.
+fn client(config: Config) -> kube::Result<Client> {
+    if config.proxy_url.is_some() {
+        return Ok(ClientBuilder::try_from(config)?.build());
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(Duration::from_secs(10)));
+    connector.set_keepalive(Some(Duration::from_secs(30)));
+    let https = config.rustls_https_connector_with_connector(connector)?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
+    Ok(Client::new(service, config.default_namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Kubeconfig {
+        Kubeconfig::from_yaml(
+            "apiVersion: v1\nkind: Config\ncurrent-context: production\ncontexts:\n\
+             - {name: production, context: {cluster: c, user: u}}\n- {name: lab, context: {cluster: c, user: u}}\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn without_a_context_the_current_one_is_named_and_not_used() {
+        let file = file();
+        let error = choose(&file, None).unwrap_err();
+        assert_eq!(error.exit(), crate::exit::Exit::Usage);
+        assert!(error.next_step().unwrap().contains("--context production"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_context_lists_the_known_ones() {
+        let file = file();
+        assert_eq!(choose(&file, Some("lab")).unwrap(), "lab");
+        let error = choose(&file, Some("prod")).unwrap_err();
+        assert_eq!(error.next_step(), Some("there are: production, lab"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Port-forwards to pods, kept alive: for verification and for people, never for load.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::core::Selector;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::client::Cluster;
+use super::failure::{explain, retry};
+use crate::error::{Error, Result};
+use crate::stack::ClusterEndpoint;
+
+/// How long opening a stream to a pod may take.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// A loopback port that leads to a port of a pod, until it is dropped.
+///
+/// Each connection gets a stream of its own to a pod that is ready then, so that a pod which is replaced
+/// costs the connections it had, and no more.
+pub struct Forward {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Forward {
+    /// Opens a free loopback port that leads to the pods of an endpoint. One of them must be ready now.
+    pub async fn open(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Forward> {
+        let route = Arc::new(Route::new(cluster, endpoint, namespace));
+        route.choose().await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(|e| Error::target("no loopback port could be opened").because(e))?;
+        let address =
+            listener.local_addr().map_err(|e| Error::target("a loopback port has no address").because(e))?;
+        let accepting = tokio::spawn(accept(listener, route));
+        Ok(Forward { address, accepting })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> url::Url {
+        format!("http://{}", self.address).parse().expect("an address makes a URL")
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Which pod connections go to.
+struct Route {
+    pods: Api<Pod>,
+    labels: Selector,
+    port: u16,
+}
+
+impl Route {
+    fn new(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Route {
+        let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
+        Route {
+            pods: Api::namespaced(cluster.client(), namespace),
+            labels: endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            port: endpoint.port,
+        }
+    }
+
+    /// A pod that is ready: the first by name, so that connections share it while it is.
+    async fn choose(&self) -> Result<String> {
+        let params = ListParams::default().labels_from(&self.labels);
+        let pods = retry(|| self.pods.list(&params)).await.map_err(|e| {
+            Error::target(format!("the pods with {} could not be listed", self.labels))
+                .because_of(explain(&e))
+        })?;
+        let ready = pods.items.iter().filter(|pod| is_ready(pod));
+        ready.filter_map(|pod| pod.metadata.name.clone()).min().ok_or_else(|| {
+            Error::target(format!("no pod with {} is ready ({} there)", self.labels, pods.items.len()))
+        })
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+async fn accept(listener: TcpListener, route: Arc<Route>) {
+    // The connections end with the task that accepts them.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((client, _)) = accepted {
+                connections.spawn(serve(client, route.clone()));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Connects a client to a pod; to another one if the first went away meanwhile. A client that can't be
+/// served sees its connection closed.
+async fn serve(mut client: TcpStream, route: Arc<Route>) {
+    let _ = client.set_nodelay(true);
+    for _ in 0..3 {
+        let Ok(name) = route.choose().await else { return };
+        let opened = tokio::time::timeout(OPEN, route.pods.portforward(&name, &[route.port])).await;
+        let Ok(Ok(mut forwarder)) = opened else { continue };
+        if let Some(mut stream) = forwarder.take_stream(route.port) {
+            let _ = copy_bidirectional(&mut client, &mut stream).await;
+        }
+        return;
+    }
+}

@@ -1,0 +1,231 @@
+//! Helm releases, with Helm 3 and 4: installed once, mended after a kill, left alone when nothing changed.
+
+use std::path::Path;
+
+use super::client::Cluster;
+use super::object::{ObjectRef, read_objects};
+use super::orphan;
+use super::plan::Release;
+use super::program::{Finished, Program};
+use super::release::{Recovery, Revision, fingerprint, recovery};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+
+/// Revisions of a release that are kept; each is a Secret of up to half a megabyte.
+const HISTORY: &str = "5";
+
+/// The environment variable that marks a helm process with the release it works on.
+const MARK: &str = "SRE_RELEASE";
+
+/// Kinds in a chart's manifest that are waited for.
+const WORKLOADS: [&str; 5] = ["Deployment", "StatefulSet", "DaemonSet", "Prometheus", "Alertmanager"];
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// It is new.
+    New,
+    /// It was upgraded.
+    Upgraded,
+    /// Chart and values are those of the last time: nothing was done.
+    Unchanged,
+}
+
+/// Helm, for one cluster.
+#[derive(Debug, Clone)]
+pub struct Helm {
+    program: String,
+    version: String,
+    connection: Vec<String>,
+    context: String,
+    kube_version: String,
+    interrupt: Interrupt,
+}
+
+impl Helm {
+    /// Finds helm under this name on PATH; missing or too old is a prerequisite that is missing (exit 5).
+    pub async fn find(program: &str, cluster: &Cluster, interrupt: &Interrupt) -> Result<Helm> {
+        let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
+        let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
+        let version = version.trim().to_owned();
+        if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
+            return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
+        }
+        let mut connection = vec!["--kube-context".to_owned(), cluster.context().to_owned()];
+        if let Some(path) = cluster.kubeconfig() {
+            connection.extend(["--kubeconfig".to_owned(), path.display().to_string()]);
+        }
+        Ok(Helm {
+            program: program.into(),
+            version,
+            connection,
+            context: cluster.context().to_owned(),
+            kube_version: cluster.version().to_owned(),
+            interrupt: interrupt.clone(),
+        })
+    }
+
+    /// Its version: `v4.3.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Installs or upgrades a release; its namespace is there. Returns when its objects are written, not when
+    /// they are ready. What an interrupted helm left is mended first; `say` is told of it.
+    pub async fn upgrade(&self, release: &Release, say: &(dyn Fn(&str) + Sync)) -> Result<Installed> {
+        let mark = self.mark(release);
+        orphan::end(MARK, &mark).await?;
+        let fingerprint = fingerprint(release)?;
+        let history = self.history(release).await?;
+        match recovery(&history) {
+            Recovery::None => {}
+            Recovery::Uninstall => {
+                say(&format!("release {} was left half-installed; removing it first", release.name));
+                self.uninstall(&release.namespace, &release.name).await?;
+            }
+            Recovery::RollBack(revision) => {
+                say(&format!(
+                    "release {} was left half-upgraded; back to revision {revision} first",
+                    release.name
+                ));
+                self.roll_back(release, revision).await?;
+            }
+        }
+        let last = history.iter().max_by_key(|revision| revision.revision);
+        if last.is_some_and(|last| last.status == "deployed" && last.description == fingerprint) {
+            return Ok(Installed::Unchanged);
+        }
+        let finished = self.install(release, &fingerprint, &[]).await?;
+        let finished =
+            if finished.stderr.contains("conflict") && major(&self.version) == Some(4) && !finished.success()
+            {
+                say(&format!("release {}: others changed its objects; its values win", release.name));
+                self.install(release, &fingerprint, &["--force-conflicts"]).await?
+            } else {
+                finished
+            };
+        succeed(&format!("release {} could not be installed", release.name), finished)?;
+        Ok(if last.is_some() { Installed::Upgraded } else { Installed::New })
+    }
+
+    async fn install(&self, release: &Release, fingerprint: &str, more: &[&str]) -> Result<Finished> {
+        self.helm(["upgrade", "--install", &release.name, &release.chart, "--namespace", &release.namespace])
+            .arguments(&self.connection)
+            .arguments(source(release))
+            .arguments(["--values", "-", "--history-max", HISTORY, "--description", fingerprint])
+            .arguments(more)
+            .environment(MARK, &self.mark(release))
+            .environment(orphan::PARENT, &std::process::id().to_string())
+            .input(release.values.to_string())
+            .run(&self.interrupt, |_| ())
+            .await
+    }
+
+    async fn roll_back(&self, release: &Release, revision: u64) -> Result<()> {
+        let finished = self
+            .helm(["rollback", &release.name, &revision.to_string(), "--namespace", &release.namespace])
+            .arguments(&self.connection)
+            .environment(MARK, &self.mark(release))
+            .environment(orphan::PARENT, &std::process::id().to_string())
+            .run(&self.interrupt, |_| ())
+            .await?;
+        succeed(&format!("release {} could not be rolled back", release.name), finished).map(|_| ())
+    }
+
+    /// The release's revisions; none, if there is no such release.
+    pub async fn history(&self, release: &Release) -> Result<Vec<Revision>> {
+        let finished = self
+            .helm(["history", &release.name, "--namespace", &release.namespace, "--output", "json"])
+            .arguments(&self.connection)
+            .run(&self.interrupt, |_| ())
+            .await?;
+        if !finished.success() && finished.stderr.contains("release: not found") {
+            return Ok(Vec::new());
+        }
+        let what = format!("the history of release {} could not be read", release.name);
+        let json = succeed(&what, finished)?;
+        serde_json::from_str(&json).map_err(|e| Error::target(what).because(e))
+    }
+
+    /// The workloads that a release's manifest names, to be waited for.
+    pub async fn workloads(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
+        let finished = self
+            .helm(["get", "manifest", name, "--namespace", namespace])
+            .arguments(&self.connection)
+            .run(&self.interrupt, |_| ())
+            .await?;
+        let text = succeed(&format!("the manifest of release {name} could not be read"), finished)?;
+        let objects = read_objects(&format!("the manifest of release {name}"), &text)?;
+        Ok(objects
+            .iter()
+            .map(ObjectRef::of)
+            .filter(|object| WORKLOADS.contains(&object.kind.as_str()))
+            .map(|mut object| {
+                object.namespace.get_or_insert_with(|| namespace.to_owned());
+                object
+            })
+            .collect())
+    }
+
+    /// What a release would install, as YAML documents; asks the cluster nothing.
+    pub async fn template(&self, release: &Release) -> Result<String> {
+        let finished = self
+            .helm(["template", &release.name, &release.chart, "--namespace", &release.namespace])
+            .arguments(source(release))
+            .arguments(["--values", "-", "--include-crds", "--kube-version", &self.kube_version])
+            .input(release.values.to_string())
+            .run(&self.interrupt, |_| ())
+            .await?;
+        succeed(&format!("release {} could not be rendered", release.name), finished)
+    }
+
+    /// Uninstalls a release, and waits until its objects are gone. One that is not there is fine.
+    pub async fn uninstall(&self, namespace: &str, name: &str) -> Result<()> {
+        let finished = self
+            .helm(["uninstall", name, "--namespace", namespace, "--wait", "--timeout", "2m"])
+            .arguments(&self.connection)
+            .run(&self.interrupt, |_| ())
+            .await?;
+        if !finished.success() && finished.stderr.contains("not found") {
+            return Ok(());
+        }
+        succeed(&format!("release {name} could not be uninstalled"), finished).map(|_| ())
+    }
+
+    fn helm<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
+        Program::new(&self.program, arguments).environment("HELM_DRIVER", "secret")
+    }
+
+    fn mark(&self, release: &Release) -> String {
+        format!("{}/{}/{}", self.context, release.namespace, release.name)
+    }
+}
+
+/// Where the chart comes from, as arguments.
+fn source(release: &Release) -> Vec<String> {
+    let repository = release.repository.iter().flat_map(|url| ["--repo".to_owned(), url.clone()]);
+    let version = release.version.iter().flat_map(|version| ["--version".to_owned(), version.clone()]);
+    // Helm warns of a version that a folder does not need.
+    if Path::new(&release.chart).exists() { Vec::new() } else { repository.chain(version).collect() }
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.trim_start_matches('v').split('.').next()?.parse().ok()
+}
+
+/// The stdout of a program that succeeded; an error with its own last words otherwise.
+fn succeed(what: &str, finished: Finished) -> Result<String> {
+    if finished.success() {
+        return Ok(finished.stdout);
+    }
+    // client-go's warnings stand on stderr, too.
+    let words: Vec<&str> = finished
+        .stderr
+        .lines()
+        .filter(|line| {
+            !line.trim().is_empty() && !line.contains("warnings.go") && !line.starts_with("level=")
+        })
+        .collect();
+    let words = words.join("\n");
+    Err(Error::target(what).because_of(words.strip_prefix("Error: ").unwrap_or(&words)))
+}

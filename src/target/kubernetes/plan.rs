@@ -1,0 +1,353 @@
+//! A stack as steps: everything that `up` will do on a cluster, read and checked before anything is done.
+
+use indexmap::IndexMap;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::{object, values};
+use crate::error::{Error, Result};
+use crate::scenario::Duration;
+use crate::stack::{Chart, ClusterStack, Image, Manifests, Patch, PatchTarget};
+
+/// Everything that `up` will do, in an order in which it could be done one after another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The steps; each needs only earlier ones.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Its name, which no other step has.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// The steps that must be done first, by their place in the plan.
+    pub needs: Vec<usize>,
+    /// How long what it brings may take to be ready.
+    pub wait: Duration,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Labels nodes that are in no zone with these, in turn.
+    Zones(Vec<String>),
+    /// Builds an image and loads it into the cluster.
+    Image(Image),
+    /// Installs or upgrades a release.
+    Chart(Release),
+    /// Applies objects, in this order.
+    Apply(Vec<DynamicObject>),
+    /// Changes objects.
+    Patch {
+        /// Which; its namespace is filled in.
+        target: PatchTarget,
+        /// How.
+        body: PatchBody,
+    },
+}
+
+/// A release of a Helm chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Release {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// A name in `repository`, an `oci://` reference, or a path.
+    pub chart: String,
+    /// The repository's URL.
+    pub repository: Option<String>,
+    /// The exact version.
+    pub version: Option<String>,
+    /// All values together: a mapping.
+    pub values: Value,
+}
+
+/// How a patch changes an object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PatchBody {
+    /// Strategic merge: a mapping laid over the object; lists are merged by their keys.
+    Merge(Value),
+    /// JSON patch (RFC 6902).
+    Json(json_patch::Patch),
+}
+
+/// Where a plan reads its files from, and what fills their `${…}`.
+pub struct Sources<'a> {
+    /// Reads a file that the stack names.
+    pub read: &'a dyn Fn(&str) -> Result<String>,
+    /// Parameters; `${key}` in a file is replaced where `key` is one of them.
+    pub parameters: &'a IndexMap<String, String>,
+}
+
+impl Sources<'_> {
+    fn text(&self, file: &str) -> Result<String> {
+        Ok(fill(&(self.read)(file)?, self.parameters))
+    }
+}
+
+/// Replaces `${key}` by the parameter of that name. Other text with `${`, a shell's for example, stays.
+pub fn fill(text: &str, parameters: &IndexMap<String, String>) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        let known = after.split_once('}').and_then(|(key, tail)| Some((parameters.get(key)?, tail)));
+        rest = match known {
+            Some((value, tail)) => {
+                filled.push_str(value);
+                tail
+            }
+            None => {
+                filled.push_str("${");
+                after
+            }
+        };
+    }
+    filled.push_str(rest);
+    filled
+}
+
+impl Plan {
+    /// The plan of a stack whose own `${…}` are filled in. Reads every file; changes nothing.
+    pub fn new(stack: &ClusterStack, sources: &Sources<'_>) -> Result<Plan> {
+        let mut steps = Vec::new();
+        if !stack.zones.is_empty() {
+            steps.push(Draft::new("zones", &[], Duration::from_secs(60), Action::Zones(stack.zones.clone())));
+        }
+        for (name, image) in &stack.images {
+            steps.push(Draft::new(
+                name,
+                &image.needs,
+                Duration::from_secs(120),
+                Action::Image(image.clone()),
+            ));
+        }
+        for (name, chart) in &stack.charts {
+            let release = release(name, chart, &stack.namespace, sources)?;
+            steps.push(Draft::new(name, &chart.needs, chart.wait, Action::Chart(release)));
+        }
+        for (name, manifests) in &stack.manifests {
+            let objects = objects(manifests, sources)?;
+            steps.push(Draft::new(name, &manifests.needs, manifests.wait, Action::Apply(objects)));
+        }
+        for (name, patch) in &stack.patches {
+            let action = Action::Patch {
+                target: PatchTarget {
+                    namespace: patch.target.namespace.clone().or_else(|| Some(stack.namespace.clone())),
+                    ..patch.target.clone()
+                },
+                body: patch_body(name, patch, sources.parameters)?,
+            };
+            steps.push(Draft::new(name, &patch.needs, patch.wait, action));
+        }
+        order(steps)
+    }
+
+    /// What each step needs, for the schedule.
+    pub fn needs(&self) -> Vec<Vec<usize>> {
+        self.steps.iter().map(|step| step.needs.clone()).collect()
+    }
+}
+
+fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sources<'_>) -> Result<Release> {
+    let local = chart.repository.is_none() && !chart.chart.starts_with("oci://");
+    if chart.version.is_none() && !local {
+        return Err(Error::usage(format!("chart `{name}` has no `version`"))
+            .hint("name the exact version; the newest one may differ at every `sre up`"));
+    }
+    let mut files = Vec::new();
+    for file in &chart.values {
+        let documents = object::read_documents(file, &sources.text(file)?)?;
+        if documents.len() > 1 || documents.iter().any(|document| !document.is_object()) {
+            return Err(Error::usage(format!("{file} is not one mapping, as a chart's values must be")));
+        }
+        files.extend(documents);
+    }
+    Ok(Release {
+        name: name.into(),
+        namespace: chart.namespace.clone().unwrap_or_else(|| namespace.into()),
+        chart: chart.chart.clone(),
+        repository: chart.repository.clone(),
+        version: chart.version.clone(),
+        values: values::of_chart(files, &chart.set)?,
+    })
+}
+
+fn objects(manifests: &Manifests, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
+    let mut objects = Vec::new();
+    for file in &manifests.files {
+        objects.extend(object::read_objects(file, &sources.text(file)?)?);
+    }
+    object::sort_for_apply(&mut objects);
+    Ok(objects)
+}
+
+fn patch_body(name: &str, patch: &Patch, parameters: &IndexMap<String, String>) -> Result<PatchBody> {
+    let file = format!("patch `{name}`");
+    let mut documents = object::read_documents(&file, &fill(&patch.patch, parameters))?;
+    match (documents.pop(), documents.is_empty()) {
+        (Some(mapping @ Value::Object(_)), true) => Ok(PatchBody::Merge(mapping)),
+        (Some(list @ Value::Array(_)), true) => serde_json::from_value(list)
+            .map(PatchBody::Json)
+            .map_err(|e| Error::usage(format!("{file} is not a JSON patch (RFC 6902)")).because(e)),
+        _ => Err(Error::usage(format!("{file} is neither one mapping nor one list"))
+            .hint("a mapping is a strategic merge patch; a list of `op`, `path`, `value` is a JSON patch")),
+    }
+}
+
+/// A step whose needs are names still.
+struct Draft {
+    name: String,
+    needs: Vec<String>,
+    wait: Duration,
+    action: Action,
+}
+
+impl Draft {
+    fn new(name: &str, needs: &[String], wait: Duration, action: Action) -> Draft {
+        Draft { name: name.into(), needs: needs.to_vec(), wait, action }
+    }
+}
+
+/// Puts each step after what it needs; otherwise the order of declaration stays.
+fn order(drafts: Vec<Draft>) -> Result<Plan> {
+    for (i, draft) in drafts.iter().enumerate() {
+        if drafts[..i].iter().any(|earlier| earlier.name == draft.name) {
+            return Err(Error::usage(format!("two steps of the stack are named `{}`", draft.name))
+                .hint("`needs` could not tell them apart; rename one"));
+        }
+        for need in &draft.needs {
+            if !drafts.iter().any(|other| other.name == *need) {
+                let error =
+                    Error::usage(format!("`{}` needs `{need}`, which is no step of the stack", draft.name));
+                return Err(match nearest(need, drafts.iter().map(|d| d.name.as_str())) {
+                    Some(name) => error.hint(format!("did you mean `{name}`?")),
+                    None => error,
+                });
+            }
+        }
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    let mut left = drafts;
+    while !left.is_empty() {
+        let placed = |name: &String| steps.iter().position(|step| step.name == *name);
+        let next = left.iter().position(|draft| draft.needs.iter().all(|need| placed(need).is_some()));
+        let Some(next) = next else {
+            return Err(Error::usage(format!("steps need each other: {}", cycle(&left))));
+        };
+        let needs = left[next].needs.iter().filter_map(placed).collect();
+        let Draft { name, wait, action, .. } = left.remove(next);
+        steps.push(Step { name, action, needs, wait });
+    }
+    Ok(Plan { steps })
+}
+
+/// One cycle among drafts that each need another of them: `a → b → a`.
+fn cycle(drafts: &[Draft]) -> String {
+    let mut path: Vec<&str> = Vec::new();
+    let mut at = drafts.first();
+    while let Some(draft) = at {
+        if let Some(start) = path.iter().position(|name| *name == draft.name) {
+            path.drain(..start);
+            path.push(&draft.name);
+            break;
+        }
+        path.push(&draft.name);
+        at = drafts.iter().find(|other| draft.needs.contains(&other.name));
+    }
+    path.join(" → ")
+}
+
+fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(stack: &str) -> Result<Plan> {
+        let stack: ClusterStack = serde_saphyr::from_str(stack).expect("a stack");
+        let read = |file: &str| match file {
+            "app.yaml" => Ok("apiVersion: v1\nkind: Pod\nmetadata: {name: app}\n".into()),
+            "values.yaml" => Ok("a: {b: ${replicas}}\nshell: echo ${HOME}\n".into()),
+            other => Err(Error::usage(format!("there is no {other}"))),
+        };
+        let parameters = IndexMap::from([("replicas".to_owned(), "3".to_owned())]);
+        Plan::new(&stack, &Sources { read: &read, parameters: &parameters })
+    }
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    #[test]
+    fn steps_come_after_what_they_need() {
+        let plan = plan(
+            "namespace: lab\n\
+             charts: {monitoring: {chart: ./kps, needs: [early]}, logs: {chart: ./loki}}\n\
+             manifests: {early: {files: [app.yaml]}, app: {files: [app.yaml], needs: [monitoring, logs]}}\n",
+        )
+        .unwrap();
+        assert_eq!(names(&plan), ["logs", "early", "monitoring", "app"]);
+        assert_eq!(plan.needs(), [vec![], vec![], vec![1], vec![2, 0]]);
+    }
+
+    #[test]
+    fn a_cycle_is_named() {
+        let stack = "namespace: lab\n\
+            charts: {a: {chart: ./a, needs: [b]}, b: {chart: ./b, needs: [c]}, c: {chart: ./c, needs: [b]}}";
+        assert_eq!(plan(stack).unwrap_err().what(), "steps need each other: b → c → b");
+    }
+
+    #[test]
+    fn an_unknown_need_suggests_the_nearest() {
+        let error =
+            plan("namespace: lab\ncharts: {monitoring: {chart: ./a}, b: {chart: ./b, needs: [monitorin]}}");
+        assert_eq!(error.unwrap_err().next_step(), Some("did you mean `monitoring`?"));
+    }
+
+    #[test]
+    fn a_name_stands_for_one_step() {
+        let error = plan("namespace: lab\ncharts: {a: {chart: ./a}}\nmanifests: {a: {files: [app.yaml]}}");
+        assert_eq!(error.unwrap_err().what(), "two steps of the stack are named `a`");
+    }
+
+    #[test]
+    fn charts_from_a_repository_are_pinned() {
+        let error = plan("namespace: lab\ncharts: {a: {chart: oci://ghcr.io/x/a}}");
+        assert_eq!(error.unwrap_err().what(), "chart `a` has no `version`");
+    }
+
+    #[test]
+    fn files_are_filled_and_values_may_be_set() {
+        let plan = plan("namespace: lab\ncharts: {a: {chart: ./a, values: [values.yaml], set: {a.c: true}}}")
+            .unwrap();
+        let Action::Chart(release) = &plan.steps[0].action else { panic!("a chart") };
+        assert_eq!(release.values, serde_json::json!({"a": {"b": 3, "c": true}, "shell": "echo ${HOME}"}));
+    }
+
+    #[test]
+    fn patches_are_told_apart_by_their_shape() {
+        let stack = |patch: &str| {
+            format!("namespace: lab\npatches: {{p: {{target: {{kind: Deployment}}, patch: '{patch}'}}}}")
+        };
+        let body = |text: &str| match plan(&stack(text)).map(|p| p.steps[0].action.clone()) {
+            Ok(Action::Patch { body, .. }) => Ok(body),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        assert!(matches!(body("spec: {replicas: 1}"), Ok(PatchBody::Merge(_))));
+        assert!(matches!(body("[{op: remove, path: /spec/x}]"), Ok(PatchBody::Json(_))));
+        assert!(body("[{op: nothing, path: /spec/x}]").is_err());
+        assert!(body("text").is_err());
+    }
+}

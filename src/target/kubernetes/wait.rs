@@ -1,0 +1,112 @@
+//! Waits until objects are ready, and names what it waits for.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, future};
+use kube::core::DynamicObject;
+use kube::runtime::watcher;
+
+use super::client::Cluster;
+use super::diagnosis;
+use super::object::ObjectRef;
+use super::readiness::{Readiness, is_probed, readiness};
+use crate::error::{Error, Result};
+
+/// How often the pods and events behind an object are looked at while it is waited for.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long what has no readiness probe must stay ready to count as ready.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Waits until all objects are ready, `within` in all. `progress` is called with a line on each change and
+/// about every two seconds: `Deployment lab/app: 0 of 1 ready · pulling image x (14 s of 5m)`.
+///
+/// An object that is not there is waited for, too. The error names the object, what keeps it, its last
+/// event and its last log lines.
+pub async fn ready(
+    cluster: &Cluster,
+    objects: &[ObjectRef],
+    within: Duration,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
+    let started = Instant::now();
+    let all = objects.iter().map(|object| one(cluster, object, started, within, progress));
+    future::try_join_all(all).await.map(|_| ())
+}
+
+async fn one(
+    cluster: &Cluster,
+    object: &ObjectRef,
+    started: Instant,
+    within: Duration,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
+    let namespace = object.namespace.as_deref().unwrap_or("default");
+    let Some((api, _)) = cluster.api(object, namespace).await? else {
+        return Err(Error::target(format!("{object}: this cluster serves no such kind")));
+    };
+    let mut changes = Box::pin(watcher::watch_object(api, &object.name));
+    let mut look = tokio::time::interval(LOOK);
+    let end = tokio::time::sleep(within.saturating_sub(started.elapsed()));
+    tokio::pin!(end);
+    let mut last: Option<DynamicObject> = None;
+    let mut missing = "not seen yet".to_owned();
+    let mut ready_since: Option<tokio::time::Instant> = None;
+    loop {
+        let detail = tokio::select! {
+            biased;
+            () = &mut end => break,
+            () = settled(ready_since) => return Ok(()),
+            change = changes.next() => {
+                match change {
+                    Some(Ok(found)) => {
+                        let was_ready = ready_since.take();
+                        missing = match found.as_ref().map(|found| readiness(&object.kind, found)) {
+                            None => "is not there".into(),
+                            Some(Readiness::Ready) => {
+                                if found.as_ref().is_some_and(|found| is_probed(&object.kind, found)) {
+                                    return Ok(());
+                                }
+                                ready_since = was_ready.or_else(|| Some(tokio::time::Instant::now()));
+                                "ready, and has no readiness probe: does it stay so?".into()
+                            }
+                            Some(Readiness::Waiting(what)) => what,
+                            Some(Readiness::Failed(why)) => {
+                                let error = Error::target(format!("{object} failed")).because_of(why);
+                                return Err(diagnosis::explain(cluster, object, found.as_ref(), error).await);
+                            }
+                        };
+                        last = found;
+                    }
+                    // The watch starts itself again, with growing pauses.
+                    Some(Err(error)) => missing = format!("can't be watched: {error}"),
+                    None => break,
+                }
+                None
+            }
+            _ = look.tick(), if last.is_some() => {
+                match &last {
+                    Some(found) => diagnosis::at_work(cluster, object, found).await,
+                    None => None,
+                }
+            }
+        };
+        let detail = detail.map_or(String::new(), |detail| format!(" · {detail}"));
+        progress(&format!(
+            "{object}: {missing}{detail} ({} s of {})",
+            started.elapsed().as_secs(),
+            crate::scenario::Duration::from(within)
+        ));
+    }
+    let within = crate::scenario::Duration::from(within);
+    let error = Error::target(format!("{object} was not ready within {within}")).because_of(missing);
+    Err(diagnosis::explain(cluster, object, last.as_ref(), error).await)
+}
+
+/// Comes back when what is ready since then has stayed so; never, if it is not ready.
+async fn settled(ready_since: Option<tokio::time::Instant>) {
+    match ready_since {
+        Some(since) => tokio::time::sleep_until(since + SETTLED).await,
+        None => future::pending().await,
+    }
+}

@@ -1,0 +1,49 @@
+//! What tests against a real cluster share.
+#![allow(clippy::unwrap_used, clippy::print_stderr, dead_code)]
+
+use std::path::PathBuf;
+
+use kube::config::Kubeconfig;
+use sre::target::kubernetes::apply::{Mode, delete, ensure_namespace};
+use sre::target::kubernetes::client::Cluster;
+use sre::target::kubernetes::object::ObjectRef;
+
+/// The kubeconfig that tests may use; says loudly that a test is skipped where there is none.
+pub fn kubeconfig() -> Option<PathBuf> {
+    let path = std::env::var_os("SRE_TEST_KUBECONFIG").map(PathBuf::from);
+    if path.is_none() {
+        eprintln!("SKIPPED: SRE_TEST_KUBECONFIG names no cluster");
+    }
+    path
+}
+
+pub fn image() -> String {
+    std::env::var("SRE_TEST_IMAGE").unwrap_or_else(|_| "lab.local/busybox:lab".into())
+}
+
+pub async fn connect() -> Option<Cluster> {
+    let path = kubeconfig()?;
+    let context = Kubeconfig::read_from(&path).unwrap().current_context.unwrap();
+    Some(Cluster::connect(Some(&path), Some(&context)).await.unwrap())
+}
+
+/// Runs a test in a namespace of its own, which is deleted at the end, also of a failed test.
+pub async fn in_namespace<F: Future<Output = ()> + Send + 'static>(
+    test: &str,
+    body: impl FnOnce(Cluster, String) -> F,
+) {
+    let Some(cluster) = connect().await else { return };
+    let namespace = format!("sre-test-{test}-{}", &uuid::Uuid::new_v4().to_string()[..6]);
+    assert!(ensure_namespace(&cluster, &namespace, Mode::Write).await.unwrap(), "the namespace is new");
+    let result = tokio::spawn(body(cluster.clone(), namespace.clone())).await;
+    let object = ObjectRef {
+        api_version: "v1".into(),
+        kind: "Namespace".into(),
+        namespace: None,
+        name: namespace.clone(),
+    };
+    assert!(delete(&cluster, &object).await.unwrap(), "the namespace was there still");
+    if let Err(error) = result {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}

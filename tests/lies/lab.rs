@@ -1,0 +1,334 @@
+//! A folder with a stack of the target `external`, a real Prometheus in front of liars, and `sre` in it.
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sre::interrupt::Interrupt;
+use sre::terminal::Terminal;
+use sre::tools::{Cache, Tool, require};
+use tempfile::TempDir;
+
+use super::liar::Liar;
+
+/// A lab of one test. Whatever it started ends with it.
+pub struct Lab {
+    pub folder: TempDir,
+    pub prometheus: SocketAddr,
+    processes: Vec<(String, Child)>,
+    config: String,
+    targets: usize,
+    prometheus_url: Option<String>,
+    alertmanager: Option<SocketAddr>,
+    receiver: Option<SocketAddr>,
+    services: Vec<SocketAddr>,
+    instances: Vec<String>,
+}
+
+/// What a run ended with.
+#[derive(Debug)]
+pub struct Verdict {
+    pub exit: i32,
+    pub json: Value,
+    pub stderr: String,
+}
+
+impl Verdict {
+    /// Holds the exit code and the verdict's word, and that this text is told somewhere.
+    #[track_caller]
+    pub fn is(&self, exit: i32, word: &str, told: &str) {
+        let text = self.json.to_string();
+        assert_eq!(self.exit, exit, "{self:#?}");
+        assert_eq!(self.json["verdict"], word, "{self:#?}");
+        assert!(text.contains(told), "`{told}` is not told: {self:#?}");
+    }
+}
+
+/// A port that is free now.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address")
+}
+
+/// Waits, within 30 s, until something holds.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Lab {
+    /// A Prometheus that scrapes these liars every second, under the job `liar`.
+    pub fn new(liars: &[&Liar]) -> Lab {
+        let targets: Vec<SocketAddr> = liars.iter().map(|liar| liar.metrics).collect();
+        Lab::with_jobs(liars, &[("liar", &targets)])
+    }
+
+    /// A Prometheus with these jobs.
+    pub fn with_jobs(liars: &[&Liar], jobs: &[(&str, &[SocketAddr])]) -> Lab {
+        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}\n\
+                          rule_files: [rules.yml]\nscrape_configs:\n"
+            .to_owned();
+        for (job, targets) in jobs {
+            let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
+            let targets = targets.join(", ");
+            let _ = writeln!(config, "  - {{job_name: {job}, static_configs: [{{targets: [{targets}]}}]}}");
+        }
+        Lab {
+            folder: tempfile::tempdir().expect("a folder"),
+            prometheus: free(),
+            processes: Vec::new(),
+            config,
+            targets: jobs.iter().map(|(_, targets)| targets.len()).sum(),
+            prometheus_url: None,
+            alertmanager: None,
+            receiver: None,
+            services: liars.iter().map(|liar| liar.address).collect(),
+            instances: liars.iter().map(|liar| liar.metrics.to_string()).collect(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    fn spawn(&mut self, name: &str, program: &Path, arguments: &[String]) {
+        let log = std::fs::File::create(self.path(&format!("{name}.log"))).expect("a log");
+        let mut command = Command::new(program);
+        // Debian's Alertmanager, unpacked, looks for its templates where it is started.
+        if let Some(shared) = program.ancestors().nth(2).map(|root| root.join("share/prometheus"))
+            && shared.is_dir()
+        {
+            command.current_dir(shared);
+        }
+        let child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name} ({}) cannot be started: {e}", program.display()));
+        self.processes.push((name.into(), child));
+    }
+
+    /// Ends a process of the lab, at once.
+    pub fn kill(&mut self, name: &str) {
+        let at = self.processes.iter().position(|(known, _)| known == name).expect("it runs");
+        let (_, mut child) = self.processes.remove(at);
+        child.kill().expect("it can be ended");
+        child.wait().expect("it ends");
+    }
+
+    /// Alertmanager and `sre receiver`, to be called before `start`.
+    pub fn with_notifications(mut self) -> Lab {
+        let (alertmanager, receiver) = (free(), free());
+        self.write(
+            "alertmanager.yml",
+            &format!(
+                "route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
+                 receivers: [{{name: hook, webhook_configs: [{{url: \"http://{receiver}/alerts\", send_resolved: true}}]}}]\n"
+            ),
+        );
+        let config = self.path("alertmanager.yml");
+        let data = self.path("alertmanager");
+        self.spawn(
+            "alertmanager",
+            &tool(Tool::Alertmanager),
+            &[
+                format!("--config.file={}", config.display()),
+                format!("--storage.path={}", data.display()),
+                format!("--web.listen-address={alertmanager}"),
+                "--cluster.listen-address=".into(),
+            ],
+        );
+        let store = self.path("notifications.ndjson");
+        self.spawn(
+            "receiver",
+            Path::new(env!("CARGO_BIN_EXE_sre")),
+            &[
+                "receiver".into(),
+                "--listen".into(),
+                receiver.to_string(),
+                "--store".into(),
+                store.display().to_string(),
+            ],
+        );
+        until("Alertmanager", || TcpStream::connect(alertmanager).is_ok());
+        until("the receiver", || TcpStream::connect(receiver).is_ok());
+        self.config += &format!(
+            "alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanager}\"]}}]}}]}}\n"
+        );
+        (self.alertmanager, self.receiver) = (Some(alertmanager), Some(receiver));
+        self
+    }
+
+    /// Prometheus is asked by way of this address.
+    pub fn asked_at(mut self, url: &str) -> Lab {
+        self.prometheus_url = Some(url.into());
+        self
+    }
+
+    /// Starts Prometheus; `alarm` is a rule that fires while the liars' gauge is 1.
+    pub fn start(mut self, alert: Option<&str>) -> Lab {
+        let rule = alert.map_or(String::new(), |name| {
+            format!("groups: [{{name: lies, rules: [{{alert: {name}, expr: \"alarm == 1\"}}]}}]\n")
+        });
+        self.write("rules.yml", &rule);
+        self.write(
+            "stacks/liar/rules.yml",
+            "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n",
+        );
+        self.write("prometheus.yml", &self.config);
+        self.start_prometheus();
+        self
+    }
+
+    pub fn start_prometheus(&mut self) {
+        let (config, data) = (self.path("prometheus.yml"), self.path("data"));
+        let address = self.prometheus;
+        self.spawn(
+            "prometheus",
+            &tool(Tool::Prometheus),
+            &[
+                format!("--config.file={}", config.display()),
+                format!("--storage.tsdb.path={}", data.display()),
+                format!("--web.listen-address={address}"),
+            ],
+        );
+        until("Prometheus to scrape", || {
+            let targets = get(&format!("http://{address}/api/v1/targets?state=active"));
+            let targets = targets["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
+            targets.len() == self.targets && targets.iter().all(|target| target["health"] != "unknown")
+        });
+    }
+
+    /// An instant query, asked of Prometheus itself.
+    pub fn query(&self, expression: &str) -> Value {
+        get(&format!("http://{}/api/v1/query?query={}", self.prometheus, expression.replace(' ', "%20")))
+    }
+
+    /// Writes the stack and a scenario with this load and these checks.
+    pub fn scenario(&self, load: &str, checks: &str) {
+        let url = self.prometheus_url.clone().unwrap_or_else(|| format!("http://{}", self.prometheus));
+        let services: Vec<String> =
+            self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
+        let instances: Vec<String> = self.instances.iter().map(|instance| format!("{instance:?}")).collect();
+        let mut stack = format!(
+            "name: liar\nrules: [rules.yml]\n\
+             counter: {{metric: requests_total, path: path, status: code}}\n\
+             external:\n  service: [{}]\n  instances: [{}]\n  prometheus: {{url: {url:?}}}\n",
+            services.join(", "),
+            instances.join(", "),
+        );
+        if let (Some(alertmanager), Some(receiver)) = (self.alertmanager, self.receiver) {
+            let _ = write!(
+                stack,
+                "  alertmanager: {{url: \"http://{alertmanager}\"}}\n  receiver: {{url: \"http://{receiver}\"}}\n"
+            );
+        }
+        self.write("stacks/liar/stack.yaml", &stack);
+        self.write(
+            "scenarios/lie.yaml",
+            &format!(
+                "name: lie\nstack: liar\nload: {{arrival-rate: {{{load}}}}}\n\
+                 requests:\n  ok: {{weight: 4, path: /ok}}\n  error: {{path: /error, expect: 500}}\n\
+                 checks: {checks}\n"
+            ),
+        );
+    }
+
+    /// Takes a target out of Prometheus' configuration, and has Prometheus read it again.
+    pub fn forget(&mut self, target: SocketAddr) {
+        let before = self.config.clone();
+        for text in [format!(", \"{target}\""), format!("\"{target}\"")] {
+            self.config = self.config.replacen(&text, "", 1);
+        }
+        assert_ne!(before, self.config, "it was not a target");
+        self.write("prometheus.yml", &self.config);
+        self.kill("prometheus");
+        self.targets -= 1;
+        self.start_prometheus();
+    }
+
+    /// Another command, to its end; gives its exit code.
+    pub fn sre(&self, arguments: &[&str]) -> Option<i32> {
+        let status = Command::new(env!("CARGO_BIN_EXE_sre"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("SRE_TARGET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        status.expect("sre starts").code()
+    }
+
+    /// `sre run lie`, in the background.
+    pub fn run(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_sre"))
+            .args(["run", "lie", "--target", "external", "-o", "json"])
+            .current_dir(self.folder.path())
+            .env_remove("SRE_TARGET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sre starts")
+    }
+
+    /// `sre run lie`, to its end.
+    pub fn verdict(&self) -> Verdict {
+        verdict(self.run())
+    }
+}
+
+/// What a run ended with.
+pub fn verdict(run: Child) -> Verdict {
+    let output = run.wait_with_output().expect("sre ends");
+    Verdict {
+        exit: output.status.code().unwrap_or(-1),
+        json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.processes {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// An answer's JSON; null where there is none.
+fn get(url: &str) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        match reqwest::get(url).await {
+            Ok(answer) => answer.json().await.unwrap_or(Value::Null),
+            Err(_) => Value::Null,
+        }
+    })
+}
+
+/// A real program, found or got as `sre up --yes` does it.
+fn tool(tool: Tool) -> PathBuf {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let found = runtime.block_on(async {
+        let cache = Cache::of_user().expect("a cache");
+        require(&[tool], &cache, &Terminal::silent(true), &Interrupt::default()).await
+    });
+    found.expect("the program is found").remove(0).path
+}

@@ -1,0 +1,322 @@
+//! The target `local`, from the built binary, with the real Prometheus, Alertmanager and node exporter.
+
+#[path = "support/lab.rs"]
+mod lab;
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use lab::{TestLab, prometheus_3, run, until};
+use serde_json::Value;
+use sre::target::local::process::{self, State};
+
+const NAMES: [&str; 6] = ["receiver", "alertmanager", "node-exporter", "probe-0", "probe-1", "prometheus"];
+
+fn pids(lab: &Value) -> Vec<(String, u64)> {
+    let processes = lab["processes"].as_array().expect("processes");
+    processes
+        .iter()
+        .map(|process| {
+            (process["name"].as_str().unwrap_or_default().to_owned(), process["pid"].as_u64().unwrap_or(0))
+        })
+        .collect()
+}
+
+/// Up, up again, broken, mended, down: each as it should be, notifications included.
+fn lives_and_is_mended(lab: &TestLab, version: &str) {
+    let up = lab.json(&["up", "probe"]);
+    assert_eq!(pids(&up).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), NAMES);
+    assert!(
+        up["versions"]["prometheus"].as_str().is_some_and(|found| found.starts_with(version)),
+        "{}",
+        up["versions"]
+    );
+
+    let status = lab.json(&["status"]);
+    assert_eq!(
+        (&status["healthy"], &status["targets"]["healthy"], &status["targets"]["total"]),
+        (&true.into(), &5.into(), &5.into())
+    );
+
+    let again = lab.sre(&["up", "-o", "json"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(
+        serde_json::from_str::<Value>(&again.stdout).ok().as_ref(),
+        Some(&up),
+        "a second up changes nothing"
+    );
+    assert!(again.took < Duration::from_secs(1), "a second up takes {:?}", again.took);
+
+    // A replica is killed: status shows it, the alert is notified.
+    process::kill(&lab.process("probe-1")).expect("killed");
+    until("its death", || !process::is_alive(&lab.process("probe-1")));
+    let status = lab.sre(&["status"]);
+    assert_eq!(status.code, 6);
+    assert!(status.stdout.contains("probe-1 is dead; it wrote last:"), "{}", status.stdout);
+    let notified = |what: &str| {
+        std::fs::read_to_string(lab.path().join(".sre/local/notifications.ndjson"))
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .any(|notification| notification["alerts"][0]["status"] == what)
+    };
+    until("the notification", || notified("firing"));
+
+    // `up` mends just that.
+    let mended = lab.json(&["up"]);
+    let changed: Vec<String> = pids(&up)
+        .into_iter()
+        .zip(pids(&mended))
+        .filter(|(before, after)| before != after)
+        .map(|(_, (name, _))| name)
+        .collect();
+    assert_eq!(changed, ["probe-1"]);
+    assert_eq!(mended["endpoints"], up["endpoints"], "ports stay");
+    until("the resolution", || notified("resolved"));
+
+    // Another parameter changes what must change.
+    let more = lab.json(&["up", "--replicas", "3"]);
+    assert_eq!(more["parameters"]["replicas"], "3");
+    assert!(pids(&mended).iter().all(|known| pids(&more).contains(known)), "what is well is left alone");
+    assert_eq!(lab.json(&["status"])["targets"]["total"], 6);
+    assert_eq!(lab.json(&["up"])["parameters"]["replicas"], "3", "parameters stay");
+    let fewer = lab.json(&["up", "--set", "replicas=1"]);
+    assert_eq!(fewer["endpoints"]["replicas"].as_array().map(Vec::len), Some(1));
+    assert_eq!(lab.json(&["status"])["targets"]["total"], 4);
+
+    let down = lab.json(&["down"]);
+    assert_eq!(down["stopped"].as_array().map(Vec::len), Some(5));
+    assert!(lab.marked().is_empty());
+    assert_eq!(lab.sre(&["down"]).code, 0);
+    assert_eq!(lab.sre(&["status"]).code, 3);
+    assert!(lab.path().join(".sre/local/data").exists(), "data stay");
+    assert_eq!(lab.sre(&["down", "--purge"]).code, 5, "nobody said yes");
+    assert_eq!(lab.sre(&["down", "--purge", "--yes"]).code, 0);
+    assert!(!lab.path().join(".sre/local").exists());
+}
+
+#[test]
+fn the_distribution_s_prometheus_lives_and_is_mended() {
+    lives_and_is_mended(&TestLab::new(), "2.");
+}
+
+#[test]
+fn prometheus_3_lives_and_is_mended() {
+    if let Some(program) = prometheus_3() {
+        lives_and_is_mended(&TestLab::with_prometheus(program), "3.");
+    }
+}
+
+#[test]
+fn two_labs_in_two_folders_do_not_collide() {
+    let (one, other) = (TestLab::new(), TestLab::new());
+    let mut first = one.spawn(&["up", "probe"]);
+    let second = other.json(&["up", "probe"]);
+    assert!(first.wait().expect("it ends").success());
+    let ports = |lab: &TestLab| NAMES.map(|name| lab.port(name)).into_iter().collect::<BTreeSet<u16>>();
+    assert!(ports(&one).is_disjoint(&ports(&other)));
+    assert_eq!(one.sre(&["down"]).code, 0);
+    assert!(one.marked().is_empty());
+    assert_eq!(pids(&other.json(&["status"])), pids(&second));
+    assert_eq!(other.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn two_ups_at_once_bring_up_one_lab() {
+    let lab = TestLab::new();
+    let mut first = lab.spawn(&["up", "probe"]);
+    let second = lab.json(&["up", "probe"]);
+    assert!(first.wait().expect("it ends").success());
+    assert_eq!(lab.marked().len(), NAMES.len());
+    assert_eq!(pids(&lab.recorded()), pids(&second));
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn an_up_that_was_killed_is_mended_by_up_and_taken_down_by_down() {
+    let lab = TestLab::new();
+    // Later and later in its life, from before the first process to the wait for the targets.
+    for (round, delay) in [5, 20, 40, 80, 150, 300, 800].into_iter().enumerate() {
+        let mut up = lab.spawn(&["up", "probe"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = up.kill();
+        let _ = up.wait();
+        if round % 2 == 0 {
+            assert_eq!(lab.sre(&["down"]).code, 0, "after {delay} ms");
+            assert!(lab.marked().is_empty(), "after {delay} ms: {:?}", lab.marked());
+        } else {
+            let mended = lab.sre(&["up", "probe"]);
+            assert_eq!(mended.code, 0, "after {delay} ms: {}", mended.stderr);
+            assert_eq!(lab.marked().len(), NAMES.len(), "after {delay} ms");
+            assert_eq!(lab.json(&["status"])["healthy"], true, "after {delay} ms");
+            let mut down = lab.spawn(&["down"]);
+            std::thread::sleep(Duration::from_millis(delay));
+            let _ = down.kill();
+            let _ = down.wait();
+        }
+    }
+    assert_eq!(lab.sre(&["down"]).code, 0);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn an_interrupted_up_leaves_nothing() {
+    let lab = TestLab::new();
+    let mut up = lab.spawn(&["up", "probe"]);
+    until("a process", || !lab.marked().is_empty());
+    let pid = rustix::process::Pid::from_child(&up);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+    assert_eq!(up.wait().expect("it ends").code(), Some(130));
+    assert!(lab.marked().is_empty());
+    assert_eq!(lab.sre(&["status"]).code, 3);
+}
+
+#[test]
+fn a_port_that_was_taken_in_between_is_replaced() {
+    let lab = TestLab::new();
+    lab.json(&["up", "probe"]);
+    let had = lab.port("probe-0");
+    assert_eq!(lab.sre(&["down"]).code, 0);
+    let _taken = TcpListener::bind(("127.0.0.1", had)).expect("it is free");
+    lab.json(&["up", "probe"]);
+    assert_ne!(lab.port("probe-0"), had);
+    assert_eq!(lab.json(&["status"])["healthy"], true);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn a_paused_process_goes_on_and_is_stopped() {
+    let lab = TestLab::new();
+    lab.json(&["up", "probe"]);
+    process::pause(&lab.process("probe-0")).expect("paused");
+    until("the pause", || process::state(&lab.process("probe-0")) == State::Paused);
+    assert_eq!(lab.sre(&["status"]).code, 6);
+    lab.json(&["up"]);
+    assert_eq!(lab.json(&["status"])["healthy"], true);
+    process::pause(&lab.process("prometheus")).expect("paused");
+    assert_eq!(lab.sre(&["down"]).code, 0);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn a_target_that_is_not_healthy_is_named_and_nothing_is_left() {
+    let lab = TestLab::new();
+    // It answers, but has no metrics.
+    lab.stack("mute", &["{sre}", "receiver", "--listen={listen}", "--store=mute-{replica}"], "/healthz");
+    let up = lab.sre(&["up", "mute", "--wait", "9s"]);
+    assert_eq!(up.code, 6, "{}", up.stderr);
+    assert!(up.stderr.contains("not all is well after 9 s"), "{}", up.stderr);
+    assert!(
+        up.stderr.contains("target mute 127.0.0.1:") && up.stderr.contains("(mute-0): "),
+        "{}",
+        up.stderr
+    );
+    assert!(up.stderr.contains("404"), "{}", up.stderr);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn a_service_that_dies_is_shown_with_its_last_lines() {
+    let lab = TestLab::new();
+    lab.stack("short", &["/bin/sh", "-c", "echo no database >&2; exit 1", "{listen}"], "/");
+    let up = lab.sre(&["up", "short"]);
+    assert_eq!(up.code, 6, "{}", up.stderr);
+    assert!(up.stderr.contains("short-0 died at its start"), "{}", up.stderr);
+    assert!(up.stderr.contains("no database"), "{}", up.stderr);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn rules_that_prometheus_refuses_are_told_and_the_lab_stays() {
+    let lab = TestLab::new();
+    let up = lab.json(&["up", "probe"]);
+    let rules = lab.path().join("stacks/probe/rules/alerts.yaml");
+    let right = std::fs::read_to_string(&rules).expect("the rules");
+    let wrong = format!("{right}    annotations: {{summary: \"{{{{ $labels.\"}}\n");
+    std::fs::write(&rules, wrong).expect("written");
+    let refused = lab.sre(&["up"]);
+    assert_eq!(refused.code, 6, "{}", refused.stderr);
+    assert!(refused.stderr.contains("prometheus refuses its configuration"), "{}", refused.stderr);
+    assert_eq!(lab.marked().len(), NAMES.len(), "{}", refused.stderr);
+    std::fs::write(&rules, right).expect("written");
+    assert_eq!(pids(&lab.json(&["up"])), pids(&up));
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn another_stack_is_refused_while_one_is_up() {
+    let lab = TestLab::new();
+    lab.stack("other", &["/bin/true", "{listen}"], "/");
+    lab.json(&["up", "probe"]);
+    let other = lab.sre(&["up", "other"]);
+    assert_eq!(other.code, 2, "{}", other.stderr);
+    assert!(other.stderr.contains("the stack probe is up here"), "{}", other.stderr);
+    assert_eq!(lab.sre(&["up", "--target", "external"]).code, 2);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn a_lab_file_that_was_broken_does_not_keep_down_from_its_work() {
+    let lab = TestLab::new();
+    lab.json(&["up", "probe"]);
+    std::fs::write(lab.path().join(".sre/lab.json"), "{\"schema\":").expect("written");
+    let up = lab.sre(&["up", "probe"]);
+    assert_eq!(up.code, 6);
+    assert!(up.stderr.contains("sre down"), "{}", up.stderr);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn missing_tools_are_told_and_not_downloaded_without_consent() {
+    let lab = TestLab::new();
+    let empty = tempfile::tempdir().expect("a folder");
+    let mut command = lab.command(&["up", "probe"]);
+    for name in ["SRE_PROMETHEUS", "SRE_ALERTMANAGER", "SRE_NODE_EXPORTER"] {
+        command.env_remove(name);
+    }
+    // Only the distribution's own programs.
+    let path =
+        if std::path::Path::new("/usr/bin/prometheus").exists() { "/nonexistent" } else { "/usr/bin:/bin" };
+    command.env("PATH", path).env("XDG_CACHE_HOME", empty.path());
+    let up = run(command);
+    assert_eq!(up.code, 5, "{}", up.stderr);
+    assert!(up.stderr.contains("prometheus, alertmanager, node_exporter"), "{}", up.stderr);
+    assert!(up.stderr.contains("--yes"), "{}", up.stderr);
+    assert_eq!(std::fs::read_dir(empty.path()).map(Iterator::count).ok(), Some(0), "nothing was written");
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_missing_prerequisite() {
+    let lab = TestLab::new();
+    std::fs::write(lab.path().join(".sre"), "a file").expect("written");
+    let up = lab.sre(&["up", "probe"]);
+    assert_eq!(up.code, 5, "{}", up.stderr);
+    assert!(up.stderr.contains(".sre cannot be used"), "{}", up.stderr);
+}
+
+#[test]
+fn logs_and_addresses_are_given_by_name() {
+    let lab = TestLab::new();
+    lab.json(&["up", "probe"]);
+    let logs = lab.sre(&["logs", "prometheus", "-n", "5"]);
+    assert_eq!(logs.code, 0);
+    assert_eq!(logs.stdout.lines().count(), 5, "{}", logs.stdout);
+    let unknown = lab.sre(&["logs", "promethues"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("did you mean `prometheus`?"), "{}", unknown.stderr);
+    let open = lab.sre(&["open", "prometheus"]);
+    assert_eq!(open.stdout, format!("http://127.0.0.1:{}/\n", lab.port("prometheus")));
+    assert_eq!(lab.sre(&["open", "grafana"]).code, 2);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn a_dry_run_shows_and_starts_nothing() {
+    let lab = TestLab::new();
+    let preview = lab.json(&["up", "probe", "--dry-run"]);
+    assert_eq!(preview["processes"].as_array().map(Vec::len), Some(NAMES.len()));
+    assert!(!lab.path().join(".sre").exists());
+}

@@ -1,0 +1,80 @@
+//! The shipped alert rules, checked and tested by the real promtool.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// `SRE_PROMTOOL`, PATH, or the distribution's package unpacked: no root, nothing installed.
+fn promtool() -> &'static Path {
+    static PROMTOOL: OnceLock<PathBuf> = OnceLock::new();
+    PROMTOOL.get_or_init(|| {
+        if let Some(given) = std::env::var_os("SRE_PROMTOOL").filter(|given| !given.is_empty()) {
+            return given.into();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|dir| dir.join("promtool")).find(|file| file.is_file());
+        found.unwrap_or_else(unpacked)
+    })
+}
+
+fn unpacked() -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("promtool");
+    let program = cache.join("usr/bin/promtool");
+    if program.is_file() {
+        return program;
+    }
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let script = "apt-get download prometheus >&2 && dpkg -x prometheus_*.deb unpacked";
+    let status = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).status().expect("sh");
+    assert!(
+        status.success(),
+        "promtool is not on PATH and the package prometheus cannot be had; set SRE_PROMTOOL"
+    );
+    // Another test process may have been faster.
+    if std::fs::rename(dir.path().join("unpacked"), &cache).is_err() {
+        assert!(program.is_file(), "promtool cannot be kept in {}", cache.display());
+    }
+    program
+}
+
+fn run(arguments: &[&str], folder: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "nothing to check in {}", folder.display());
+    let output = Command::new(promtool()).args(arguments).args(&files).output().expect("promtool");
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_rules() {
+    run(&["check", "rules"], "stacks/users-api/rules");
+}
+
+#[test]
+fn alerts_fire_and_resolve_when_they_should() {
+    run(&["test", "rules"], "tests/rules");
+}
+
+#[test]
+fn both_profiles_have_the_same_alerts_each_with_a_page_on_what_to_do() {
+    let alerts = |profile: &str| {
+        let set = [("profile".to_owned(), profile.to_owned())];
+        let catalog = sre::catalog::Catalog::at(env!("CARGO_MANIFEST_DIR"));
+        let stack = catalog.stack("users-api", &set).expect("the stack");
+        stack.alerts.into_iter().map(|alert| (alert.name, alert.severity)).collect::<Vec<_>>()
+    };
+    let lab = alerts("lab");
+    assert_eq!(lab, alerts("production"));
+    let pages =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.md")).expect("docs");
+    for (name, severity) in lab {
+        assert!(pages.contains(&format!("\n## {name}\n")), "docs/alerts.md says nothing of {name}");
+        assert!(severity.is_some(), "{name} has no severity");
+    }
+}
