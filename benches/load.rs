@@ -171,8 +171,9 @@ fn help() {
 #[tokio::main]
 async fn main() {
     let server = Server::start();
-    help();
+    // First, while nothing else has left memory behind.
+    memory(&server).await;
     pacing(&server).await;
     freeze(&server).await;
-    memory(&server).await;
+    help();
 }

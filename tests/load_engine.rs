@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use exact_server::ExactServer;
 use serde_json::{Value, json};
+use sre::check::Verdict;
 use sre::exit::Exit;
 use sre::interrupt::Interrupt;
-use sre::load::{Fate, LoadResult, LoadRun, NotSent, Sample, Share, Unknown, execute};
+use sre::load::{Fate, LoadResult, LoadRun, NotSent, Sample, Share, Unknown, execute, judge};
 use sre::scenario::Scenario;
 use sre::target::Replica;
 
@@ -268,6 +269,24 @@ async fn a_bound_on_connections_that_is_reached_is_an_overload() {
     assert_eq!(server.counts().all(), result.summary.total.sent);
     let waited = tallied(&result, "slow", |fate| fate == Fate::NotSent(NotSent::Queue));
     assert_eq!((waited, overload.never), (result.summary.total.not_sent, result.summary.total.not_sent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_beyond_this_machine_is_an_overload_and_its_counts_are_exact_all_the_same() {
+    let server = ExactServer::start().await;
+    let shape = json!({"phases": [{"duration": "500ms", "rate": 2_000_000}], "http": {"timeout": "500ms"}});
+    let mut scenario = scenario(shape, json!({"ok": {"path": "/status/200"}}));
+    scenario.thresholds =
+        vec!["p95 < 1h".parse().expect("a threshold"), "error rate < 1%".parse().expect("a threshold")];
+    let result = run(&scenario, &replicas(std::slice::from_ref(&server.url)), &Interrupt::default()).await;
+    assert_complete(&result);
+    assert_eq!(result.summary.asked, Some(1_000_000));
+    assert!(result.summary.overload.is_some());
+    assert!(result.summary.seconds < 5.0, "what waits too long is given up: {}", result.summary.seconds);
+    assert_eq!(server.counts().all(), result.summary.total.sent);
+    let verdicts: Vec<Verdict> =
+        judge(&scenario, &result.summary, &result.histograms).iter().map(|outcome| outcome.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Skipped, Verdict::Skipped, Verdict::Fail]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

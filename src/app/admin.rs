@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::faults::Faults;
 use super::service::Service;
@@ -34,15 +34,19 @@ async fn tell(State(service): State<Arc<Service>>) -> Json<Faults> {
     Json(service.faults.get())
 }
 
-async fn set(State(service): State<Arc<Service>>, faults: Result<Json<Faults>, JsonRejection>) -> Response {
-    let faults = match faults {
-        Ok(Json(faults)) => faults,
+async fn set(
+    State(service): State<Arc<Service>>,
+    body: Result<Json<Map<String, Value>>, JsonRejection>,
+) -> Response {
+    let object = match body {
+        Ok(Json(object)) => Value::Object(object),
         Err(rejection) => return refuse(rejection.status(), rejection.body_text()),
     };
-    if let Err(problem) = faults.validate() {
-        return refuse(StatusCode::BAD_REQUEST, problem);
+    let faults = serde_json::from_value::<Faults>(object).map_err(|e| e.to_string());
+    match faults.and_then(|faults| faults.validate().map(|()| faults)) {
+        Ok(faults) => switch(&service, faults).into_response(),
+        Err(problem) => refuse(StatusCode::BAD_REQUEST, problem),
     }
-    switch(&service, faults).into_response()
 }
 
 async fn end(State(service): State<Arc<Service>>) -> Json<Faults> {

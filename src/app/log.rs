@@ -66,7 +66,8 @@ impl Log {
         Log::to(std::io::stdout(), level, replica, lost)
     }
 
-    fn to(
+    /// As [`Log::to_stdout`], to any output.
+    pub fn to(
         output: impl Write + Send + 'static,
         level: Level,
         replica: String,

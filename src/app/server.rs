@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long stdout may take to accept the last log lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer that wait for the client before more of it is asked for.
+/// Bytes of an answer that wait for the client, here and again in the kernel, before more of it is asked for.
 const BUFFERED: usize = 64 << 10;
 
 /// How the demo service runs.
@@ -59,9 +59,9 @@ pub async fn serve(config: Config, interrupt: &Interrupt) -> Result<()> {
     if let Some(address) = config.admin {
         admin::check_address(address)?;
     }
-    let listener = listen(config.listen, "--listen").await?;
+    let listener = listen(config.listen, "--listen")?;
     let admin = match config.admin {
-        Some(address) => Some(listen(address, "--admin").await?),
+        Some(address) => Some(listen(address, "--admin")?),
         None => None,
     };
 
@@ -104,12 +104,21 @@ pub async fn serve(config: Config, interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
+fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
+    bind(address).map_err(|e| {
         Error::target(format!("{address} cannot be listened on"))
             .because(e)
             .hint(format!("{option} {}:0 takes any free port", address.ip()))
     })
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it. Left to itself, the kernel takes megabytes of an answer that nobody reads.
+    socket.set_send_buffer_size(BUFFERED as u32)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 fn address(listener: &TcpListener) -> Option<SocketAddr> {

@@ -25,6 +25,23 @@ pub struct Service {
     pub stopping: AtomicBool,
 }
 
+#[cfg(test)]
+impl Service {
+    /// A service for tests that never waits and logs to nowhere.
+    pub fn quiet() -> Service {
+        let metrics = Metrics::new();
+        let log = Log::to(std::io::sink(), super::log::Level::Error, String::new(), metrics.lost_log_lines());
+        Service {
+            chance: Chance::new(42),
+            query: Duration::ZERO,
+            faults: Switch::default(),
+            metrics,
+            log: log.expect("a thread can be started"),
+            stopping: false.into(),
+        }
+    }
+}
+
 impl Service {
     /// Why no further requests should be sent here, if so.
     pub fn unready(&self) -> Option<&'static str> {

@@ -87,7 +87,7 @@ mod tests {
             serde_json::from_value(serde_json::json!({"series": "up", "labels": ["zone"]})).expect("a check");
         let with = Labels::from([("zone".into(), "a".into())]);
         assert_eq!(judge(&asked, &[]).verdict, Verdict::NoData);
-        assert_eq!(judge(&asked, &[with.clone()]).verdict, Verdict::Pass);
+        assert_eq!(judge(&asked, std::slice::from_ref(&with)).verdict, Verdict::Pass);
         assert_eq!(judge(&asked, &[with, Labels::new()]).verdict, Verdict::Fail);
     }
 }

@@ -235,6 +235,9 @@ pub(super) mod tests {
     }
 
     proptest! {
+        // Each case walks histograms of an hour's length.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn any_split_merges_to_the_same(times in prop::collection::vec((0u8..2, 0u8..3, 0u64..4_000_000_000), 1..60), cut: prop::sample::Index) {
             let (left, right) = times.split_at(cut.index(times.len()));

@@ -275,6 +275,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn any_split_merges_to_the_same(all in prop::collection::vec(ended(), 0..80), cut: prop::sample::Index) {
             let names = ["a", "b", "c"].map(String::from);

@@ -37,7 +37,7 @@ struct Fold<'a> {
 impl<'a> Fold<'a> {
     fn begin(events: &'a [Event]) -> Result<Fold<'a>> {
         let head = |event: &'a Event| match &event.kind {
-            EventKind::RunStarted(head) => Some((event, head.clone())),
+            EventKind::RunStarted(head) => Some((event, (**head).clone())),
             _ => None,
         };
         let (first, head) =

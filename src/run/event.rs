@@ -29,7 +29,7 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     /// The first event of every log.
-    RunStarted(RunStarted),
+    RunStarted(Box<RunStarted>),
     /// Prometheus' counters before the load.
     BaselineTaken(Box<Baseline>),
     /// The load begins.

@@ -59,7 +59,7 @@ impl Run<'_> {
         let mut versions =
             indexmap::IndexMap::from([("sre".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         versions.extend(self.lab.versions.clone());
-        events.emit(EventKind::RunStarted(RunStarted {
+        events.emit(EventKind::RunStarted(Box::new(RunStarted {
             schema: SCHEMA.into(),
             run: folder.id().into(),
             scenario: self.scenario.name.clone(),
@@ -70,7 +70,7 @@ impl Run<'_> {
             versions,
             endpoints: self.lab.endpoints.clone(),
             rules: self.stack.rule_names(),
-        }))?;
+        })))?;
         Ok(Begun { folder, events })
     }
 

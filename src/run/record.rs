@@ -43,7 +43,7 @@ impl Record {
         let (mut baseline, mut load, mut faults) = (None, None, Faults::default());
         for event in &log.events {
             match &event.kind {
-                EventKind::RunStarted(run) => started = Some(run.clone()),
+                EventKind::RunStarted(run) => started = Some((**run).clone()),
                 EventKind::BaselineTaken(taken) => baseline = Some((**taken).clone()),
                 EventKind::LoadFinished(finished) => load = Some((**finished).clone()),
                 EventKind::FaultInjected(fault) => faults.injected.push(fault.clone()),

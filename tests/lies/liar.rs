@@ -161,7 +161,7 @@ impl Shared {
             let number = self.count(&path, status);
             match self.lie {
                 // The first half of an answer, and then the end.
-                Lie::Cuts { one_in, .. } if number % one_in == 0 => {
+                Lie::Cuts { one_in, .. } if number.is_multiple_of(one_in) => {
                     let _ = writer.write_all(b"HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\nhalf");
                     let _ = writer.shutdown(std::net::Shutdown::Both);
                     return;
@@ -184,10 +184,10 @@ impl Shared {
         state.requests += 1;
         let number = state.requests;
         let (status, times) = match self.lie {
-            Lie::Skips(one_in) if number % one_in == 0 => (status, 0),
-            Lie::Doubles(one_in) if number % one_in == 0 => (status, 2),
+            Lie::Skips(one_in) if number.is_multiple_of(one_in) => (status, 0),
+            Lie::Doubles(one_in) if number.is_multiple_of(one_in) => (status, 2),
             Lie::ErrorsAsSuccess if status == 500 => (200, 1),
-            Lie::Cuts { one_in, counted, twice } if number % one_in == 0 => {
+            Lie::Cuts { one_in, counted, twice } if number.is_multiple_of(one_in) => {
                 (status, u64::from(counted) * if twice { 2 } else { 1 })
             }
             _ => (status, 1),

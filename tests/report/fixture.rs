@@ -29,7 +29,7 @@ impl Run {
     pub fn started(run: &str) -> Run {
         let versions = [("sre", "0.1.0"), ("prometheus", "3.15.0"), ("alertmanager", "0.31.1")];
         let start = "2026-11-21T06:40:12Z".parse().expect("a time");
-        Run { events: Vec::new(), now: start }.event(EventKind::RunStarted(RunStarted {
+        Run { events: Vec::new(), now: start }.event(EventKind::RunStarted(Box::new(RunStarted {
             endpoints: sre::target::Endpoints::default(),
             rules: Vec::new(),
             schema: SCHEMA.into(),
@@ -40,7 +40,7 @@ impl Run {
             seed: 42,
             replicas: 3,
             versions: versions.map(|(name, version)| (name.into(), version.into())).into_iter().collect(),
-        }))
+        })))
     }
 
     /// A run of which only these events are known.

@@ -17,6 +17,7 @@ use url::{Host, Url};
 
 use crate::error::{Error, Result};
 use crate::load::NotSent;
+use crate::load::failure::not_connected;
 use crate::scenario::HttpVersion;
 
 /// Makes connections to one replica.
@@ -40,12 +41,7 @@ impl From<io::Error> for ConnectError {
         use rustix::io::Errno;
         let limits = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
         let limited = Errno::from_io_error(&error).is_some_and(|errno| limits.contains(&errno));
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => NotSent::Refused,
-            io::ErrorKind::TimedOut => NotSent::ConnectTimeout,
-            _ => NotSent::Connect,
-        };
-        ConnectError { reason, limit: limited.then(|| error.to_string()) }
+        ConnectError { reason: not_connected(&error), limit: limited.then(|| error.to_string()) }
     }
 }
 
@@ -231,5 +227,79 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_io!(self, poll_shutdown, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    /// A server that echoes over TLS, and the roots that trust it.
+    async fn echo() -> (Url, Arc<RootCertStore>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("its key");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a root");
+        let config = ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("the certificate and its key");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut bytes = [0; 5];
+                let _ = stream.read_exact(&mut bytes).await;
+                let _ = stream.write_all(&bytes).await;
+            }
+        });
+        (format!("https://localhost:{port}").parse().expect("a URL"), Arc::new(roots))
+    }
+
+    #[tokio::test]
+    async fn tls_is_spoken_with_who_is_trusted_and_with_nobody_else() {
+        let (url, roots) = echo().await;
+        let connector = Connector::new(&url, HttpVersion::Http1, || Ok(roots)).expect("a connector");
+        let mut stream = connector.connect().await.expect("a connection");
+        let shaken = stream.written.get();
+        assert!(shaken > 0, "the handshake is written, too");
+        stream.write_all(b"hello").await.expect("written");
+        assert!(stream.written.get() > shaken + 5, "as many bytes as leave, not as were given to TLS");
+        let mut bytes = [0; 5];
+        stream.read_exact(&mut bytes).await.expect("an echo");
+        assert_eq!(&bytes, b"hello");
+
+        let (stranger, _) = echo().await;
+        let (_, roots) = echo().await;
+        let connector = Connector::new(&stranger, HttpVersion::Http1, || Ok(roots)).expect("a connector");
+        let error = connector.connect().await.expect_err("nobody vouches for it");
+        assert_eq!((error.reason, error.limit), (NotSent::Connect, None));
+    }
+
+    #[test]
+    fn what_load_cannot_be_put_on_is_a_usage_error() {
+        for url in ["ftp://127.0.0.1/", "unix:/run/app.sock"] {
+            let url = url.parse().expect("a URL");
+            let error = Connector::new(&url, HttpVersion::Http1, native_roots).err().expect("no load on it");
+            assert_eq!(error.exit(), crate::exit::Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn limits_of_this_machine_are_told_from_the_server_s_doing() {
+        let error = |errno: rustix::io::Errno| ConnectError::from(io::Error::from(errno));
+        assert!(error(rustix::io::Errno::MFILE).limit.is_some_and(|limit| limit.contains("open files")));
+        assert!(error(rustix::io::Errno::ADDRNOTAVAIL).limit.is_some());
+        let refused = error(rustix::io::Errno::CONNREFUSED);
+        assert_eq!((refused.reason, refused.limit), (NotSent::Refused, None));
     }
 }

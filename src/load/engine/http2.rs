@@ -23,7 +23,7 @@ use crate::load::requests::Search;
 use crate::load::{NotSent, Unknown};
 
 /// Requests at the same time on one connection; servers allow at least this many by RFC 9113's advice.
-const STREAMS: usize = 100;
+pub(super) const STREAMS: usize = 100;
 
 /// Runs hyper's tasks on the lane's own thread.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ pub(super) async fn serve(lane: &Rc<Lane>, replica: usize, stream: Stream) {
         jobs: HashMap::new(),
         next: 0,
     };
-    client.start(Found::Connected);
+    while client.slot.free.get() > 0 && client.start(Found::Connected) {}
     lane.free(replica, &client.slot);
     poll_fn(|cx| client.poll(cx)).await;
     lane.disconnected(replica, &client.slot);
@@ -114,7 +114,7 @@ impl Client<'_> {
     /// Sends the next request that waits, if one does, in a place that is taken already.
     fn start(&mut self, found: Found) -> bool {
         let job = match found {
-            // The first request takes a place of its own.
+            // The first requests take places of their own.
             Found::Connected => self.lane.take(self.replica, Instant::now(), found).inspect(|_| {
                 self.slot.free.set(self.slot.free.get() - 1);
             }),

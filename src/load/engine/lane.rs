@@ -74,10 +74,14 @@ impl Lane {
     pub(super) fn new(shared: Arc<Shared>, number: usize) -> Rc<Lane> {
         let replicas = shared.connectors.len();
         let share = shared.share.split(number as u64, shared.wakes.len() as u64);
+        let streams = match shared.http.version {
+            HttpVersion::Http1 => 1,
+            HttpVersion::Http2 => http2::STREAMS,
+        };
         let pools: Vec<_> = (0..replicas)
             .map(|replica| {
                 let tickets = Tickets::new(shared.schedule.clone(), share, replica as u64, replicas as u64);
-                RefCell::new(Pool::new(tickets, shared.bound(number, replica)))
+                RefCell::new(Pool::new(tickets, shared.bound(number, replica), streams))
             })
             .collect();
         let phases = shared.schedule.phases().len();

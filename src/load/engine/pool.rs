@@ -90,6 +90,8 @@ pub(super) struct Pool {
     pub live: usize,
     /// Connections that it may have.
     pub bound: usize,
+    /// Requests that a connection takes at the same time.
+    streams: usize,
     failures: u32,
     pause_until: Option<Instant>,
     /// Why the last attempt to connect failed.
@@ -99,7 +101,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(tickets: Tickets, bound: usize) -> Pool {
+    pub(super) fn new(tickets: Tickets, bound: usize, streams: usize) -> Pool {
         Pool {
             tickets,
             head: None,
@@ -108,6 +110,7 @@ impl Pool {
             connecting: 0,
             live: 0,
             bound,
+            streams,
             failures: 0,
             pause_until: None,
             reason: NotSent::Connect,
@@ -149,7 +152,11 @@ impl Pool {
             return 0;
         }
         // After a failure one attempt at a time.
-        let wanted = if self.failures > 0 { 1 } else { usize::try_from(waiting).unwrap_or(usize::MAX) };
+        let wanted = if self.failures > 0 {
+            1
+        } else {
+            usize::try_from(waiting).unwrap_or(usize::MAX).div_ceil(self.streams)
+        };
         let room = self.bound.saturating_sub(self.live + self.connecting);
         wanted.saturating_sub(self.connecting).min(room)
     }
