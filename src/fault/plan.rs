@@ -197,6 +197,7 @@ mod tests {
             arguments: Vec::new(),
             directory: None,
             environment: IndexMap::new(),
+            directory: None,
             log: "log".into(),
         };
         Lab {
