@@ -5,12 +5,12 @@ use clap::Args;
 use super::load::{Overrides, same_stack};
 use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
-use crate::catalog;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::report::terminal::Live;
 use crate::run::{self, Run as Life};
 use crate::target::{Folder, TargetKind};
+use crate::{catalog, fault};
 
 /// Up if needed, load, verify and report, in one.
 #[derive(Debug, Args)]
@@ -28,6 +28,8 @@ impl Run {
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let scenario = self.overrides.apply(catalog::scenario(&self.scenario)?)?;
         let state = Folder::here()?;
+        // Before anything is mended: a fault that is held by another run must not be.
+        fault::ensure_none(&state, &context.terminal).await?;
         let here = what_is_up(&state, context)?;
         if let Some(lab) = &here {
             same_stack(&scenario, &lab.stack)?;

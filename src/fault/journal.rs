@@ -213,15 +213,9 @@ pub(super) mod tests {
         }
     }
 
-    pub fn quiet() -> Terminal {
-        use crate::cli::{Global, Output, When};
-        let (output, color) = (Output::Table, When::Never);
-        Terminal::new(&Global { target: None, output, color, yes: false, quiet: true, verbose: 0 })
-    }
-
     pub fn journal() -> (tempfile::TempDir, Journal) {
         let place = tempfile::tempdir().expect("a folder");
-        let journal = Journal::new(&Folder::at(&place.path().join(".sre")), &quiet());
+        let journal = Journal::new(&Folder::at(&place.path().join(".sre")), &Terminal::silent(true));
         (place, journal)
     }
 

@@ -195,8 +195,8 @@ mod tests {
             started: 1,
             program: "sre".into(),
             arguments: Vec::new(),
-            directory: None,
             environment: IndexMap::new(),
+            directory: None,
             log: "log".into(),
         };
         Lab {

@@ -73,14 +73,15 @@ where
             match *moment {
                 Moment::Inject(number) => {
                     let (id, fault) = &self.faults[number];
-                    let injected = self.inject(active, id, fault).await;
+                    // Asked before: what comes of it comes after.
                     let event = event(id, fault, self.prometheus_time().await);
+                    let injected = self.inject(active, id, fault).await;
                     self.tell(injected.map(|()| EventKind::FaultInjected(event.clone())), event, "injected")?;
                 }
                 Moment::Heal(number) => {
                     let (id, fault) = &self.faults[number];
-                    let healed = active.heal(id).await;
                     let event = event(id, fault, self.prometheus_time().await);
+                    let healed = active.heal(id).await;
                     self.tell(healed.map(|()| EventKind::FaultHealed(event.clone())), event, "undone")?;
                 }
             }

@@ -1,7 +1,7 @@
 //! The first half of a run: the baseline, then load and faults on one clock.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{EventKind, Events, LoadFinished, Reporter, RunFolder, RunStarted, SCHEMA};
@@ -9,8 +9,7 @@ use crate::catalog::LoadedStack;
 use crate::check::alert::already_firing;
 use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
-use crate::exit::Exit;
-use crate::fault;
+use crate::fault::{self, Journal, Timeline};
 use crate::interrupt::Interrupt;
 use crate::load::{self, LoadResult, LoadRun, Share};
 use crate::observe::Prometheus;
@@ -31,7 +30,7 @@ pub struct Run<'a> {
     pub lab: &'a Lab,
     /// `.sre`.
     pub state: &'a Folder,
-    /// Where it is told what a killed `sre` left behind.
+    /// What tells of waits.
     pub terminal: &'a Terminal,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
@@ -90,7 +89,7 @@ impl Run<'_> {
     async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
         let events = &begun.events;
         let prometheus = self.prometheus().await?;
-        let timeline = fault::plan(&self.scenario.faults, self.lab)?;
+        let faults = fault::plan(&self.scenario.faults, self.lab)?;
         fault::ensure_none(self.state, self.terminal).await?;
         if let Some(prometheus) = &prometheus {
             self.refuse_what_fires(prometheus).await?;
@@ -106,7 +105,7 @@ impl Run<'_> {
         }
         events.emit(EventKind::LoadStarted(load::plan(self.scenario)))?;
         let before = time(prometheus.as_ref()).await;
-        let result = self.put_on(begun, prometheus.as_ref(), &timeline).await?;
+        let result = self.put_on(begun, &faults, prometheus.as_ref()).await?;
         let after = time(prometheus.as_ref()).await;
         let moved = before
             .zip(after)
@@ -127,17 +126,21 @@ impl Run<'_> {
     async fn put_on(
         &self,
         begun: &Begun,
+        faults: &Timeline,
         prometheus: Option<&Prometheus>,
-        timeline: &fault::Timeline,
     ) -> Result<LoadResult> {
         let interrupt = self.interrupt.child();
         let failure: Mutex<Option<Error>> = Mutex::new(None);
-        let progress = |sample| {
-            if let Err(error) = begun.events.emit(EventKind::LoadProgress(sample)) {
-                // A load that cannot be recorded proves nothing: it ends at once.
-                failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
-                interrupt.trigger(Exit::Prerequisite);
+        // A load that cannot be recorded proves nothing, nor does one half without the other: the first
+        // that fails ends all of it. After an interruption both end early, which is no failure.
+        let fail = |error: &Error| {
+            if interrupt.exit().is_none() && self.interrupt.exit().is_none() {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.clone());
+                interrupt.trigger(error.exit());
             }
+        };
+        let progress = |sample| {
+            let _ = begun.events.emit(EventKind::LoadProgress(sample)).inspect_err(&fail);
         };
         let start = Instant::now() + LEAD;
         let load = load::execute(LoadRun {
@@ -150,14 +153,14 @@ impl Run<'_> {
             share: Share::ALL,
         });
         let now = || async { Some(time(prometheus).await?.0) };
-        let journal = fault::Journal::new(self.state, self.terminal);
-        let faults = timeline.run(&journal, start, &begun.events, now, &interrupt);
-        let (load, faults) = tokio::join!(load, faults);
-        if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            return Err(error);
+        let journal = Journal::new(self.state, self.terminal);
+        let faults = faults.run(&journal, start, &begun.events, now, &interrupt);
+        let (load, _) =
+            tokio::join!(async { load.await.inspect_err(&fail) }, async { faults.await.inspect_err(&fail) },);
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => load,
         }
-        faults?;
-        load
     }
 
     /// The client of Prometheus, where it answers.

@@ -28,9 +28,9 @@ pub(super) fn faults(scenario: &Scenario, path: &Path, problems: &mut Vec<Proble
             problems.push(
                 Problem::error(
                     &path.key("at"),
-                    format!("another fault holds the same process until {}", other.end()),
+                    format!("another fault is on the same replica until {}", other.end()),
                 )
-                .help("a process that is killed or paused cannot be so twice at a time"),
+                .help("a process that is killed or paused takes no other fault at the same time"),
             );
         }
     }
@@ -60,12 +60,12 @@ fn replicas(replicas: &[usize], path: &Path, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether two faults would both take the same process away at the same time.
+/// Whether one of two faults would take the process away from under the other.
 fn clashes(a: &FaultStep, b: &FaultStep) -> bool {
     let on_process = |step: &FaultStep| matches!(step.fault, FaultKind::Kill | FaultKind::Pause);
     let same_replica = match (&a.replicas, &b.replicas) {
         (Some(a), Some(b)) => a.iter().any(|replica| b.contains(replica)),
         _ => true,
     };
-    on_process(a) && on_process(b) && same_replica && a.at < b.end() && b.at < a.end()
+    (on_process(a) || on_process(b)) && same_replica && a.at < b.end() && b.at < a.end()
 }

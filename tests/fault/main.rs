@@ -1,0 +1,11 @@
+//! Faults on real replicas of the demo service: injected, undone, and undone whatever became of `sre`.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod heal;
+mod kill;
+mod lab;
+mod timeline;
