@@ -52,7 +52,8 @@ fn blind(asked: &PromqlCheck, reason: String) -> Outcome {
     outcome
 }
 
-fn judge(asked: &PromqlCheck, result: &QueryResult) -> Outcome {
+/// The verdict on an expression's answer.
+pub(super) fn judge(asked: &PromqlCheck, result: &QueryResult) -> Outcome {
     let value = match result {
         QueryResult::Scalar(value) => *value,
         QueryResult::Vector(series) => match series.as_slice() {

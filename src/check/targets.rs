@@ -16,7 +16,7 @@ use crate::scenario::TargetsCheck;
 /// # Errors
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<Outcome> {
-    let replicas = context.instances();
+    let replicas = context.endpoints.named_instances();
     until_pass(context, asked.wait.get(), || async {
         Ok(match context.prometheus() {
             Ok(prometheus) => match prometheus.targets().await {
@@ -40,7 +40,8 @@ fn blind(reason: String) -> Outcome {
     outcome
 }
 
-fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
+/// The verdict on what Prometheus scrapes.
+pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
     let asked_for =
         |target: &&Target| asked.jobs.is_empty() || asked.jobs.iter().any(|job| job == target.job());
     let targets: Vec<&Target> = targets.iter().filter(asked_for).collect();

@@ -21,6 +21,16 @@ pub struct Endpoints {
     pub loki: Option<Endpoint>,
 }
 
+impl Endpoints {
+    /// What must be scraped: each one's name and `instance` label.
+    pub fn named_instances(&self) -> Vec<(String, String)> {
+        let replicas = self.replicas.iter();
+        let of_replicas = replicas.filter_map(|r| Some((r.name.clone(), r.instance.clone()?)));
+        let others = self.instances.iter().map(|instance| (instance.clone(), instance.clone()));
+        of_replicas.chain(others).collect()
+    }
+}
+
 /// One replica of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {

@@ -138,7 +138,7 @@ async fn look(
     let longest = longest_round(&targets, context.stack.counter.job.as_deref());
     let deadline = ended + asked.wait.as_secs_f64().max(longest);
     let until = context.horizon.unwrap_or(f64::MAX).min(deadline).min(now);
-    let replicas = context.instances();
+    let replicas = context.endpoints.named_instances();
     let instances: Vec<String> = replicas.iter().map(|(_, instance)| instance.clone()).collect();
     let counters = counters(context.stack, context.scenario);
     let mut histories = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
