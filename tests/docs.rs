@@ -44,7 +44,11 @@ fn every_command_is_in_the_readme_and_every_command_of_the_readme_is_there() {
         .collect();
     let cli = Cli::command();
     for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
-        assert!(documented.iter().any(|name| name == command.get_name()), "{} is missing", command.get_name());
+        assert!(
+            documented.iter().any(|name| name == command.get_name()),
+            "{} is missing",
+            command.get_name()
+        );
     }
     for name in &documented {
         assert!(cli.find_subcommand(name).is_some(), "`sre {name}` is documented and not there");
@@ -55,9 +59,12 @@ fn every_command_is_in_the_readme_and_every_command_of_the_readme_is_there() {
 fn every_command_line_of_the_readme_is_understood() {
     let readme = text("README.md");
     let mut lines = 0;
-    for line in readme.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines) {
+    for line in
+        readme.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines)
+    {
         let line = line.split('#').next().unwrap_or_default().trim();
-        let Some(arguments) = line.strip_prefix("sre ").or(line.strip_prefix("cargo run --release -- ")) else {
+        let Some(arguments) = line.strip_prefix("sre ").or(line.strip_prefix("cargo run --release -- "))
+        else {
             continue;
         };
         let words = std::iter::once("sre").chain(arguments.split_whitespace());
@@ -98,7 +105,8 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
     for kind in kinds {
         let link = kind.documentation();
         let anchor = link.rsplit('#').next().expect("an anchor");
-        let found = checks.lines().any(|line| line.strip_prefix("## ").is_some_and(|t| t.to_lowercase() == anchor));
+        let found =
+            checks.lines().any(|line| line.strip_prefix("## ").is_some_and(|t| t.to_lowercase() == anchor));
         assert!(found, "docs/checks.md has no section for {link}");
     }
 }
@@ -107,7 +115,9 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
 fn every_link_between_documents_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![root.join("README.md")];
-    files.extend(std::fs::read_dir(root.join("docs")).expect("docs/").filter_map(|entry| Some(entry.ok()?.path())));
+    files.extend(
+        std::fs::read_dir(root.join("docs")).expect("docs/").filter_map(|entry| Some(entry.ok()?.path())),
+    );
     for file in files.iter().filter(|file| file.extension().is_some_and(|ext| ext == "md")) {
         let text = std::fs::read_to_string(file).expect("a document");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
