@@ -7,8 +7,10 @@ mod completions;
 mod describe;
 mod doctor;
 mod down;
+mod files;
 mod heal;
 mod init;
+mod init_external;
 mod list;
 mod load;
 mod logs;
@@ -111,7 +113,6 @@ enum Command {
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     App(app::App),
-    #[command(hide = true)]
     Receiver(receiver::Receiver),
 }
 

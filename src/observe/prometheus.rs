@@ -259,7 +259,8 @@ impl Prometheus {
             r#type: String,
         }
         let query = [("metric", metric.to_owned())];
-        let answer: Answer<BTreeMap<String, Vec<Metadata>>> = self.http.get("api/v1/metadata", &query).await?;
+        let answer: Answer<BTreeMap<String, Vec<Metadata>>> =
+            self.http.get("api/v1/metadata", &query).await?;
         let known = answer.data.into_values().flatten().map(|metadata| metadata.r#type);
         Ok(known.into_iter().find(|name| name != "unknown"))
     }

@@ -22,9 +22,10 @@ impl Counters<'_> {
     fn selectors(&self) -> Vec<String> {
         let counter = self.counter;
         let matching = counter.matching.iter().map(|(label, value)| matcher(label, "=", value));
-        let except = counter.except.iter().flat_map(|(label, values)| {
-            values.iter().map(move |value| matcher(label, "!=", value))
-        });
+        let except = counter
+            .except
+            .iter()
+            .flat_map(|(label, values)| values.iter().map(move |value| matcher(label, "!=", value)));
         let all: Vec<String> = self.job().into_iter().chain(matching).chain(except).collect();
         let mut selectors = vec![format!("{}{{{}}}", counter.metric, all.join(","))];
         selectors.extend(self.others.iter().map(|name| self.of_targets(name)));

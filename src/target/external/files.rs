@@ -45,18 +45,17 @@ pub fn stack_file(name: &str, found: &Found, addresses: &Addresses<'_>) -> Strin
             [&other.path, &other.method, &other.status].into_iter().flatten().map(String::as_str).collect();
         text += &format!("  # or: {} ({})\n", other.metric, labels.join(", "));
     }
-    let quoted_all = |values: &[&str]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
+    let quoted_all =
+        |values: &[&str]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
     text += &format!("\nexternal:\n  service: [{}]\n", quoted_all(&services));
     text += "  # Each of these must be scraped, or nothing is said of the counts. Leave the key out where replicas\n";
     text += "  # come and go.\n";
     let instances: Vec<&str> = found.instances.iter().map(String::as_str).collect();
     text += &format!("  instances: [{}]\n", quoted_all(&instances));
     text += &endpoint("prometheus", addresses.prometheus);
-    for (key, url) in [
-        ("alertmanager", addresses.alertmanager),
-        ("receiver", addresses.receiver),
-        ("loki", addresses.loki),
-    ] {
+    for (key, url) in
+        [("alertmanager", addresses.alertmanager), ("receiver", addresses.receiver), ("loki", addresses.loki)]
+    {
         match url {
             Some(url) => text += &endpoint(key, &Endpoint::new(url.clone())),
             None => text += &format!("  # {key}: {{url: \"http://…\"}}\n"),
@@ -131,12 +130,14 @@ pub fn scenario_file(name: &str, found: &Found) -> String {
     if paths.is_empty() {
         paths.push(("/".into(), BTreeSet::new()));
     }
-    for (number, (path, statuses)) in paths.iter().enumerate() {
+    let mut names = BTreeSet::new();
+    for (path, statuses) in &paths {
+        let name = request_name(path, &mut names);
         let expect = match statuses.is_empty() {
             true => "2xx, 3xx".to_owned(),
             false => statuses.iter().cloned().collect::<Vec<_>>().join(", "),
         };
-        text += &format!("  request-{}:\n    path: {}\n    expect: [{expect}]\n", number + 1, quoted(path));
+        text += &format!("  {name}:\n    path: {}\n    expect: [{expect}]\n", quoted(path));
     }
     let templates = found.best().values(|seen| seen.path.as_deref().filter(|path| is_template(path)));
     if let (Some(label), false) = (found.path_label(), templates.is_empty()) {
@@ -193,7 +194,8 @@ impl Found {
 impl Proposal {
     /// Values that were seen, each once.
     pub fn values<'a>(&'a self, of: impl Fn(&'a super::Seen) -> Option<&'a str>) -> Vec<String> {
-        let values: BTreeSet<&str> = self.seen.iter().filter_map(of).filter(|value| !value.is_empty()).collect();
+        let values: BTreeSet<&str> =
+            self.seen.iter().filter_map(of).filter(|value| !value.is_empty()).collect();
         values.into_iter().map(str::to_owned).collect()
     }
 }
@@ -205,6 +207,25 @@ pub fn some(values: &[String]) -> String {
         shown.push("…");
     }
     shown.join(", ")
+}
+
+/// A name for requests of a path, unlike those before it: `api-users` for `/api/users`.
+fn request_name(path: &str, names: &mut BTreeSet<String>) -> String {
+    let words: Vec<&str> =
+        path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let plain = match words.join("-").to_ascii_lowercase() {
+        name if name.starts_with(|c: char| c.is_ascii_alphabetic()) => name,
+        name if name.is_empty() => "root".to_owned(),
+        name => format!("path-{name}"),
+    };
+    let mut name = plain.clone();
+    for number in 2.. {
+        if names.insert(name.clone()) {
+            break;
+        }
+        name = format!("{plain}-{number}");
+    }
+    name
 }
 
 /// `/users/{id}`, `/users/:id`, `/users/<id>`, `/files/*path`, `/a/$b`: no path that can be requested.
@@ -261,9 +282,8 @@ mod tests {
     }
 
     fn requests(scenario: &Scenario) -> Vec<(&str, String)> {
-        let expect = |request: &crate::scenario::Request| {
-            serde_json::to_string(&request.expect).expect("JSON")
-        };
+        let expect =
+            |request: &crate::scenario::Request| serde_json::to_string(&request.expect).expect("JSON");
         scenario.requests.values().map(|request| (request.path.as_str(), expect(request))).collect()
     }
 
@@ -287,6 +307,13 @@ mod tests {
         assert_eq!(requests(&scenario), [("/shop", "[200,304]".to_owned())]);
         let text = scenario_file("my-service", &found);
         assert!(text.contains("# {path: \"/users/1\", labels: {handler: \"/users/{id}\"}}"), "{text}");
+    }
+
+    #[test]
+    fn requests_are_named_after_their_paths() {
+        let mut names = BTreeSet::new();
+        let named = ["/", "/api/Users", "/api-users", "/1"].map(|path| request_name(path, &mut names));
+        assert_eq!(named, ["root", "api-users", "api-users-2", "path-1"]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub async fn look(services: &[Url], prometheus: &Endpoint, job: Option<&str>) ->
     if own.is_empty() {
         return Err(Error::no_data(format!("Prometheus scrapes no target of the job {job}"))
             .because_of(jobs(&targets))
-            .hint("Name the service's job: --job NAME"));
+            .hint("Name the service's job by --job NAME, or have Prometheus scrape the service."));
     }
     let found = Found {
         prometheus: version,
@@ -111,10 +111,8 @@ async fn addresses(url: &Url) -> Vec<IpAddr> {
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     // `Url` writes an IPv6 address in brackets.
     let host = host.trim_matches(['[', ']']);
-    let found = tokio::time::timeout(
-        std::time::Duration::from_secs(2),
-        tokio::net::lookup_host((host, port)),
-    );
+    let found =
+        tokio::time::timeout(std::time::Duration::from_secs(2), tokio::net::lookup_host((host, port)));
     match found.await {
         Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
         _ => Vec::new(),
@@ -139,7 +137,7 @@ fn job_of(services: &[Url], of_services: &[Option<&Target>], targets: &[Target])
         [job] => Ok((*job).to_owned()),
         [] => Err(Error::no_data(format!("Prometheus scrapes no target at {services}"))
             .because_of(jobs(targets))
-            .hint("Name the service's job: --job NAME")),
+            .hint("Name the service's job by --job NAME, or have Prometheus scrape the service.")),
         several => Err(Error::no_data(format!("several jobs may be the one of {services}"))
             .because_of(format!("they are: {}", several.join(", ")))
             .hint("Name the service's job: --job NAME")),
@@ -170,8 +168,10 @@ fn instances(own: &[&Target], of_services: &[Option<&Target>]) -> Vec<String> {
 }
 
 fn scraped_paths(own: &[&Target]) -> Vec<String> {
-    let mut paths: Vec<String> =
-        own.iter().filter_map(|target| Some(Url::parse(&target.scrape_url).ok()?.path().to_owned())).collect();
+    let mut paths: Vec<String> = own
+        .iter()
+        .filter_map(|target| Some(Url::parse(&target.scrape_url).ok()?.path().to_owned()))
+        .collect();
     paths.sort_unstable();
     paths.dedup();
     paths

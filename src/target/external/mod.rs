@@ -8,7 +8,7 @@ mod look;
 mod propose;
 mod up;
 
-pub use files::{Addresses, scenario_file, stack_file};
+pub use files::{Addresses, scenario_file, some, stack_file};
 pub use look::{Found, look};
 pub use propose::{Proposal, Seen, propose};
 pub use up::up;

@@ -113,7 +113,8 @@ fn proposal(metric: &str, series: &[&(Labels, f64)]) -> Proposal {
         .collect();
     seen.sort();
     seen.dedup();
-    let lower = |seen: &Seen| seen.method.as_ref().is_some_and(|method| *method == method.to_ascii_lowercase());
+    let lower =
+        |seen: &Seen| seen.method.as_ref().is_some_and(|method| *method == method.to_ascii_lowercase());
     let method_as = if seen.iter().any(lower) { MethodAs::Lower } else { MethodAs::Sent };
     Proposal { metric: metric.into(), path, method, method_as, status, status_as, handler, seen }
 }
