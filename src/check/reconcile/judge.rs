@@ -262,7 +262,7 @@ impl Case<'_> {
             }
             Finding::Over => {
                 notes.push("Prometheus counted more than was sent: somebody else was there, or requests are counted twice.".into());
-                "Is anybody else sending requests? Is the counter raised twice on some path?"
+                "Is anybody else sending requests, such as health probes (`counter.except` leaves theirs out)? Is the counter raised twice on some path?"
             }
             Finding::Short => {
                 notes.push(self.seen(reading, rounds));
