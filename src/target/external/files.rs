@@ -162,11 +162,15 @@ impl Found {
         self.best().path.as_deref().filter(|_| !self.paths().is_empty())
     }
 
-    /// The label and its values by which Prometheus' own scrapes are counted, where they are.
+    /// The label and its values by which Prometheus' own scrapes are counted, or may be: a scrape is counted
+    /// only in the next one.
     pub fn scrapes(&self) -> Option<(&str, Vec<String>)> {
         let best = self.best();
         let label = best.path.as_deref().or(best.handler.as_deref())?;
-        let values = best.values(|seen| seen.path.as_deref().filter(|path| self.is_scraped(path)));
+        let mut values = best.values(|seen| seen.path.as_deref().filter(|path| self.is_scraped(path)));
+        if best.path.is_some() && values.is_empty() {
+            values.clone_from(&self.scraped_paths);
+        }
         (!values.is_empty()).then_some((label, values))
     }
 
