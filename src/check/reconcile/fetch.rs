@@ -106,8 +106,7 @@ pub async fn baseline(
         let last = |samples: &[Sample]| samples.iter().rev().find(|s| s.time <= scraped).copied();
         let in_it = |series: &&Series| {
             // An exporter may give its samples times of their own; then the last one stands.
-            series.samples.iter().any(|s| (s.time - scraped).abs() < 0.0005)
-                || last(&series.samples).is_some_and(|s| s.time > previous_scrape(history, scraped))
+            series.samples.iter().any(|s| (s.time - scraped).abs() < 0.0005) || history.has_own_times(series)
         };
         let series = history.series.iter().filter(in_it).filter_map(|series| {
             let value = last(&series.samples)?.value;
@@ -121,10 +120,6 @@ pub async fn baseline(
         })
     });
     Ok(Baseline { at: now, targets: targets.collect() })
-}
-
-fn previous_scrape(history: &TargetHistory, scraped: f64) -> f64 {
-    history.scrapes.iter().rev().map(|s| s.time).find(|time| *time < scraped - 0.0005).unwrap_or(f64::MIN)
 }
 
 /// What Prometheus saw of every target since the baseline.
