@@ -188,8 +188,9 @@ impl Lab {
     }
 
     /// Prometheus will have so many targets.
-    pub fn with_targets(self, targets: usize) -> Lab {
-        Lab { targets, ..self }
+    pub fn with_targets(mut self, targets: usize) -> Lab {
+        self.targets = targets;
+        self
     }
 
     /// Changes a file that was written.
