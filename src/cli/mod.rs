@@ -103,7 +103,7 @@ enum Command {
     Open(open::Open),
     Down(down::Down),
     Heal(heal::Heal),
-    Init(init::Init),
+    Init(Box<init::Init>),
     List(list::List),
     Runs(runs::Runs),
     Compare(compare::Compare),

@@ -71,7 +71,7 @@ fn samples_with_times_of_their_own_are_counted_as_they_are() {
 }
 
 #[test]
-fn series_that_are_missing_in_every_third_scrape_are_no_data_or_right() {
+fn series_that_are_missing_in_every_third_scrape_are_no_data() {
     for lie in [Lie::None, Lie::Skips(100)] {
         let verdict = judged(lie, |page, scrape| {
             each_count(&page, |series, value| (scrape % 3 != 0).then(|| format!("{series} {value}")))

@@ -175,14 +175,14 @@ impl Case<'_> {
                 self.name(history)
             )));
         }
-        if let Some(renamed) = self.renamed(reading) {
-            return Some(renamed);
-        }
         if let Some((series, at)) = reading.returned.first() {
             return Some(Finding::NoData(format!(
                 "{series} was missing in a scrape and was back at {}: whether it began again from 0 is not known",
                 clock(*at)
             )));
+        }
+        if let Some(renamed) = self.renamed(reading) {
+            return Some(renamed);
         }
         // What hides counts explains a shortfall, never a surplus.
         if reading.state() == State::Over {
