@@ -69,10 +69,7 @@ impl<'a> CheckContext<'a> {
 
     /// Replicas that must be scraped: name and `instance` label.
     pub fn instances(&self) -> Vec<(String, String)> {
-        let replicas = self.endpoints.replicas.iter();
-        let of_replicas = replicas.filter_map(|r| Some((r.name.clone(), r.instance.clone()?)));
-        let others = self.endpoints.instances.iter().map(|instance| (instance.clone(), instance.clone()));
-        of_replicas.chain(others).collect()
+        self.endpoints.scraped()
     }
 
     /// Tells that a check waits, and for what.

@@ -16,7 +16,10 @@ use crate::scenario::TargetsCheck;
 /// # Errors
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<Outcome> {
-    let replicas = context.instances();
+    let job = context.stack.counter.job.as_ref();
+    // Replicas are missed where their job is asked about.
+    let asked_about = asked.jobs.is_empty() || job.is_some_and(|job| asked.jobs.contains(job));
+    let replicas = if asked_about { context.instances() } else { Vec::new() };
     until_pass(context, asked.wait.get(), || async {
         Ok(match context.prometheus() {
             Ok(prometheus) => match prometheus.targets().await {
@@ -48,7 +51,6 @@ fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]
     let missing: Vec<&(String, String)> = replicas
         .iter()
         .filter(|(_, instance)| !targets.iter().any(|target| target.instance() == instance))
-        .filter(|_| asked.jobs.is_empty())
         .collect();
     let all = targets.len() + missing.len();
     let up = targets.len() - down.len();

@@ -21,6 +21,15 @@ pub struct Endpoints {
     pub loki: Option<Endpoint>,
 }
 
+impl Endpoints {
+    /// What Prometheus must scrape: the name and the `instance` label of each.
+    pub fn scraped(&self) -> Vec<(String, String)> {
+        let of_replicas = self.replicas.iter().filter_map(|r| Some((r.name.clone(), r.instance.clone()?)));
+        let others = self.instances.iter().map(|instance| (instance.clone(), instance.clone()));
+        of_replicas.chain(others).collect()
+    }
+}
+
 /// One replica of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
