@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 pub mod exit;
 pub mod fault;
+pub mod figures;
 pub mod inspect;
 pub mod interrupt;
 pub mod load;

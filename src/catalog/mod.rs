@@ -11,7 +11,6 @@ mod validate;
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::scenario::Scenario;
 
 pub use entries::{Entries, ScenarioEntry, StackEntry};
 pub use origin::Origin;
@@ -38,9 +37,9 @@ impl Catalog {
     }
 }
 
-/// [`Catalog::scenario`] of the current folder, for those who need nothing but the scenario.
-pub fn scenario(name_or_path: &str) -> Result<Scenario> {
-    Ok(Catalog::here().scenario(name_or_path)?.scenario)
+/// [`Catalog::scenario`] of the current folder.
+pub fn scenario(name_or_path: &str) -> Result<LoadedScenario> {
+    Catalog::here().scenario(name_or_path)
 }
 
 /// [`Catalog::stack`] of the current folder.

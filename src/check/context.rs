@@ -67,11 +67,6 @@ impl<'a> CheckContext<'a> {
         Ok(now.min(last).min(self.horizon.unwrap_or(f64::MAX)))
     }
 
-    /// Replicas that must be scraped: name and `instance` label.
-    pub fn instances(&self) -> Vec<(String, String)> {
-        self.endpoints.scraped()
-    }
-
     /// Tells that a check waits, and for what.
     ///
     /// # Errors

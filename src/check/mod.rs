@@ -3,14 +3,15 @@
 pub mod alert;
 mod all;
 mod context;
-pub mod figures;
 mod outcome;
 mod promql;
 pub mod reconcile;
 mod series;
+mod steady;
 mod targets;
 mod wait;
 
 pub use all::verify;
 pub use context::{CheckContext, Faults, missing};
 pub use outcome::{Group, Kind, Outcome, Table, Verdict};
+pub use steady::Steady;

@@ -1,10 +1,10 @@
 //! Check `promql`: an expression's one value compares as asked.
 
 use super::context::CheckContext;
-use super::figures::plural;
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::plural;
 use crate::observe::{Prometheus, QueryResult};
 use crate::scenario::PromqlCheck;
 
@@ -52,7 +52,8 @@ fn blind(asked: &PromqlCheck, reason: String) -> Outcome {
     outcome
 }
 
-fn judge(asked: &PromqlCheck, result: &QueryResult) -> Outcome {
+/// The verdict on an expression's answer.
+pub(super) fn judge(asked: &PromqlCheck, result: &QueryResult) -> Outcome {
     let value = match result {
         QueryResult::Scalar(value) => *value,
         QueryResult::Vector(series) => match series.as_slice() {

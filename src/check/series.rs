@@ -1,10 +1,10 @@
 //! Check `series`: series are there, with the labels named.
 
 use super::context::CheckContext;
-use super::figures::{count, plural};
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::{count, plural};
 use crate::observe::{Labels, Prometheus, QueryResult};
 use crate::scenario::SeriesCheck;
 
@@ -19,10 +19,7 @@ pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Ou
             Err(error) => Err(error),
         };
         Ok(match answer {
-            Ok(QueryResult::Vector(series)) => {
-                judge(asked, &series.into_iter().map(|(labels, _)| labels).collect::<Vec<_>>())
-            }
-            Ok(QueryResult::Scalar(_)) => blind(asked, "It gives a number, not series.".into()),
+            Ok(result) => judge(asked, result),
             Err(error) => blind(asked, error.to_string()),
         })
     })
@@ -55,7 +52,17 @@ fn blind(asked: &SeriesCheck, reason: String) -> Outcome {
     outcome
 }
 
-fn judge(asked: &SeriesCheck, series: &[Labels]) -> Outcome {
+/// The verdict on a selector's answer.
+pub(super) fn judge(asked: &SeriesCheck, result: QueryResult) -> Outcome {
+    match result {
+        QueryResult::Vector(series) => {
+            judge_labels(asked, &series.into_iter().map(|(labels, _)| labels).collect::<Vec<_>>())
+        }
+        QueryResult::Scalar(_) => blind(asked, "It gives a number, not series.".into()),
+    }
+}
+
+fn judge_labels(asked: &SeriesCheck, series: &[Labels]) -> Outcome {
     if series.is_empty() {
         return blind(asked, "Prometheus has no such series.".into());
     }
@@ -86,8 +93,8 @@ mod tests {
         let asked: SeriesCheck =
             serde_json::from_value(serde_json::json!({"series": "up", "labels": ["zone"]})).expect("a check");
         let with = Labels::from([("zone".into(), "a".into())]);
-        assert_eq!(judge(&asked, &[]).verdict, Verdict::NoData);
-        assert_eq!(judge(&asked, std::slice::from_ref(&with)).verdict, Verdict::Pass);
-        assert_eq!(judge(&asked, &[with, Labels::new()]).verdict, Verdict::Fail);
+        assert_eq!(judge_labels(&asked, &[]).verdict, Verdict::NoData);
+        assert_eq!(judge_labels(&asked, std::slice::from_ref(&with)).verdict, Verdict::Pass);
+        assert_eq!(judge_labels(&asked, &[with, Labels::new()]).verdict, Verdict::Fail);
     }
 }

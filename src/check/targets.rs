@@ -1,7 +1,7 @@
 //! Check `targets`: every scrape target is healthy.
 
 use super::context::CheckContext;
-use super::figures::count;
+use crate::figures::count;
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<O
     let job = context.stack.counter.job.as_ref();
     // Replicas are missed where their job is asked about.
     let asked_about = asked.jobs.is_empty() || job.is_some_and(|job| asked.jobs.contains(job));
-    let replicas = if asked_about { context.instances() } else { Vec::new() };
+    let replicas = if asked_about { context.endpoints.scraped() } else { Vec::new() };
     until_pass(context, asked.wait.get(), || async {
         Ok(match context.prometheus() {
             Ok(prometheus) => match prometheus.targets().await {
@@ -43,7 +43,8 @@ fn blind(reason: String) -> Outcome {
     outcome
 }
 
-fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
+/// The verdict on what Prometheus scrapes.
+pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
     let asked_for =
         |target: &&Target| asked.jobs.is_empty() || asked.jobs.iter().any(|job| job == target.job());
     let targets: Vec<&Target> = targets.iter().filter(asked_for).collect();

@@ -11,6 +11,7 @@ use crate::report::terminal::Live;
 use crate::run::{self, Run};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::Folder;
+use crate::terminal::Terminal;
 
 /// Puts a scenario's load on the stack that is up, and judges what needs no server: thresholds, and whether
 /// the generator kept up.
@@ -45,12 +46,14 @@ fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> std::result::Result<
 }
 
 impl Overrides {
-    /// The scenario with another load.
+    /// The scenario of this name or file, with this load; what is doubtful in its file is told.
     ///
     /// # Errors
-    /// Usage (exit 2) where it does not fit the scenario.
-    pub fn apply(&self, scenario: Scenario) -> Result<Scenario> {
-        scenario.override_with(self.rate, self.users, self.duration)
+    /// Usage (exit 2) where there is none, it is not sound, or this load does not fit it.
+    pub fn load(&self, name_or_path: &str, terminal: &Terminal) -> Result<Scenario> {
+        let loaded = catalog::scenario(name_or_path)?;
+        loaded.warnings.iter().for_each(|warning| terminal.warn(warning));
+        loaded.scenario.override_with(self.rate, self.users, self.duration)
     }
 }
 
@@ -58,7 +61,7 @@ impl Load {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let name = self.named.as_ref().unwrap_or(&self.scenario);
-        let scenario = self.overrides.apply(catalog::scenario(name)?)?;
+        let scenario = self.overrides.load(name, &context.terminal)?;
         let state = Folder::here()?;
         let lab = what_is_up(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;

@@ -7,10 +7,10 @@ use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::fault;
 use crate::report::terminal::Live;
 use crate::run::{self, Run as Life};
 use crate::target::{Folder, TargetKind};
-use crate::{catalog, fault};
 
 /// Up if needed, load, verify and report, in one.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub struct Run {
 impl Run {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
-        let scenario = self.overrides.apply(catalog::scenario(&self.scenario)?)?;
+        let scenario = self.overrides.load(&self.scenario, &context.terminal)?;
         let state = Folder::here()?;
         // Before anything is mended: a fault that is held by another run must not be.
         fault::ensure_none(&state, &context.terminal).await?;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Context;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::report::figures::counted;
+use crate::figures::counted;
 use crate::report::runs::{Row, text};
 use crate::run::{RunFolder, STATE_DIR};
 

@@ -48,7 +48,8 @@ fn screen(status: &LabStatus) -> String {
         None => format!("\ntargets: {} of {} healthy", targets.healthy, targets.total),
     });
     for target in &targets.unhealthy {
-        lines.push(format!("  ✘ {} {}: {}", target.job, target.instance, target.error));
+        let why = if target.error.is_empty() { "not scraped yet" } else { &target.error };
+        lines.push(format!("  ✘ {} {}: {why}", target.job, target.instance));
     }
     for process in status.processes.iter().filter(|process| process.state == State::Dead) {
         lines.push(format!("\n{} is dead; it wrote last:", process.name));

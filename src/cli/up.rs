@@ -5,6 +5,7 @@ use clap::Args;
 use super::Context;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
+use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::scenario::Duration;
@@ -133,6 +134,14 @@ pub async fn bring_up(
         }
         target => return Err(unsupported(target)),
     };
+    let steady = Steady {
+        stack: &stack.stack,
+        rules: &stack.rule_names(),
+        endpoints: &lab.endpoints,
+        terminal: &context.terminal,
+        interrupt: &context.interrupt,
+    };
+    steady.wait(wanted.bound()).await?;
     Ok((lab, stack))
 }
 

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::histograms::Timing;
-use super::words::{milliseconds, thousands};
 use super::{Histograms, LoadSummary, RequestSummary};
 use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::figures::{count, latency};
 use crate::scenario::{Metric, Scenario, Threshold};
 
 /// Judges what the client knows by itself.
@@ -36,17 +36,15 @@ fn generator(summary: &LoadSummary) -> Option<Outcome> {
     }
     if summary.interrupted || asked == 0 {
         let left = summary.total.sent + summary.total.not_sent;
-        let mut outcome = outcome(
-            Verdict::NoData,
-            format!("{} of {} requests were due", thousands(left), thousands(asked)),
-        );
+        let mut outcome =
+            outcome(Verdict::NoData, format!("{} of {} requests were due", count(left), count(asked)));
         outcome.hint = Some(match asked {
             0 => format!("The schedule asks for no request. {documentation}"),
             _ => format!("The load was interrupted. {documentation}"),
         });
         return Some(outcome);
     }
-    Some(outcome(Verdict::Pass, format!("{} requests, none left out", thousands(asked))))
+    Some(outcome(Verdict::Pass, format!("{} requests, none left out", count(asked))))
 }
 
 fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histograms) -> Outcome {
@@ -135,7 +133,7 @@ fn figure(metric: Metric, value: f64) -> String {
     match metric {
         Metric::ErrorRate => format!("{:.2}%", value * 100.0),
         Metric::Rate => format!("{value:.1}/s"),
-        Metric::Percentile(_) | Metric::Mean | Metric::Max => milliseconds(value),
+        Metric::Percentile(_) | Metric::Mean | Metric::Max => latency(value),
     }
 }
 

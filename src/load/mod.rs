@@ -16,7 +16,6 @@ mod shape;
 mod summary;
 mod users;
 mod watch;
-mod words;
 
 pub use execute::{LoadResult, LoadRun, execute};
 pub use histograms::{Histograms, Key, Timing};

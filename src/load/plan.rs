@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::Schedule;
-use super::words::length;
 use crate::run::LoadPlan;
-use crate::scenario::{Load, Phase, Scenario, Spacing, Users};
+use crate::scenario::{Duration, Load, Phase, Scenario, Spacing, Users};
 
 /// The name of the one phase of the closed model.
 pub(super) const USERS_PHASE: &str = "users";
@@ -34,6 +33,12 @@ pub fn plan(scenario: &Scenario) -> LoadPlan {
             requests,
         },
     }
+}
+
+/// A length of time: up to two minutes in seconds, `60 s`; else as `5m`.
+fn length(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if (1.0..=120.0).contains(&seconds) { format!("{seconds} s") } else { duration.to_string() }
 }
 
 fn shape(phase: &Phase) -> String {

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::Overload;
-use super::words::thousands;
+use crate::figures::count;
 use crate::scenario::{Metric, Threshold};
 
 /// A request that is written later than this after it was due left late.
@@ -102,31 +102,31 @@ pub(super) fn overload(observed: &Observed) -> Option<Overload> {
     observed.phases.iter().find(|(asked, lateness)| lateness.is_overload(*asked, observed.tolerated))?;
     let mut all = Lateness::default();
     observed.phases.iter().for_each(|(_, lateness)| all.merge(lateness));
-    let asked = thousands(observed.phases.iter().map(|(asked, _)| asked).sum());
+    let asked = count(observed.phases.iter().map(|(asked, _)| asked).sum());
     let mut reasons = Vec::new();
     if all.never_limit > 0 {
         let limit = observed.limit.as_deref().unwrap_or("this machine gave no further connection");
-        reasons.push(format!("{} of {asked} requests never left: {limit}", thousands(all.never_limit)));
+        reasons.push(format!("{} of {asked} requests never left: {limit}", count(all.never_limit)));
     }
     if all.bound + all.never_bound > 0 {
         let never = match all.never_bound {
             0 => String::new(),
-            never => format!(" and {} never left", thousands(never)),
+            never => format!(" and {} never left", count(never)),
         };
         let connections = match observed.connections {
             1 => "the one connection was".into(),
-            number => format!("all {} connections were", thousands(number as u64)),
+            number => format!("all {} connections were", count(number as u64)),
         };
         reasons.push(format!(
             "{connections} waiting for answers: {} of {asked} requests left more than {} ms late{never}",
-            thousands(all.bound),
+            count(all.bound),
             LATE.as_millis(),
         ));
     }
     if all.slow > 0 {
         reasons.push(format!(
             "{} of {asked} requests left more than {} ms late",
-            thousands(all.slow),
+            count(all.slow),
             LATE.as_millis()
         ));
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::figures::{NOTHING, change, count, latency};
 use super::layout::{named_table, section, table};
 use super::model::{LatencyMs, Report, Requests, RunVerdict};
 use crate::check::Verdict;
+use crate::figures::{NOTHING, change, count, latency};
 use crate::load::RequestSummary;
 
 /// The version of the comparison's shape, in its first key.

@@ -144,7 +144,7 @@ impl<'a> Fold<'a> {
 
         let requests = Requests {
             sent: summary.map(|summary| summary.total.sent),
-            counted: self.checks.iter().find_map(counted),
+            counted: self.checks.iter().find_map(counted_by),
             unknown: summary.map(|summary| summary.total.unknown),
         };
         let latency_ms = summary.map(|summary| summary.total.times.since_due.into()).unwrap_or_default();
@@ -193,7 +193,7 @@ fn interrupted(exit: u8) -> bool {
 }
 
 /// What the server counted, from the evidence of the check that compared it.
-fn counted(check: &Outcome) -> Option<u64> {
+fn counted_by(check: &Outcome) -> Option<u64> {
     check.evidence.get("counted").filter(|_| check.kind == Kind::Reconcile)?.as_u64()
 }
 

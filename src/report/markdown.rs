@@ -1,9 +1,9 @@
 //! The report as Markdown, for a merge request, an issue or a job's summary.
 
-use super::figures::{NOTHING, count, duration, latency};
 use super::model::Report;
 use super::text::{checks, details, figure, group_name, verdict_word, versions};
 use crate::check::{Outcome, Verdict};
+use crate::figures::{NOTHING, count, duration, latency};
 use crate::load::RequestSummary;
 
 /// The report as Markdown.

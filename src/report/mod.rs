@@ -1,7 +1,6 @@
 //! Reporters: they consume events, and nothing else.
 
 pub mod compare;
-pub mod figures;
 mod fold;
 pub mod junit;
 mod layout;

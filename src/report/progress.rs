@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::figures::{self, count, latency};
 use super::redact;
+use crate::figures::{self, count, latency};
 use crate::load::Sample;
 use crate::run::{Event, EventKind, LoadPlan};
 
@@ -66,8 +66,8 @@ impl Progress {
                     self.line(event.time, &format!("{:.0}/{all:.0} s · {message}", sample.second));
                 }
             }
-            EventKind::CheckWaiting { message, .. } => {
-                let message = redact(message).into_owned();
+            EventKind::CheckWaiting { name, message } => {
+                let message = redact(&format!("{name}: {message}")).into_owned();
                 match &self.shown {
                     Shown::Bar(bar) if bar.is_hidden() || bar.length().is_some() => {
                         self.replace(|| spinner(message));

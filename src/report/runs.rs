@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::figures::{NOTHING, ago, count, latency};
 use super::layout::{mark, unwrapped_table};
 use super::model::{Report, RunVerdict, State};
 use super::text::verdict_word;
 use crate::check::Verdict;
+use crate::figures::{NOTHING, ago, count, latency};
 use crate::run::RunFolder;
 use crate::target::TargetKind;
 

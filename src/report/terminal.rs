@@ -4,7 +4,6 @@ use std::io::Write;
 
 use jiff::Timestamp;
 
-use super::figures::duration;
 use super::layout::{marked, notice, paragraph, section};
 use super::progress::Progress;
 use super::redact;
@@ -13,6 +12,7 @@ use super::{Report, State};
 use crate::check::{Group, Verdict};
 use crate::cli::Output;
 use crate::error::Result;
+use crate::figures::duration;
 use crate::run::{Event, EventKind, Reporter};
 use crate::terminal::Terminal;
 

@@ -3,12 +3,12 @@
 use indexmap::IndexMap;
 use owo_colors::OwoColorize;
 
-use super::figures::{self, NOTHING, count, counted, duration, latency};
 use super::layout::{
     WIDTH, fits, hint, marked, named_table, notice, paragraph, plain, section, spread, table,
 };
 use super::model::{LoadReport, Report, RunVerdict, State};
 use crate::check::{Group, Outcome, Verdict};
+use crate::figures::{self, NOTHING, count, counted, duration, latency};
 use crate::load::{Latency, LoadSummary, PhaseSummary, RequestSummary};
 
 /// The whole report as a screen of 80 columns, with colours.

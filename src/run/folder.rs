@@ -58,7 +58,8 @@ impl RunFolder {
     pub fn open(state: &Path, run: Option<&str>) -> Result<RunFolder> {
         let mut runs = RunFolder::list(state)?;
         if runs.is_empty() {
-            return Err(Error::no_data(format!("there is no run in {}", state.join("runs").display()))
+            return Err(Error::no_data("there is no run here yet")
+                .because_of(format!("{} has none", state.join("runs").display()))
                 .hint("sre run errors"));
         }
         let Some(run) = run.filter(|run| *run != "latest") else { return Ok(runs.remove(0)) };

@@ -5,10 +5,10 @@ use serde_json::json;
 use super::episode::{Episode, Expectation};
 use super::notification;
 use crate::check::context::CheckContext;
-use crate::check::figures::span;
 use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::duration;
 use crate::observe::{AlertingRule, Prometheus, Series};
 use crate::scenario::AlertCheck;
 
@@ -56,7 +56,7 @@ pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck) -> Result<Vec
 }
 
 fn left(by: f64, now: f64) -> String {
-    span((by - now).max(0.0))
+    duration((by - now).max(0.0))
 }
 
 async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &AlertCheck) -> Result<Seen> {
@@ -139,8 +139,9 @@ async fn away(prometheus: &Prometheus, expectation: &Expectation, now: f64) -> R
     let gap = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
     // A scrape or two may be late; a third of the time that the alert had is no more evidence.
     let allowed = (to - expectation.from) / 3.0;
-    Ok((gap > allowed.max(10.0 * expectation.interval))
-        .then(|| format!("Prometheus saw nothing for {} of the time in which it had to fire.", span(gap))))
+    Ok((gap > allowed.max(10.0 * expectation.interval)).then(|| {
+        format!("Prometheus saw nothing for {} of the time in which it had to fire.", duration(gap))
+    }))
 }
 
 impl Seen {
@@ -183,7 +184,7 @@ fn fired(asked: &AlertCheck, seen: &Seen) -> Outcome {
         Some(fired) if fired <= expectation.fires_by => (Verdict::Pass, expectation.fired_message(fired)),
         Some(fired) => (Verdict::Fail, expectation.fired_message(fired)),
         None if !episode.strangers.is_empty() => (Verdict::Fail, "it fired for another".into()),
-        None => (Verdict::Fail, format!("not within {}", span(expectation.fires_by - expectation.from))),
+        None => (Verdict::Fail, format!("not within {}", duration(expectation.fires_by - expectation.from))),
     };
     let mut outcome = outcome(asked, "fired", verdict, message);
     for stranger in &episode.strangers {
@@ -212,7 +213,7 @@ fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
             outcome(asked, "resolved", Verdict::Fail, expectation.resolved_message(resolved))
         }
         (Some(_), None) => {
-            let message = format!("still firing after {}", span(seen.now - expectation.until));
+            let message = format!("still firing after {}", duration(seen.now - expectation.until));
             outcome(asked, "resolved", Verdict::Fail, message)
         }
     };

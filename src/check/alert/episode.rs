@@ -1,7 +1,7 @@
 //! When an alert fired and resolved: pure, from the samples of `ALERTS`.
 
-use crate::check::figures::span;
 use crate::check::reconcile::display_labels;
+use crate::figures::duration;
 use crate::observe::{Labels, Series};
 
 /// What an alert had to do. Times are in seconds since 1970 on Prometheus' clock.
@@ -82,7 +82,7 @@ impl Expectation {
 }
 
 fn allowed(took: f64, may: f64) -> String {
-    format!("after {} ({} allowed)", span(took.max(0.0)), span(may))
+    format!("after {} ({} allowed)", duration(took.max(0.0)), duration(may))
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::episode::{Episode, Expectation};
 use crate::check::context::{CheckContext, missing};
-use crate::check::figures::span;
 use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::duration;
 use crate::observe::{Alertmanager, Notification, Receiver};
 use crate::scenario::AlertCheck;
 
@@ -82,8 +82,8 @@ async fn delivered(
         if let Some(after) = arrived {
             let verdict = if after <= allowed { Verdict::Pass } else { Verdict::Fail };
             let message = match verdict {
-                Verdict::Pass => format!("{} after {}", span(after.max(0.0)), told.event),
-                _ => format!("{} after {} ({} allowed)", span(after), told.event, span(allowed)),
+                Verdict::Pass => format!("{} after {}", duration(after.max(0.0)), told.event),
+                _ => format!("{} after {} ({} allowed)", duration(after), told.event, duration(allowed)),
             };
             let mut outcome = outcome(told.name, verdict, message);
             outcome.evidence = json!({"after_seconds": after, "allowed_seconds": allowed});
@@ -93,14 +93,14 @@ async fn delivered(
             let mut outcome = outcome(
                 told.name,
                 Verdict::Fail,
-                format!("not within {} after {}", span(allowed), told.event),
+                format!("not within {} after {}", duration(allowed), told.event),
             );
             if let Err(error) = alertmanager(context).await {
                 outcome.notes.push(error.to_string());
             }
             return Ok(outcome);
         }
-        let left = span(told.since + allowed - now);
+        let left = duration(told.since + allowed - now);
         context.waiting(told.name, &format!("waiting for the notification ({left} left)"))?;
         pause(context.interrupt, stopwatch.next()).await?;
     }
@@ -118,7 +118,8 @@ async fn look(
     let now = context.prometheus()?.time().await?;
     // The receiver tells time by a clock that need not be Prometheus'.
     let ahead = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0 - now;
-    Ok((arrival(&notifications, asked, expectation, told, ahead), now))
+    let horizon = context.horizon.unwrap_or(f64::MAX);
+    Ok((arrival(&notifications, asked, expectation, told, ahead, horizon), now))
 }
 
 fn arrival(
@@ -127,21 +128,22 @@ fn arrival(
     expectation: &Expectation,
     told: &Told<'_>,
     ahead: f64,
+    horizon: f64,
 ) -> Option<f64> {
     let meant = |notification: &&Notification| {
         notification.alerts.iter().any(|alert| {
             alert.status == told.status
                 && alert.labels.get("alertname") == Some(&asked.name)
                 && expectation.is_meant(&alert.labels)
-                // An earlier run's alert of the same name began before this one's.
-                && alert.starts_at.as_millisecond() as f64 / 1000.0 >= expectation.from
+                // Alerts of the same name of an earlier run and of a later one are not meant.
+                && (expectation.from..horizon).contains(&(alert.starts_at.as_millisecond() as f64 / 1000.0))
         })
     };
     let mut arrivals =
         notifications.iter().filter(meant).map(|n| n.received.as_millisecond() as f64 / 1000.0 - ahead);
     match told.status {
-        // The last one tells of the end; an alert that came back was resolved more than once.
-        "resolved" => arrivals.next_back(),
+        // An alert that came back was resolved more than once: what came before its end tells of an earlier one.
+        "resolved" => arrivals.find(|arrived| *arrived >= told.since - expectation.interval),
         _ => arrivals.next(),
     }
     .map(|arrived| arrived - told.since)
@@ -182,4 +184,60 @@ fn outcome(name: &str, verdict: Verdict, message: String) -> Outcome {
         ));
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{Labels, NotifiedAlert};
+
+    fn notification(status: &str, starts: i64, received: i64) -> Notification {
+        let time = |second| jiff::Timestamp::from_second(second).expect("a time");
+        Notification {
+            received: time(received),
+            alerts: vec![NotifiedAlert {
+                status: status.into(),
+                labels: Labels::from([("alertname".into(), "A".into())]),
+                starts_at: time(starts),
+            }],
+        }
+    }
+
+    fn after(notifications: &[Notification], status: &str, since: f64, horizon: f64) -> Option<f64> {
+        let asked = json!({"name": "A", "fires": "30s", "resolves": "1m"});
+        let expectation = Expectation {
+            labels: Labels::new(),
+            instances: Vec::new(),
+            from: 100.0,
+            fires_by: 130.0,
+            until: 160.0,
+            resolves_by: 220.0,
+            interval: 1.0,
+        };
+        let told = Told { name: "", status, since, event: "" };
+        let asked = serde_json::from_value(asked).expect("a check");
+        arrival(notifications, &asked, &expectation, &told, 0.0, horizon)
+    }
+
+    #[test]
+    fn alerts_of_the_runs_before_and_after_are_not_meant() {
+        let of_runs = [
+            notification("firing", 50, 51),
+            notification("resolved", 50, 101),
+            notification("firing", 110, 111),
+            notification("resolved", 110, 172),
+            notification("firing", 400, 401),
+            notification("resolved", 400, 460),
+        ];
+        assert_eq!(after(&of_runs, "firing", 110.0, 390.0), Some(1.0));
+        assert_eq!(after(&of_runs, "resolved", 171.0, 390.0), Some(1.0));
+        assert_eq!(after(&of_runs[..3], "resolved", 171.0, 390.0), None);
+        assert_eq!(after(&of_runs[4..], "firing", 110.0, 390.0), None);
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_episode_is_not_the_end() {
+        let came_back = [notification("resolved", 110, 121), notification("firing", 130, 131)];
+        assert_eq!(after(&came_back, "resolved", 171.0, f64::MAX), None);
+    }
 }

@@ -146,7 +146,7 @@ async fn look(
     let overdue = started.elapsed().as_secs_f64() > deadline - ended + OVERDUE;
     let past = overdue || context.horizon.is_some_and(|horizon| horizon < deadline);
     let until = context.horizon.unwrap_or(f64::MAX).min(deadline).min(now);
-    let replicas = context.instances();
+    let replicas = context.endpoints.scraped();
     let instances: Vec<String> = replicas.iter().map(|(_, instance)| instance.clone()).collect();
     let counters = counters(context.stack, context.scenario);
     let mut histories = fetch::since(prometheus, &counters, &instances, baseline, until).await?;

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::history::TargetHistory;
 use super::ledger::Key;
 use super::reading::{Question, Reading, Row, State};
-use crate::check::figures::{clock, count, plural, span};
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
+use crate::figures::{clock, count, counted, duration, plural};
 
 /// All that the verdict rests on.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ impl Case<'_> {
             reasons.push(match ok {
                 Some(time) => format!(
                     "{name} was not scraped with success after the last response; the last time was {} before it",
-                    span((self.ended - time).max(0.0))
+                    duration((self.ended - time).max(0.0))
                 ),
                 None => format!("{name} was never scraped with success"),
             });
@@ -157,7 +157,7 @@ impl Case<'_> {
         let seconds = self.clock_moved.filter(|seconds| *seconds < -CLOCK_MOVED)?;
         Some(Finding::NoData(format!(
             "Prometheus' clock went back by {} against this machine's during the load",
-            span(-seconds)
+            duration(-seconds)
         )))
     }
 
@@ -166,7 +166,7 @@ impl Case<'_> {
         if let Some(seconds) = self.clock_moved.filter(|seconds| seconds.abs() > CLOCK_MOVED) {
             return Some(Finding::NoData(format!(
                 "Prometheus' clock moved by {} against this machine's during the load",
-                span(seconds.abs())
+                duration(seconds.abs())
             )));
         }
         if let Some(history) = self.histories.iter().find(|history| !history.known_before) {
@@ -219,7 +219,7 @@ impl Case<'_> {
                     "the counters of {} stand still since {}, {} before the last response",
                     self.name(history),
                     clock(still),
-                    span(self.ended - still),
+                    duration(self.ended - still),
                 )));
             }
         }
@@ -230,7 +230,7 @@ impl Case<'_> {
                 Finding::NoData(format!(
                     "{} could not be scraped {}, and nothing proves that it was not started again meanwhile",
                     self.name(history),
-                    plural(target.failed_scrapes as u64, "time", "times"),
+                    counted(target.failed_scrapes as u64, "time"),
                 ))
             })
         })
@@ -257,14 +257,14 @@ impl Case<'_> {
     }
 
     fn waiting(&self, reading: Option<&Reading>, rounds: usize) -> String {
-        let left = span((self.deadline - self.now).max(0.0));
+        let left = duration((self.deadline - self.now).max(0.0));
         match reading {
             None => format!("waiting for a scrape of every target after the last response ({left} left)"),
             Some(reading) => format!(
                 "{} of {} counted after {} of every target ({left} left)",
                 count(reading.counted()),
                 count(self.question.ledger.answered()),
-                plural(rounds as u64, "scrape", "scrapes"),
+                counted(rounds as u64, "scrape"),
             ),
         }
     }
@@ -301,11 +301,11 @@ impl Case<'_> {
     /// The evidence for a shortfall, in a sentence.
     fn seen(&self, reading: &Reading, rounds: usize) -> String {
         let rising = reading.targets.iter().filter_map(|target| target.last_rise).fold(f64::NAN, f64::max);
-        let waited = span(self.deadline - self.ended);
+        let waited = duration(self.deadline - self.ended);
         if rising > self.ended && self.deadline - rising < (self.deadline - self.ended) / 2.0 {
             return format!(
                 "The counters still rose {} after the last response: they lag by more than the {waited} that were waited. A longer `wait` would tell.",
-                span(rising - self.ended)
+                duration(rising - self.ended)
             );
         }
         if rising.is_nan() {
@@ -316,7 +316,7 @@ impl Case<'_> {
         }
         format!(
             "Every target was scraped after the last response; none restarted; {} within {waited} changed nothing.",
-            plural(rounds.saturating_sub(1) as u64, "more scrape", "more scrapes"),
+            counted(rounds.saturating_sub(1) as u64, "more scrape"),
         )
     }
 

@@ -78,6 +78,8 @@ pub async fn status(lab: &Lab, folder: &Folder) -> Result<Status> {
     let healthy = lab.complete
         && processes.iter().all(|process| process.state == State::Running)
         && targets.error.is_none()
+        // No target at all would be a monitoring that sees nothing.
+        && targets.total > 0
         && targets.healthy == targets.total;
     Ok(Status {
         stack: lab.stack.clone(),

@@ -9,8 +9,12 @@ pub fn count(count: u64) -> String {
 
 /// A count with its noun: `1 check`, `8 checks`.
 pub fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", count(number))
+    plural(number, noun, &format!("{noun}s"))
+}
+
+/// A count with one of two words: `1 series`, `3 scrapes of every target`.
+pub fn plural(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
 }
 
 /// A latency given in milliseconds: `0.05 ms`, `1.2 ms`, `31 ms`, `1.06 s`.
@@ -35,6 +39,14 @@ pub fn duration(seconds: f64) -> String {
         (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
         (hours, 0, _) => format!("{hours} h"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A time of day, given in seconds since the epoch: `06:40:31.250Z`.
+pub fn clock(seconds: f64) -> String {
+    match jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64) {
+        Ok(time) => time.strftime("%H:%M:%S%.3fZ").to_string(),
+        Err(_) => format!("{seconds}"),
     }
 }
 
@@ -74,6 +86,18 @@ pub const NOTHING: &str = "–";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 2].map(|number| counted(number, "check")), ["0 checks", "1 check", "2 checks"]);
+        assert_eq!(plural(2, "series", "series"), "2 series");
+    }
+
+    #[test]
+    fn a_time_of_day_has_milliseconds() {
+        assert_eq!(clock(0.25), "00:00:00.250Z");
+    }
 
     #[test]
     fn latencies_have_two_or_three_digits() {
