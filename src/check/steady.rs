@@ -57,7 +57,7 @@ impl Steady<'_> {
         let outcome = match check {
             Check::Targets(asked) => {
                 let seen = prometheus.targets().await;
-                seen.map(|seen| targets::judge(&seen, asked, &self.endpoints.named_instances()))
+                seen.map(|seen| targets::judge(&seen, asked, &self.endpoints.scraped()))
             }
             Check::Series(asked) => {
                 prometheus.query(&asked.series, None).await.map(|result| series::judge(asked, result))

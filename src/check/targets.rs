@@ -1,10 +1,10 @@
 //! Check `targets`: every scrape target is healthy.
 
 use super::context::CheckContext;
+use crate::figures::count;
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
-use crate::figures::count;
 use crate::observe::{Health, Target};
 use crate::scenario::TargetsCheck;
 
@@ -16,7 +16,10 @@ use crate::scenario::TargetsCheck;
 /// # Errors
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<Outcome> {
-    let replicas = context.endpoints.named_instances();
+    let job = context.stack.counter.job.as_ref();
+    // Replicas are missed where their job is asked about.
+    let asked_about = asked.jobs.is_empty() || job.is_some_and(|job| asked.jobs.contains(job));
+    let replicas = if asked_about { context.endpoints.scraped() } else { Vec::new() };
     until_pass(context, asked.wait.get(), || async {
         Ok(match context.prometheus() {
             Ok(prometheus) => match prometheus.targets().await {
@@ -49,7 +52,6 @@ pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(Strin
     let missing: Vec<&(String, String)> = replicas
         .iter()
         .filter(|(_, instance)| !targets.iter().any(|target| target.instance() == instance))
-        .filter(|_| asked.jobs.is_empty())
         .collect();
     let all = targets.len() + missing.len();
     let up = targets.len() - down.len();

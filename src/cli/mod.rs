@@ -7,8 +7,10 @@ mod completions;
 mod describe;
 mod doctor;
 mod down;
+mod files;
 mod heal;
 mod init;
+mod init_external;
 mod list;
 mod load;
 mod logs;
@@ -101,7 +103,7 @@ enum Command {
     Open(open::Open),
     Down(down::Down),
     Heal(heal::Heal),
-    Init(init::Init),
+    Init(Box<init::Init>),
     List(list::List),
     Runs(runs::Runs),
     Compare(compare::Compare),
@@ -111,7 +113,6 @@ enum Command {
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     App(app::App),
-    #[command(hide = true)]
     Receiver(receiver::Receiver),
 }
 

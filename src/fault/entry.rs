@@ -13,7 +13,7 @@ pub const SCHEMA: &str = "sre.fault/v1";
 /// One fault in the journal. A fault that was undone has no entry any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// [`SCHEMA`].
+    /// `sre.fault/v1`.
     pub schema: String,
     /// Its name in the journal; no two faults ever have the same in one folder.
     pub id: String,

@@ -100,9 +100,13 @@ impl HttpClient {
         let text: String = String::from_utf8_lossy(&body).chars().take(300).collect();
         let mut error = failed().because_of(format!("status {status} for /{path}: {}", text.trim()));
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            error = error.hint(
-                "Name the environment variables with its credentials in the stack file, under `credentials`.",
-            );
+            error = error.hint(match self.credentials {
+                None => {
+                    "Name the environment variables with its credentials: `credentials` in the stack file, \
+                         or --prometheus-bearer or --prometheus-user with `sre init --external`."
+                }
+                Some(_) => "It does not accept the credentials that the environment holds.",
+            });
         }
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         Err(Failure { passing, error })
@@ -134,7 +138,7 @@ fn is_here(url: &Url) -> bool {
 fn secret(what: &str, variable: &str) -> Result<String> {
     std::env::var(variable).map_err(|_| {
         Error::prerequisite(format!("the environment variable {variable} is not set"))
-            .because_of(format!("the stack file names it for the credentials of {what}"))
+            .because_of(format!("it was named for the credentials of {what}"))
             .hint(format!("export {variable}=…"))
     })
 }

@@ -8,6 +8,6 @@ mod receiver;
 pub use alertmanager::Alertmanager;
 pub use http::HttpClient;
 pub use prometheus::{
-    AlertingRule, Health, Labels, Prometheus, QueryResult, RuleState, Sample, Series, Target,
+    AlertingRule, Health, Labels, Prometheus, QueryResult, RuleState, Sample, Series, Target, matcher,
 };
 pub use receiver::{Notification, NotifiedAlert, Receiver};

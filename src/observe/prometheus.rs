@@ -128,6 +128,11 @@ pub struct AlertingRule {
     pub interval: f64,
 }
 
+/// A label matcher of a selector: `handler!="/metrics"`. PromQL escapes text as JSON does.
+pub fn matcher(label: &str, operator: &str, value: &str) -> String {
+    format!("{label}{operator}{}", serde_json::Value::from(value))
+}
+
 impl Prometheus {
     /// A client of the Prometheus behind this endpoint.
     ///
@@ -245,6 +250,19 @@ impl Prometheus {
         }
         let answer: Answer<Build> = self.http.get("api/v1/status/buildinfo", &[]).await?;
         Ok(answer.data.version)
+    }
+
+    /// The type that a metric's exposition gives it (`counter`, `gauge`); `None` where it gives none.
+    pub async fn metric_type(&self, metric: &str) -> Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            r#type: String,
+        }
+        let query = [("metric", metric.to_owned())];
+        let answer: Answer<BTreeMap<String, Vec<Metadata>>> =
+            self.http.get("api/v1/metadata", &query).await?;
+        let known = answer.data.into_values().flatten().map(|metadata| metadata.r#type);
+        Ok(known.into_iter().find(|name| name != "unknown"))
     }
 
     async fn ask(&self, expression: &str, at: Option<f64>) -> Result<Data> {

@@ -94,7 +94,7 @@ impl Run<'_> {
         if let Some(prometheus) = &prometheus {
             self.refuse_what_fires(prometheus).await?;
             let instances: Vec<String> =
-                self.lab.endpoints.replicas.iter().filter_map(|replica| replica.instance.clone()).collect();
+                self.lab.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
             let waiting = |message: &str| {
                 let (name, message) = ("baseline".to_owned(), message.to_owned());
                 let _ = events.emit(EventKind::CheckWaiting { name, message });

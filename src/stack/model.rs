@@ -72,6 +72,57 @@ pub struct Counter {
     /// Labels that its series must have to count at all: `{namespace: shop}`.
     #[serde(default, rename = "where")]
     pub matching: IndexMap<String, String>,
+    /// Labels and values whose series do not count: `{handler: [/metrics]}` where scrapes are counted, too.
+    #[serde(default)]
+    pub except: IndexMap<String, Vec<String>>,
+    /// How the label `method` spells methods.
+    #[serde(default)]
+    pub method_as: MethodAs,
+    /// How the label `status` spells statuses.
+    #[serde(default)]
+    pub status_as: StatusAs,
+}
+
+/// How a label spells methods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodAs {
+    /// As they are sent: `GET`.
+    #[default]
+    Sent,
+    /// In lower case: `get`.
+    Lower,
+}
+
+/// How a label spells statuses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatusAs {
+    /// The code: `404`.
+    #[default]
+    Code,
+    /// Its class: `4xx`.
+    Class,
+}
+
+impl MethodAs {
+    /// A method as the label spells it.
+    pub fn spell(self, method: &str) -> String {
+        match self {
+            MethodAs::Sent => method.to_owned(),
+            MethodAs::Lower => method.to_ascii_lowercase(),
+        }
+    }
+}
+
+impl StatusAs {
+    /// A status as the label spells it.
+    pub fn spell(self, status: u16) -> String {
+        match self {
+            StatusAs::Code => status.to_string(),
+            StatusAs::Class => format!("{}xx", status / 100),
+        }
+    }
 }
 
 /// How a stack runs on the target `local`: processes on this machine, on free loopback ports.

@@ -53,6 +53,10 @@ fn counter(counter: &Counter, path: &Path, problems: &mut Vec<Problem>) {
         let message = format!("`{label}` is not the name of a label");
         problems.push(Problem::key_error(&path.key("where").key(label), message));
     }
+    for label in counter.except.keys().filter(|label| !is_label_name(label)) {
+        let message = format!("`{label}` is not the name of a label");
+        problems.push(Problem::key_error(&path.key("except").key(label), message));
+    }
 }
 
 fn local(local: &LocalStack, path: &Path, problems: &mut Vec<Problem>) {
@@ -138,14 +142,29 @@ fn external(external: &ExternalStack, path: &Path, problems: &mut Vec<Problem>) 
 }
 
 fn url(url: &Url, path: &Path, problems: &mut Vec<Problem>) {
+    let Err(message) = base_url(url) else { return };
+    let problem = Problem::error(path, message);
+    problems.push(match message {
+        SECRETS => problem.help("name environment variables by `credentials`"),
+        _ => problem,
+    });
+}
+
+const SECRETS: &str = "no secrets in a file: this URL holds credentials";
+
+/// Whether this can be the base URL of a service or an observer.
+///
+/// # Errors
+/// Why it cannot, in words.
+pub fn base_url(url: &Url) -> Result<(), &'static str> {
     if !["http", "https"].contains(&url.scheme()) {
-        problems.push(Problem::error(path, "a URL starts with http:// or https://"));
-    } else if !url.username().is_empty() || url.password().is_some() {
-        problems.push(
-            Problem::error(path, "no secrets in a file: this URL holds credentials")
-                .help("name environment variables by `credentials`"),
-        );
-    } else if url.query().is_some() || url.fragment().is_some() {
-        problems.push(Problem::error(path, "a base URL has no `?` and no `#`"));
+        return Err("a URL starts with http:// or https://");
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(SECRETS);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("a base URL has no `?` and no `#`");
+    }
+    Ok(())
 }

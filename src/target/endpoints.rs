@@ -22,10 +22,9 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// What must be scraped: each one's name and `instance` label.
-    pub fn named_instances(&self) -> Vec<(String, String)> {
-        let replicas = self.replicas.iter();
-        let of_replicas = replicas.filter_map(|r| Some((r.name.clone(), r.instance.clone()?)));
+    /// What Prometheus must scrape: the name and the `instance` label of each.
+    pub fn scraped(&self) -> Vec<(String, String)> {
+        let of_replicas = self.replicas.iter().filter_map(|r| Some((r.name.clone(), r.instance.clone()?)));
         let others = self.instances.iter().map(|instance| (instance.clone(), instance.clone()));
         of_replicas.chain(others).collect()
     }

@@ -2,6 +2,8 @@
 //!
 //! `SRE_SOAK` tells how often it is killed at a random moment; 10 times without it.
 
+#![expect(clippy::print_stdout, reason = "a failed soak is repeated with the seed that it prints")]
+
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -90,6 +92,7 @@ async fn after_kill_9_the_next_command_undoes_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "what a failure was found with")]
 async fn killed_at_any_moment_everything_comes_back() {
     let times = std::env::var("SRE_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(10);
     let seed: u64 =

@@ -188,6 +188,26 @@ impl Lab {
         self
     }
 
+    /// Changes Prometheus' configuration, before it starts.
+    pub fn configured(mut self, from: &str, to: &str) -> Lab {
+        assert!(self.config.contains(from), "{from} is not in {}", self.config);
+        self.config = self.config.replace(from, to);
+        self
+    }
+
+    /// Prometheus will have so many targets.
+    pub fn with_targets(mut self, targets: usize) -> Lab {
+        self.targets = targets;
+        self
+    }
+
+    /// Changes a file that was written.
+    pub fn rewrite(&self, name: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path(name)).expect("a file");
+        assert!(text.contains(from), "{from} is not in {text}");
+        self.write(name, &text.replace(from, to));
+    }
+
     /// Starts Prometheus; `alarm` is a rule that fires while the liars' gauge is 1.
     pub fn start(mut self, alert: Option<&str>) -> Lab {
         let rule = alert.map_or(String::new(), |name| {

@@ -87,6 +87,14 @@ impl Liar {
         self.shared.alarm.store(u64::from(on), Ordering::SeqCst);
     }
 
+    /// Sends it a request of somebody else's.
+    pub fn ask(&self, path: &str) {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+        let mut first = [0];
+        stream.read_exact(&mut first).expect("it answers");
+    }
+
     /// Requests that it got.
     pub fn requests(&self) -> u64 {
         self.shared.state().requests

@@ -7,7 +7,9 @@
 mod alerts;
 mod clock;
 mod counts;
+mod disguise;
 mod expressions;
 mod lab;
 mod liar;
+mod more;
 mod observers;

@@ -1,6 +1,6 @@
 //! Takes the baseline before the load, and waits afterwards until counts agree or the bound ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::baseline::Baseline;
 use super::duplicates;
@@ -62,6 +62,9 @@ fn counters<'a>(stack: &'a Stack, scenario: &Scenario) -> Counters<'a> {
     Counters { counter: &stack.counter, others }
 }
 
+/// Seconds by which this machine's clock may be past the bound before Prometheus' is no longer waited for.
+const OVERDUE: f64 = 10.0;
+
 /// Seconds in which every target is scraped twice, if all goes well.
 fn longest_round(targets: &[Target], job: Option<&str>) -> f64 {
     targets
@@ -109,8 +112,9 @@ pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result
     let ledger = Ledger::new(&context.stack.counter, requests, &context.load.summary.tallies);
     let mut ended = context.load.prometheus_ended;
     let mut stopwatch = context.patience(asked.wait.get());
+    let started = Instant::now();
     loop {
-        let seen = look(context, prometheus, asked, baseline, &ledger, &mut ended).await;
+        let seen = look(context, prometheus, asked, baseline, &ledger, &mut ended, started).await;
         let message = match seen {
             Ok(Judgement::Final(outcomes)) => return Ok(outcomes),
             Ok(Judgement::Wait(message)) => message,
@@ -130,6 +134,7 @@ async fn look(
     baseline: &Baseline,
     ledger: &Ledger,
     ended: &mut Option<f64>,
+    started: Instant,
 ) -> Result<Judgement> {
     let now = prometheus.time().await?;
     // Any time after the last answer will do; without one from then, this is the first that is known.
@@ -137,8 +142,11 @@ async fn look(
     let targets = prometheus.targets().await?;
     let longest = longest_round(&targets, context.stack.counter.job.as_deref());
     let deadline = ended + asked.wait.as_secs_f64().max(longest);
+    // A clock that is set back meanwhile must not hold this up.
+    let overdue = started.elapsed().as_secs_f64() > deadline - ended + OVERDUE;
+    let past = overdue || context.horizon.is_some_and(|horizon| horizon < deadline);
     let until = context.horizon.unwrap_or(f64::MAX).min(deadline).min(now);
-    let replicas = context.endpoints.named_instances();
+    let replicas = context.endpoints.scraped();
     let instances: Vec<String> = replicas.iter().map(|(_, instance)| instance.clone()).collect();
     let counters = counters(context.stack, context.scenario);
     let mut histories = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
@@ -157,7 +165,7 @@ async fn look(
         replicas,
         ended,
         deadline,
-        now: if context.horizon.is_some_and(|horizon| horizon < deadline) { f64::MAX } else { now },
+        now: if past { f64::MAX } else { now },
         clock_moved: context.load.clock_moved,
     };
     Ok(case.judge())

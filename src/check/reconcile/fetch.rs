@@ -3,7 +3,7 @@
 use super::baseline::{Baseline, BaselineSeries, BaselineTarget};
 use super::history::TargetHistory;
 use crate::error::Result;
-use crate::observe::{Labels, Prometheus, Sample, Series};
+use crate::observe::{Labels, Prometheus, Sample, Series, matcher};
 use crate::stack::Counter;
 
 /// How far back a target's last successful scrape is looked for, in seconds; Prometheus' own look-back.
@@ -21,24 +21,24 @@ pub struct Counters<'a> {
 impl Counters<'_> {
     fn selectors(&self) -> Vec<String> {
         let counter = self.counter;
-        let job = counter.job.as_ref().map(|job| ("job", job));
-        let asked = counter.matching.iter().map(|(name, value)| (name.as_str(), value));
-        let with = |labels: Vec<(&str, &String)>| {
-            labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",")
-        };
-        let mut selectors =
-            vec![format!("{}{{{}}}", counter.metric, with(job.into_iter().chain(asked).collect()))];
-        let other = |name: &String| format!("{name}{{{}}}", with(job.into_iter().collect()));
-        selectors.extend(self.others.iter().map(other));
+        let matching = counter.matching.iter().map(|(label, value)| matcher(label, "=", value));
+        let except = counter
+            .except
+            .iter()
+            .flat_map(|(label, values)| values.iter().map(move |value| matcher(label, "!=", value)));
+        let all: Vec<String> = self.job().into_iter().chain(matching).chain(except).collect();
+        let mut selectors = vec![format!("{}{{{}}}", counter.metric, all.join(","))];
+        selectors.extend(self.others.iter().map(|name| self.of_targets(name)));
         selectors
     }
 
     /// A metric of the targets themselves.
     fn of_targets(&self, metric: &str) -> String {
-        match &self.counter.job {
-            Some(job) => format!("{metric}{{job={job:?}}}"),
-            None => metric.to_owned(),
-        }
+        format!("{metric}{{{}}}", self.job().unwrap_or_default())
+    }
+
+    fn job(&self) -> Option<String> {
+        self.counter.job.as_ref().map(|job| matcher("job", "=", job))
     }
 }
 
@@ -106,8 +106,7 @@ pub async fn baseline(
         let last = |samples: &[Sample]| samples.iter().rev().find(|s| s.time <= scraped).copied();
         let in_it = |series: &&Series| {
             // An exporter may give its samples times of their own; then the last one stands.
-            series.samples.iter().any(|s| (s.time - scraped).abs() < 0.0005)
-                || last(&series.samples).is_some_and(|s| s.time > previous_scrape(history, scraped))
+            series.samples.iter().any(|s| (s.time - scraped).abs() < 0.0005) || history.has_own_times(series)
         };
         let series = history.series.iter().filter(in_it).filter_map(|series| {
             let value = last(&series.samples)?.value;
@@ -121,10 +120,6 @@ pub async fn baseline(
         })
     });
     Ok(Baseline { at: now, targets: targets.collect() })
-}
-
-fn previous_scrape(history: &TargetHistory, scraped: f64) -> f64 {
-    history.scrapes.iter().rev().map(|s| s.time).find(|time| *time < scraped - 0.0005).unwrap_or(f64::MIN)
 }
 
 /// What Prometheus saw of every target since the baseline.

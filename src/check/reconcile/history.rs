@@ -51,6 +51,9 @@ pub struct Rise {
     pub ended: Option<f64>,
     /// It was first seen in this scrape, after the load's start.
     pub began: Option<f64>,
+    /// It was missing in a scrape and then came back no lower, although nothing tells of a new process: whether
+    /// it began again from 0 is not known.
+    pub returned: Option<f64>,
 }
 
 /// From the last scrape before something to the first after it.
@@ -104,15 +107,22 @@ impl TargetHistory {
         for series in &self.series {
             let samples: Vec<Sample> = series.samples.iter().copied().filter(|s| s.time <= end).collect();
             let Some(first) = samples.first() else { continue };
+            // What has times of its own is missing in no scrape that could be named.
+            let own_times = self.has_own_times(series);
             let began = good.first().is_some_and(|start| first.time > start + SAME_TIME);
             // A series that was not in the last scrape before the load counts from 0.
             let mut by = if began { first.value } else { 0.0 };
             if began && first.value > 0.0 {
                 count.rose_at(first.time);
             }
+            let mut returned = None;
             for pair in samples.windows(2) {
-                let restarted = count.restarts.iter().any(|gap| gap.covers(pair[0].time, pair[1].time))
-                    || absent_between(&good, pair[0].time, pair[1].time);
+                let anew = count.restarts.iter().any(|gap| gap.covers(pair[0].time, pair[1].time));
+                let away = !own_times && absent_between(&good, pair[0].time, pair[1].time);
+                if away && !anew && pair[0].value > 0.0 {
+                    returned.get_or_insert(pair[1].time);
+                }
+                let restarted = anew || away;
                 let rise = if restarted { pair[1].value } else { pair[1].value - pair[0].value };
                 by += rise;
                 if rise > 0.0 {
@@ -120,7 +130,7 @@ impl TargetHistory {
                 }
             }
             let last = samples.last().map_or(first.time, |s| s.time);
-            let missed = good.iter().find(|time| **time > last + SAME_TIME).copied();
+            let missed = good.iter().find(|time| **time > last + SAME_TIME && !own_times).copied();
             // After a restart a series is away until it is raised again: it has not ended.
             let ended = missed.filter(|_| !count.restarts.iter().any(|gap| gap.from >= last - SAME_TIME));
             count.rises.push(Rise {
@@ -128,9 +138,20 @@ impl TargetHistory {
                 by,
                 ended,
                 began: began.then_some(first.time),
+                returned,
             });
         }
         count
+    }
+
+    /// Whether a series has samples at times that are no scrape's: its exposition gives them times of their own.
+    pub fn has_own_times(&self, series: &Series) -> bool {
+        let (Some(first), Some(last)) = (self.scrapes.first(), self.scrapes.last()) else { return false };
+        let within = |time: f64| time > first.time + SAME_TIME && time < last.time - SAME_TIME;
+        series.samples.iter().filter(|sample| within(sample.time)).any(|sample| {
+            let next = self.scrapes.partition_point(|scrape| scrape.time < sample.time - SAME_TIME);
+            self.scrapes.get(next).is_none_or(|scrape| scrape.time > sample.time + SAME_TIME)
+        })
     }
 
     /// Where the process was started again: it says so, or a counter fell.
@@ -329,6 +350,21 @@ mod tests {
             &[("200", &[(1.0, 5.0), (3.0, 9.0)]), ("500", &[(1.0, 0.0), (2.0, 0.0), (3.0, 0.0)])],
         );
         assert_eq!(history.count(3.0).rises[0].by, 9.0);
+    }
+
+    #[test]
+    fn a_series_that_came_back_no_lower_may_have_begun_again_or_not() {
+        let values: &[(f64, f64)] = &[(1.0, 5.0), (3.0, 9.0)];
+        assert_eq!(history(&[1.0, 2.0, 3.0], &[("200", values)]).count(3.0).rises[0].returned, Some(3.0));
+        assert_eq!(history(&[1.0, 3.0], &[("200", values)]).count(3.0).rises[0].returned, None);
+    }
+
+    #[test]
+    fn samples_with_times_of_their_own_are_missing_in_no_scrape() {
+        let history =
+            history(&[1.0, 2.0, 3.0, 4.0], &[("200", &[(1.0, 5.0), (1.7, 9.0), (2.7, 12.0), (3.7, 15.0)])]);
+        let count = history.count(4.0);
+        assert_eq!((count.rises[0].by, count.rises[0].ended), (10.0, None));
     }
 
     #[test]

@@ -49,10 +49,16 @@ impl Case<'_> {
     /// Judges what was seen until now.
     pub fn judge(&self) -> Judgement {
         let unscraped = self.unscraped();
+        if let Some(finding) = self.clock_went_back() {
+            return Judgement::Final(self.differ(&self.reading(None).unwrap_or_default(), finding, 0));
+        }
         let mut previous: Option<State> = None;
         let mut last: Option<Reading> = None;
         for round in 0.. {
             let Some(reading) = self.reading(Some(round)) else { break };
+            if let Some(finding) = broken(&reading) {
+                return Judgement::Final(self.differ(&reading, finding, round + 1));
+            }
             match (reading.state(), previous) {
                 // The same in two scrapes of every target: it is not on its way past what was sent.
                 (State::Agrees, Some(State::Agrees)) if unscraped.is_empty() => {
@@ -71,8 +77,8 @@ impl Case<'_> {
             return Judgement::Wait(self.waiting(last.as_ref(), rounds));
         }
         let reading = self.reading(None).unwrap_or_default();
-        let finding = match unscraped.into_iter().next() {
-            Some(reason) => Finding::NoData(reason),
+        let finding = match unscraped.into_iter().next().map(Finding::NoData).or_else(|| broken(&reading)) {
+            Some(finding) => finding,
             None => match (reading.state(), rounds) {
                 (State::Agrees, 0) => Finding::NoData("no target was scraped after the last response".into()),
                 (State::Agrees, _) => {
@@ -146,6 +152,15 @@ impl Case<'_> {
         reasons
     }
 
+    /// Scrapes from before the last answer would be taken for later ones, whatever they show.
+    fn clock_went_back(&self) -> Option<Finding> {
+        let seconds = self.clock_moved.filter(|seconds| *seconds < -CLOCK_MOVED)?;
+        Some(Finding::NoData(format!(
+            "Prometheus' clock went back by {} against this machine's during the load",
+            duration(-seconds)
+        )))
+    }
+
     /// What hides counts, so that a difference proves nothing.
     fn unsettled(&self, reading: &Reading) -> Option<Finding> {
         if let Some(seconds) = self.clock_moved.filter(|seconds| seconds.abs() > CLOCK_MOVED) {
@@ -158,6 +173,12 @@ impl Case<'_> {
             return Some(Finding::NoData(format!(
                 "{} was not scraped before the load: what it had counted until then is not known",
                 self.name(history)
+            )));
+        }
+        if let Some((series, at)) = reading.returned.first() {
+            return Some(Finding::NoData(format!(
+                "{series} was missing in a scrape and was back at {}: whether it began again from 0 is not known",
+                clock(*at)
             )));
         }
         if let Some(renamed) = self.renamed(reading) {
@@ -262,7 +283,7 @@ impl Case<'_> {
             }
             Finding::Over => {
                 notes.push("Prometheus counted more than was sent: somebody else was there, or requests are counted twice.".into());
-                "Is anybody else sending requests? Is the counter raised twice on some path?"
+                "Is anybody else sending requests, such as health probes (`counter.except` leaves theirs out)? Is the counter raised twice on some path?"
             }
             Finding::Short => {
                 notes.push(self.seen(reading, rounds));
@@ -423,6 +444,12 @@ enum Finding {
     Short,
     /// Something hides counts.
     NoData(String),
+}
+
+/// A counter that is raised by anything but whole requests does not count requests.
+fn broken(reading: &Reading) -> Option<Finding> {
+    let (series, by) = reading.broken.first()?;
+    Some(Finding::NoData(format!("{series} rose by {by}: it does not count whole requests")))
 }
 
 fn total_state(least: u64, most: u64, counted: u64, tolerance: u64) -> State {

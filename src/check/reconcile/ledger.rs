@@ -108,7 +108,7 @@ fn base_key(counter: &Counter, request: &Request) -> Key {
         key.insert(label.clone(), path.to_owned());
     }
     if let Some(label) = &counter.method {
-        key.insert(label.clone(), request.method.clone());
+        key.insert(label.clone(), counter.method_as.spell(&request.method));
     }
     key.extend(request.labels.iter().map(|(label, value)| (label.clone(), value.clone())));
     key
@@ -117,8 +117,8 @@ fn base_key(counter: &Counter, request: &Request) -> Key {
 fn with_status(counter: &Counter, base: &Key, status: u16) -> Key {
     let mut key = base.clone();
     if let Some(label) = &counter.status {
-        // A label that the scenario gives (`labels: {code: 2xx}`) stands.
-        key.entry(label.clone()).or_insert_with(|| status.to_string());
+        // A label that the scenario gives (`labels: {code: other}`) stands.
+        key.entry(label.clone()).or_insert_with(|| counter.status_as.spell(status));
     }
     key
 }
@@ -166,6 +166,21 @@ mod tests {
         let ledger = Ledger::new(&counter(), [("one", &one)], &tallies);
         assert_eq!((ledger.answered(), ledger.unknown()), (2, 1));
         assert_eq!((ledger.raised[0].answered, ledger.raised[0].unknown), (2, 1));
+    }
+
+    #[test]
+    fn methods_and_statuses_are_spelt_as_the_counter_s_labels_spell_them() {
+        let counter: Counter = serde_json::from_value(serde_json::json!({
+            "metric": "requests_total", "method": "method", "method_as": "lower", "status": "code",
+            "status_as": "class"
+        }))
+        .expect("a counter");
+        let one = request(serde_json::json!({"path": "/a"}));
+        let tallies = [tally("one", Fate::Answered(200), 3), tally("one", Fate::Answered(503), 1)];
+        let ledger = Ledger::new(&counter, [("one", &one)], &tallies);
+        let told: Vec<_> = ledger.groups[0].answered.iter().map(|(key, n)| (&*key["code"], *n)).collect();
+        assert_eq!(told, [("2xx", 3), ("5xx", 1)]);
+        assert_eq!(ledger.groups[0].base["method"], "get");
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Reading {
     pub ended: Vec<(String, f64)>,
     /// Series that began after the load's start, and when.
     pub began: Vec<(String, f64)>,
+    /// Series that were away in a scrape and came back no lower, and when.
+    pub returned: Vec<(String, f64)>,
+    /// Series that had to be raised by whole requests and were not, and by how much they were.
+    pub broken: Vec<(String, f64)>,
     /// Whether the request counter has any series at all.
     pub any_series: bool,
     /// Each target's count, in the order of the histories.
@@ -80,11 +84,15 @@ impl Reading {
                         *raised.entry(series).or_default() += rise.by;
                     }
                 }
+                let text = display_series(&rise.labels, &history.labels);
+                if (rise.by - rise.by.round()).abs() > NOT_WHOLE {
+                    reading.broken.push((text.clone(), rise.by));
+                }
+                reading.returned.extend(rise.returned.map(|at| (text.clone(), at)));
                 if rise.labels.get("__name__") != Some(&question.counter.metric) {
                     continue;
                 }
                 reading.any_series = true;
-                let text = display_series(&rise.labels, &history.labels);
                 if let Some(since) = rise.ended {
                     reading.ended.push((text.clone(), since));
                 }
@@ -197,6 +205,9 @@ fn compare(least: u64, most: u64, counted: u64, tolerance: u64) -> State {
         State::Agrees
     }
 }
+
+/// Sums of whole numbers are whole up to 2^53; nothing that counts requests comes near.
+const NOT_WHOLE: f64 = 1e-6;
 
 /// Counters are numbers with a point in the exposition; requests are whole.
 fn whole(rise: f64) -> u64 {

@@ -324,20 +324,35 @@ fn a_pod_that_was_replaced_keeps_its_last_count_as_a_lower_bound() {
 }
 
 #[test]
-fn a_clock_that_moved_makes_a_difference_no_data() {
+fn a_clock_that_moved_makes_a_difference_no_data_and_one_that_went_back_any_count() {
     let counter = counter();
     let ledger = sent(&[("200", 100)], 0);
-    let target = Target::new("a").scraped(END).counts("200", &[(99.5, 0.0), (110.2, 99.0), (END, 99.0)]);
-    let case = Case {
-        question: Question { counter: &counter, ledger: &ledger, tolerance: 0 },
-        histories: vec![target.0],
-        duplicates: Vec::new(),
-        replicas: Vec::new(),
-        ended: ENDED,
-        deadline: ENDED + 30.0,
-        now: END,
-        clock_moved: Some(-300.0),
+    let verdict_on = |counted: f64, clock_moved: f64| {
+        let target =
+            Target::new("a").scraped(END).counts("200", &[(99.5, 0.0), (110.2, counted), (END, counted)]);
+        let case = Case {
+            question: Question { counter: &counter, ledger: &ledger, tolerance: 0 },
+            histories: vec![target.0],
+            duplicates: Vec::new(),
+            replicas: Vec::new(),
+            ended: ENDED,
+            deadline: ENDED + 30.0,
+            now: END,
+            clock_moved: Some(clock_moved),
+        };
+        let Judgement::Final(outcomes) = case.judge() else { panic!("it waits") };
+        verdict(&outcomes)
     };
-    let Judgement::Final(outcomes) = case.judge() else { panic!("it waits") };
+    assert_eq!(verdict_on(99.0, 300.0), Verdict::NoData);
+    assert_eq!(verdict_on(100.0, 300.0), Verdict::Pass);
+    assert_eq!(verdict_on(99.0, -300.0), Verdict::NoData);
+    assert_eq!(verdict_on(100.0, -300.0), Verdict::NoData);
+}
+
+#[test]
+fn a_counter_of_fractions_is_no_data_although_it_rounds_to_what_was_sent() {
+    let target = Target::new("a").scraped(END).counts("200", &[(99.5, 0.0), (110.2, 99.7), (END, 99.7)]);
+    let outcomes = finally(&sent(&[("200", 100)], 0), vec![target]);
     assert_eq!(verdict(&outcomes), Verdict::NoData);
+    assert!(text(&outcomes).contains("whole requests"), "{}", text(&outcomes));
 }

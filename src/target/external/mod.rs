@@ -1,12 +1,14 @@
 //! The target `external`: the user's own service and own Prometheus, already running.
 //!
-//! `up` looks whether everything answers, and starts nothing; `propose` finds out what counts the
-//! service's requests, so that a stack file need not be written by hand.
+//! `up` looks whether everything answers, and starts nothing. `look` finds out what counts the service's
+//! requests and `files` writes it down, so that a stack file need not be written by hand.
 
-mod init;
+mod files;
+mod look;
 mod propose;
 mod up;
 
-pub use init::{Addresses, Found, look, scenario_file, stack_file};
-pub use propose::{Proposal, propose};
+pub use files::{Addresses, scenario_file, some, stack_file};
+pub use look::{Found, look};
+pub use propose::{Proposal, Seen, propose};
 pub use up::up;

@@ -24,17 +24,13 @@ pub async fn up(stack: &Stack, parameters: &IndexMap<String, String>) -> Result<
         answers(url).await?;
     }
     let prometheus = Prometheus::new(&endpoint(&external.prometheus))?;
-    let unreachable = |what: &str, error: Error| {
-        let error_ = Error::target(format!("{what} of the stack {} does not answer", stack.name));
-        error_.because_of(error.to_string()).hint("Its address stands in the stack file, under `external`.")
-    };
-    let version = prometheus.version().await.map_err(|e| unreachable("Prometheus", e))?;
-    let targets = prometheus.targets().await.map_err(|e| unreachable("Prometheus", e))?;
+    let version = prometheus.version().await.map_err(unreachable)?;
+    let targets = prometheus.targets().await.map_err(unreachable)?;
     scraped(external, stack.counter.job.as_deref(), &targets)?;
     let mut versions = IndexMap::from([("prometheus".to_owned(), version)]);
     if let Some(alertmanager) = &external.alertmanager {
         let version = Alertmanager::new(&endpoint(alertmanager))?.version().await;
-        versions.insert("alertmanager".into(), version.map_err(|e| unreachable("Alertmanager", e))?);
+        versions.insert("alertmanager".into(), version.map_err(unreachable)?);
     }
     Ok(Lab {
         schema: crate::target::LAB_SCHEMA.into(),
@@ -46,6 +42,12 @@ pub async fn up(stack: &Stack, parameters: &IndexMap<String, String>) -> Result<
         processes: Vec::new(),
         versions,
     })
+}
+
+/// What an observer did not tell, as an error of the target.
+fn unreachable(error: Error) -> Error {
+    let causes = error.causes().iter().fold(Error::target(error.what()), |all, cause| all.because_of(cause));
+    causes.hint(error.next_step().unwrap_or("Its address stands in the stack file, under `external`."))
 }
 
 fn endpoints(stack: &Stack, external: &ExternalStack) -> Endpoints {
