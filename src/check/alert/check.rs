@@ -36,10 +36,12 @@ pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck) -> Result<Vec
         let message = match seen {
             Ok(seen) if seen.settled() => break seen,
             Ok(seen) if seen.episode.fired.is_none() => {
-                format!("waiting for it to fire ({} left)", left(seen.expectation.fires_by, seen.now))
+                let left = left(seen.expectation.fires_by, seen.now);
+                format!("waiting for {} to fire ({left} left)", asked.name)
             }
             Ok(seen) => {
-                format!("waiting for it to resolve ({} left)", left(seen.expectation.resolves_by, seen.now))
+                let left = left(seen.expectation.resolves_by, seen.now);
+                format!("waiting for {} to resolve ({left} left)", asked.name)
             }
             Err(error) if stopwatch.over() => return Ok(no_data(asked, &error.to_string())),
             Err(error) => format!("waiting for Prometheus: {}", error.what()),
