@@ -66,8 +66,8 @@ impl Progress {
                     self.line(event.time, &format!("{:.0}/{all:.0} s · {message}", sample.second));
                 }
             }
-            EventKind::CheckWaiting { name, message } => {
-                let message = redact(&format!("{name}: {message}")).into_owned();
+            EventKind::CheckWaiting { message, .. } => {
+                let message = redact(message).into_owned();
                 match &self.shown {
                     Shown::Bar(bar) if bar.is_hidden() || bar.length().is_some() => {
                         self.replace(|| spinner(message));
