@@ -55,7 +55,7 @@ impl Faults {
     /// What becomes of a request by the error and exception rates. Waits for nothing.
     ///
     /// # Panics
-    /// As the exception rate asks for: with [`InjectedException`], and without calling the panic hook.
+    /// As the exception rate asks for: with `InjectedException`, and without calling the panic hook.
     pub fn strike(&self, chance: Chance, id: &str) -> Result<(), Failure> {
         if chance.hits(Purpose::InjectedException, id, self.exception_rate) {
             std::panic::resume_unwind(Box::new(InjectedException));
