@@ -17,6 +17,7 @@ mod summary;
 mod users;
 mod watch;
 mod words;
+mod workers;
 
 pub use execute::{LoadResult, LoadRun, execute};
 pub use histograms::{Histograms, Key, Timing};
@@ -26,3 +27,4 @@ pub use plan::plan;
 pub use recorder::{Ended, Recorder, Second};
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;
+pub use workers::{Job, Team, serve as serve_as_worker};

@@ -10,6 +10,7 @@ mod model;
 mod progress;
 mod redact;
 pub mod runs;
+pub mod samples;
 pub mod terminal;
 mod text;
 
