@@ -40,6 +40,11 @@ impl Process {
         Ok((Process { child, told: BufReader::new(told).lines(), last_words, listener }, orders))
     }
 
+    /// Its process id, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The next message; without one, how the process ended.
     pub(super) async fn next(&mut self) -> Result<Told, String> {
         match self.told.next_line().await {

@@ -81,6 +81,11 @@ impl<'a> Team<'a> {
         Ok(Team { scenario, members })
     }
 
+    /// Their process ids, in their order.
+    pub fn processes(&self) -> Vec<Option<u32>> {
+        self.members.iter().map(|(process, _)| process.id()).collect()
+    }
+
     /// Lets all workers begin at the same instant, and comes back when every request's fate is known or its
     /// worker is lost; the summary names those that were.
     ///
