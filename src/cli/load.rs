@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::up::{as_it_is_up, what_is_up};
+use super::capacity::FindCapacity;
 use super::{Context, Output, report};
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -29,6 +30,8 @@ pub struct Load {
     overrides: Overrides,
     #[command(flatten)]
     sending: Sending,
+    #[command(flatten)]
+    capacity: FindCapacity,
 }
 
 /// The same shape of load, higher, wider or longer.
@@ -73,7 +76,8 @@ impl Sending {
     }
 }
 
-fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> std::result::Result<T, String> {
+/// A value of the command line.
+pub(super) fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> std::result::Result<T, String> {
     text.parse()
 }
 
@@ -91,11 +95,16 @@ impl Load {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let name = self.named.as_ref().unwrap_or(&self.scenario);
-        let scenario = self.overrides.apply(catalog::scenario(name)?)?;
+        let scenario = catalog::scenario(name)?;
+        let scenario = if self.capacity.asked() { scenario } else { self.overrides.apply(scenario)? };
         let state = Folder::here()?;
         let lab = what_is_up(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
+        if self.capacity.asked() {
+            let (step, workers) = (self.overrides.duration, self.sending.workers);
+            return self.capacity.run(&scenario, step, workers, &lab, context).await;
+        }
         let stack = as_it_is_up(&lab, &[])?;
         let life = Run {
             scenario: &scenario,

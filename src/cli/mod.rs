@@ -1,6 +1,7 @@
 //! The command line: one file a command, its arguments and the few lines that call the core.
 
 mod app;
+mod capacity;
 mod columns;
 mod compare;
 mod completions;

@@ -1,5 +1,6 @@
 //! Load: executors, pacing, recording, and what the client knows afterwards.
 
+mod capacity;
 mod engine;
 mod execute;
 mod failure;
@@ -19,6 +20,7 @@ mod watch;
 mod words;
 mod workers;
 
+pub use capacity::{Capacity, Held, Limit, Search, Step};
 pub use execute::{LoadResult, LoadRun, execute};
 pub use histograms::{Histograms, Key, Timing};
 pub use judge::judge;
