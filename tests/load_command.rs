@@ -127,7 +127,8 @@ async fn a_capacity_is_searched_between_two_rates() {
     let found: Value = serde_json::from_slice(&output.stdout).expect("one document");
     assert_eq!(found["schema"], "sre.capacity/v1");
     assert_eq!((found["capacity"].as_f64(), &found["limit"]), (Some(60.0), &Value::from("highest")));
-    let rates: Vec<_> = found["steps"].as_array().into_iter().flatten().map(|step| step["rate"].as_f64()).collect();
+    let rates: Vec<_> =
+        found["steps"].as_array().into_iter().flatten().map(|step| step["rate"].as_f64()).collect();
     assert_eq!(rates, [Some(20.0), Some(40.0), Some(60.0)]);
     assert_eq!(sent(found["steps"].as_array().expect("steps")), place.server.counts().all());
 
@@ -135,7 +136,10 @@ async fn a_capacity_is_searched_between_two_rates() {
     let output = broken.run(&["--find-capacity", "--duration", "500ms"]).await;
     let screen = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{screen}");
-    assert!(screen.contains("capacity: below 50.0/s, the lowest that was tried: error rate < 1%"), "{screen}");
+    assert!(
+        screen.contains("capacity: below 50.0/s, the lowest that was tried: error rate < 1%"),
+        "{screen}"
+    );
 
     let nothing = Place::new(&CALM.replace("thresholds: [p50 < 5s, error rate < 1%]", "")).await;
     let output = nothing.run(&["--find-capacity"]).await;

@@ -56,7 +56,11 @@ fn replicas(servers: &[&ExactServer]) -> Vec<Replica> {
     servers.iter().map(replica).collect()
 }
 
-async fn team<'a>(workers: u64, scenario: &'a Scenario, replicas: &[Replica]) -> sre::error::Result<Team<'a>> {
+async fn team<'a>(
+    workers: u64,
+    scenario: &'a Scenario,
+    replicas: &[Replica],
+) -> sre::error::Result<Team<'a>> {
     let job = Job { program: OsStr::new(SRE), workers, replicas, salt: "test" };
     Team::start(job, scenario, &Interrupt::default()).await
 }

@@ -94,12 +94,16 @@ fn verdict(found: &Capacity) -> String {
     let why = above.map(|step| step.why.join("; ")).unwrap_or_default();
     let at = above.map_or(String::new(), |step| rate(step.rate));
     match (found.limit, found.capacity) {
-        (Limit::Highest, Some(kept)) => format!("capacity: {} at least, the highest that was tried", rate(kept)),
+        (Limit::Highest, Some(kept)) => {
+            format!("capacity: {} at least, the highest that was tried", rate(kept))
+        }
         (Limit::Thresholds, Some(kept)) => format!("capacity: {}; at {at}: {why}", rate(kept)),
         (Limit::Generator, Some(kept)) => {
             format!("capacity: {} at least; at {at} the generator was overloaded: {why}", rate(kept))
         }
-        (Limit::Generator, None) => format!("capacity: not known; at {at} the generator was overloaded: {why}"),
+        (Limit::Generator, None) => {
+            format!("capacity: not known; at {at} the generator was overloaded: {why}")
+        }
         (Limit::NoData, _) => format!("capacity: not known; at {at}: {why}"),
         (Limit::Thresholds | Limit::Highest, None) => {
             format!("capacity: below {at}, the lowest that was tried: {why}")

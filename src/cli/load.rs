@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::up::{as_it_is_up, what_is_up};
 use super::capacity::FindCapacity;
+use super::up::{as_it_is_up, what_is_up};
 use super::{Context, Output, report};
 use crate::catalog;
 use crate::error::{Error, Result};

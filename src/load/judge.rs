@@ -55,9 +55,11 @@ fn generator(summary: &LoadSummary) -> Option<Outcome> {
 /// What a lost worker sent nobody knows: no figure stands for the whole load.
 fn lost(summary: &LoadSummary) -> Outcome {
     let name = "no worker was lost";
-    let mut outcome = Outcome::new(Kind::Generator, Group::Load, name, Verdict::NoData, summary.lost.join("; "));
+    let mut outcome =
+        Outcome::new(Kind::Generator, Group::Load, name, Verdict::NoData, summary.lost.join("; "));
     outcome.notes.push("What it sent is in no count.".into());
-    outcome.hint = Some(format!("Run it again, with as much memory as it needs. {}", Kind::Generator.documentation()));
+    outcome.hint =
+        Some(format!("Run it again, with as much memory as it needs. {}", Kind::Generator.documentation()));
     outcome.evidence = json!({"lost": summary.lost});
     outcome
 }
@@ -67,7 +69,11 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
         Outcome::new(Kind::Threshold, Group::Load, threshold.to_string(), verdict, message)
     };
     let documentation = Kind::Threshold.documentation();
-    let known = if summary.lost.is_empty() { Ok(()) } else { Err("A worker was lost, and its times with it.".to_owned()) };
+    let known = if summary.lost.is_empty() {
+        Ok(())
+    } else {
+        Err("A worker was lost, and its times with it.".to_owned())
+    };
     let measured = known
         .and_then(|()| select(threshold, summary))
         .and_then(|(requests, seconds)| measure(threshold, requests, seconds, histograms));

@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn late_requests_matter_as_far_as_times_are_judged() {
         let tolerated = |texts: &[&str]| {
-            let thresholds: Vec<Threshold> = texts.iter().map(|text| text.parse().expect("a threshold")).collect();
+            let thresholds: Vec<Threshold> =
+                texts.iter().map(|text| text.parse().expect("a threshold")).collect();
             super::tolerated(&thresholds)
         };
         assert_eq!(tolerated(&[]), 1.0);

@@ -49,7 +49,8 @@ impl Reporter for Samples {
     fn event(&mut self, event: &Event) -> Result<()> {
         let EventKind::LoadProgress(sample) = &event.kind else { return Ok(()) };
         let failed = || Error::prerequisite(format!("the samples cannot be written to {}", self.name));
-        let mut line = serde_json::to_vec(&Line { time: event.time, sample }).map_err(|e| failed().because(e))?;
+        let mut line =
+            serde_json::to_vec(&Line { time: event.time, sample }).map_err(|e| failed().because(e))?;
         line.push(b'\n');
         let written = self.out.write_all(&line).and_then(|()| self.out.flush());
         written.map_err(|e| failed().because(e).hint("Without --out the run's folder has them, too."))

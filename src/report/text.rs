@@ -111,9 +111,7 @@ fn rates(load: &LoadReport, summary: &LoadSummary) -> String {
     };
     match load.plan.asked.map(|asked| asked as f64 / load.plan.seconds) {
         // A load that was kept needs one figure: its last answer comes after its last second.
-        Some(asked)
-            if summary.overload.is_none() && !summary.interrupted && summary.lost.is_empty() =>
-        {
+        Some(asked) if summary.overload.is_none() && !summary.interrupted && summary.lost.is_empty() => {
             format!("{} asked", figures::rate(asked))
         }
         Some(asked) => format!("{} of {} asked", figures::rate(reached), figures::rate(asked)),

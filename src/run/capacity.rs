@@ -70,7 +70,9 @@ impl CapacitySearch<'_> {
                 .hint("Add some, for example: thresholds: [p99 < 500ms, error rate < 1%]"));
         }
         let Load::ArrivalRate(load) = &self.scenario.load else {
-            return Err(refused("its executor `users` asks for no rate").hint("Use an arrival-rate scenario."));
+            return Err(
+                refused("its executor `users` asks for no rate").hint("Use an arrival-rate scenario.")
+            );
         };
         let rates = load.phases.iter().flat_map(|phase| [Some(phase.rate), phase.to]).flatten();
         Ok(self.from.map_or_else(|| rates.map(Rate::get).fold(0.0, f64::max), Rate::get))

@@ -48,7 +48,9 @@ impl Process {
     /// The next message; without one, how the process ended.
     pub(super) async fn next(&mut self) -> Result<Told, String> {
         match self.told.next_line().await {
-            Ok(Some(line)) => serde_json::from_str(&line).map_err(|e| format!("it told what cannot be read: {e}")),
+            Ok(Some(line)) => {
+                serde_json::from_str(&line).map_err(|e| format!("it told what cannot be read: {e}"))
+            }
             Ok(None) | Err(_) => Err(self.end().await),
         }
     }

@@ -38,8 +38,11 @@ async fn work(
 ) -> Result<()> {
     let Some(Order::Prepare(assignment)) = next(orders).await? else { return Ok(()) };
     if assignment.version != env!("CARGO_PKG_VERSION") {
-        return Err(Error::usage("a worker of another version of sre cannot take part")
-            .because_of(format!("it has {}, its leader {}", env!("CARGO_PKG_VERSION"), assignment.version)));
+        return Err(Error::usage("a worker of another version of sre cannot take part").because_of(format!(
+            "it has {}, its leader {}",
+            env!("CARGO_PKG_VERSION"),
+            assignment.version
+        )));
     }
     check(&assignment.scenario, &assignment.replicas)?;
     let sampler = Sampler::new(&assignment.scenario);
