@@ -39,4 +39,4 @@ soak times="10":
 # Figures: pacing, omission, memory, start-up
 bench:
     cargo bench --bench load
-    cargo bench --bench micro
+    cargo bench --bench parts

@@ -1,10 +1,10 @@
 //! Check `targets`: every scrape target is healthy.
 
 use super::context::CheckContext;
-use crate::figures::count;
 use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
+use crate::figures::count;
 use crate::observe::{Health, Target};
 use crate::scenario::TargetsCheck;
 

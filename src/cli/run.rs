@@ -2,13 +2,12 @@
 
 use clap::Args;
 
-use super::load::{Overrides, same_stack};
+use super::load::{Overrides, Sending, same_stack};
 use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::fault;
-use crate::report::terminal::Live;
 use crate::run::{self, Run as Life};
 use crate::target::{Folder, TargetKind};
 
@@ -19,6 +18,8 @@ pub struct Run {
     pub scenario: String,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    sending: Sending,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -50,8 +51,9 @@ impl Run {
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: true,
+            workers: self.sending.workers,
         };
-        let begun = life.begin(Box::new(Live::new(&context.terminal)))?;
+        let begun = life.begin(self.sending.reporters(&context.terminal)?)?;
         life.load(&begun).await?;
         let verdict =
             run::verify(&begun.folder, state.root(), Some(&lab), &begun.events, &context.interrupt).await;

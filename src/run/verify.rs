@@ -83,7 +83,7 @@ fn finished<'a>(record: &'a Record, folder: &RunFolder) -> Result<&'a LoadFinish
             .because_of("its load did not come to its end")
             .hint(format!("sre run {}", record.scenario.name))
     })?;
-    if load.summary.interrupted {
+    if load.summary.interrupted && load.summary.lost.is_empty() {
         return Err(Error::no_data(format!("run {} cannot be judged", folder.id()))
             .because_of("its load was interrupted")
             .hint(format!("sre run {}", record.scenario.name)));
