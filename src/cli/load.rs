@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::reach::reach;
 use super::up::{as_it_is_up, what_is_up};
 use super::{Context, report};
 use crate::error::{Error, Result};
@@ -65,10 +66,11 @@ impl Load {
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
         let stack = as_it_is_up(&lab, &[])?;
+        let reached = reach(&lab, context).await?;
         let life = Run {
             scenario: &scenario,
             stack: &stack,
-            lab: &lab,
+            lab: &reached.lab,
             state: state.root(),
             interrupt: &context.interrupt,
             judged: false,

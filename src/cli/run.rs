@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::load::{Overrides, same_stack};
+use super::reach::reach;
 use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
@@ -41,10 +42,12 @@ impl Run {
             }
             _ => bring_up(Some(&scenario.stack), &self.wanted, &state, context).await?,
         };
+        let reached = reach(&lab, context).await?;
+        let lab = &reached.lab;
         let life = Life {
             scenario: &scenario,
             stack: &stack,
-            lab: &lab,
+            lab,
             state: state.root(),
             interrupt: &context.interrupt,
             judged: true,
@@ -52,7 +55,7 @@ impl Run {
         let begun = life.begin(Box::new(Live::new(&context.terminal)))?;
         life.load(&begun).await?;
         let verdict =
-            run::verify(&begun.folder, state.root(), Some(&lab), &begun.events, &context.interrupt).await;
+            run::verify(&begun.folder, state.root(), Some(lab), &begun.events, &context.interrupt).await;
         report::print_result(&begun.folder, &context.terminal)?;
         verdict
     }

@@ -64,7 +64,7 @@ impl Run<'_> {
             stack: self.stack.stack.name.clone(),
             target: self.lab.target,
             seed: self.scenario.seed,
-            replicas: self.lab.endpoints.replicas.len(),
+            replicas: self.lab.endpoints.replica_count(),
             versions,
             endpoints: self.lab.endpoints.clone(),
             rules: self.stack.rule_names(),
@@ -90,8 +90,7 @@ impl Run<'_> {
         fault::plan(&self.scenario.faults, self.lab)?;
         if let Some(prometheus) = &prometheus {
             self.refuse_what_fires(prometheus).await?;
-            let instances: Vec<String> =
-                self.lab.endpoints.replicas.iter().filter_map(|replica| replica.instance.clone()).collect();
+            let instances = self.lab.endpoints.expected_instances();
             let waiting = |message: &str| {
                 let (name, message) = ("baseline".to_owned(), message.to_owned());
                 let _ = events.emit(EventKind::CheckWaiting { name, message });

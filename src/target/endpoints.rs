@@ -21,6 +21,19 @@ pub struct Endpoints {
     pub loki: Option<Endpoint>,
 }
 
+impl Endpoints {
+    /// How many replicas the service has; some may stand behind one base URL.
+    pub fn replica_count(&self) -> usize {
+        self.replicas.len().max(self.instances.len())
+    }
+
+    /// The `instance` labels that Prometheus must have, as far as they are known.
+    pub fn expected_instances(&self) -> Vec<String> {
+        let of_replicas = self.replicas.iter().filter_map(|replica| replica.instance.clone());
+        of_replicas.chain(self.instances.iter().cloned()).collect()
+    }
+}
+
 /// One replica of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {

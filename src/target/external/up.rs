@@ -45,6 +45,7 @@ pub async fn up(stack: &Stack, parameters: &IndexMap<String, String>) -> Result<
         endpoints: endpoints(stack, external),
         processes: Vec::new(),
         versions,
+        cluster: None,
     })
 }
 
