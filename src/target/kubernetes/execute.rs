@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use super::apply::{Change, Mode, apply, ensure_namespace, is_ours};
+use super::apply::{Change, Mode, apply, ensure_namespace};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
 use super::helm::{Helm, Installed};
@@ -258,8 +258,9 @@ impl Execution<'_> {
                 self.progress.tell(&reference.to_string(), "it is being deleted still");
                 super::down::gone(self.cluster, &reference).await?;
             }
-            Some(found) if !is_ours(&found) => return Ok(()),
-            _ => {}
+            // Whoever made it may have labelled it, too.
+            Some(_) => return Ok(()),
+            None => {}
         }
         self.book.note(Done::Namespace(name.into()))?;
         ensure_namespace(self.cluster, name, Mode::Write).await.map(|_| ())

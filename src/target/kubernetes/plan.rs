@@ -157,11 +157,19 @@ impl Plan {
         order(steps)
     }
 
-    /// Writes the full names of images (values) where objects name them as the stack does (keys).
+    /// Writes the full names of images (values) where steps name them as the stack does (keys).
     pub fn name_images(&mut self, names: &IndexMap<String, String>) {
         for step in &mut self.steps {
-            if let Action::Apply(objects) = &mut step.action {
-                objects.iter_mut().for_each(|object| name_images(&mut object.data, names));
+            match &mut step.action {
+                Action::Apply(objects) => {
+                    objects.iter_mut().for_each(|object| name_images(&mut object.data, names));
+                }
+                Action::Image(image) => {
+                    if let Some(full) = names.get(&image.image) {
+                        image.image.clone_from(full);
+                    }
+                }
+                Action::Zones(_) | Action::Chart(_) | Action::Patch { .. } => {}
             }
         }
     }
@@ -374,6 +382,60 @@ mod tests {
         .unwrap();
         assert_eq!(names(&plan), ["logs", "early", "monitoring", "app"]);
         assert_eq!(plan.needs(), [vec![], vec![], vec![1], vec![2, 0]]);
+    }
+
+    #[test]
+    fn images_have_their_full_names_in_pods_and_in_the_step_that_loads_them() {
+        let mut plan = plan("namespace: lab\nimages: {image: {image: sre}}\n").unwrap();
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{image: sre}, {image: sre:1}]}";
+        plan.steps.push(Step {
+            name: "app".into(),
+            action: Action::Apply(object::read_objects("p.yaml", pod).unwrap()),
+            needs: vec![0],
+            wait: Duration::from_secs(1),
+        });
+        plan.name_images(&IndexMap::from([("sre".to_owned(), "docker.io/library/sre:abc".to_owned())]));
+        let Action::Image(image) = &plan.steps[0].action else { panic!("an image") };
+        assert_eq!(image.image, "docker.io/library/sre:abc");
+        let Action::Apply(objects) = &plan.steps[1].action else { panic!("objects") };
+        let named: Vec<&Value> =
+            objects[0].data["spec"]["containers"].as_array().unwrap().iter().map(|c| &c["image"]).collect();
+        assert_eq!(named, ["docker.io/library/sre:abc", "sre:1"]);
+    }
+
+    #[test]
+    fn rule_files_are_objects_of_the_operator_and_taken_as_they_are() {
+        let stack: ClusterStack =
+            serde_saphyr::from_str("namespace: lab\nrules: {labels: {release: m}}\n").unwrap();
+        let read = |_: &str| Ok("groups: [{name: g, rules: [{alert: A, expr: '${x}'}]}]\n".into());
+        let parameters = IndexMap::from([("x".to_owned(), "filled".to_owned())]);
+        let rules = ["rules/lab.yaml".to_owned()];
+        let sources = Sources { read: &read, parameters: &parameters, rules: &rules, mirror: None };
+        let plan = Plan::new(&stack, &sources).unwrap();
+        let Action::Apply(objects) = &plan.steps[0].action else { panic!("objects") };
+        assert_eq!(objects[0].metadata.name.as_deref(), Some("rules-lab"));
+        assert_eq!(objects[0].data["spec"]["groups"][0]["rules"][0]["expr"], "${x}");
+    }
+
+    #[test]
+    fn a_mirror_stands_for_repositories() {
+        let stack: ClusterStack = serde_saphyr::from_str(
+            "namespace: lab\ncharts: {m: {chart: kps, repository: https://x.org, version: 1.2.3}, l: {chart: ./loki}}",
+        )
+        .unwrap();
+        let (read, parameters) = (|_: &str| Ok(String::new()), IndexMap::new());
+        let sources =
+            Sources { read: &read, parameters: &parameters, rules: &[], mirror: Some("file:///srv/mirror/") };
+        let charts: Vec<String> = Plan::new(&stack, &sources)
+            .unwrap()
+            .steps
+            .into_iter()
+            .filter_map(|step| match step.action {
+                Action::Chart(release) => Some(release.chart),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(charts, ["/srv/mirror/charts/kps-1.2.3.tgz", "./loki"]);
     }
 
     #[test]

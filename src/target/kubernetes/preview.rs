@@ -45,7 +45,6 @@ pub struct PreviewStep {
 /// 2 where no context is named, 5 where helm is missing, 6 where the cluster does not answer.
 pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Preview> {
     let stack = request.cluster_stack()?;
-    let (plan, _) = request.plan()?;
     let before = Lab::load(request.folder.root())?.and_then(|lab| lab.cluster);
     let context = request.context.clone().or_else(|| before.as_ref().map(|before| before.context.clone()));
     let kubeconfig = request.kubeconfig.clone().or_else(|| before.and_then(|before| before.kubeconfig));
@@ -62,6 +61,7 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
             (format!("context {} ({})", cluster.context(), cluster.version()), Some(cluster))
         }
     };
+    let (plan, _) = request.plan()?;
     let mut steps = Vec::new();
     for step in &plan.steps {
         let (what, details) = look(step, &stack.namespace, cluster.as_ref(), interrupt).await?;

@@ -12,6 +12,9 @@ use crate::terminal::Terminal;
 /// Without a terminal, a step's wait is told of this often.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// Errors of image pulls are a screen long; the whole of it stands in the error, if it comes to that.
+const LONGEST: usize = 240;
+
 /// How the steps get on, until it is dropped.
 pub struct Progress {
     terminal: Terminal,
@@ -40,7 +43,7 @@ impl Progress {
     /// Tells what a step waits for now.
     pub fn tell(&self, step: &str, line: &str) {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = format!("{step}: {line}");
+        let line: String = format!("{step}: {line}").chars().take(LONGEST).collect();
         let wait = waits
             .entry(step.to_owned())
             .or_insert_with(|| Wait { line: String::new(), told: Instant::now() });

@@ -98,30 +98,35 @@ impl Request<'_> {
 /// does not come up; what was done by then is written down, and the next `up` or `down` takes it from there.
 pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrupt) -> Result<Lab> {
     let stack = request.cluster_stack()?;
-    let (plan, program) = request.plan()?;
-    request.folder.prepare()?;
-    let _lock = Lock::take(request.folder, "sre up", LOCK_BOUND, terminal, interrupt).await?;
     let previous = Lab::load(request.folder.root())?;
     same_place(request, previous.as_ref())?;
     let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
-    let progress = Progress::new(terminal);
-
-    let made = match request.target {
-        TargetKind::Minikube => {
-            Some(provision(request, stack, before.as_ref(), &progress, terminal, interrupt).await?)
-        }
-        _ => None,
-    };
-    let context = made
-        .as_ref()
-        .map(|made| made.profile.clone())
-        .or_else(|| request.context.clone())
-        .or_else(|| before.as_ref().map(|before| before.context.clone()));
     let kubeconfig = match &request.kubeconfig {
         Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         None => before.as_ref().and_then(|before| before.kubeconfig.clone()),
     };
-    let cluster = interrupt.or(Cluster::connect(kubeconfig.as_deref(), context.as_deref())).await??;
+    let connect = |context: Option<String>| {
+        let kubeconfig = kubeconfig.clone();
+        async move { Cluster::connect(kubeconfig.as_deref(), context.as_deref()).await }
+    };
+    let named = match request.target {
+        TargetKind::Minikube => None,
+        _ => {
+            let context = request.context.clone().or_else(|| before.as_ref().map(|lab| lab.context.clone()));
+            Some(interrupt.or(connect(context)).await??)
+        }
+    };
+    let (plan, program) = request.plan()?;
+    request.folder.prepare()?;
+    let _lock = Lock::take(request.folder, "sre up", LOCK_BOUND, terminal, interrupt).await?;
+    let progress = Progress::new(terminal);
+    let (cluster, made) = match named {
+        Some(cluster) => (cluster, None),
+        None => {
+            let made = provision(request, stack, before.as_ref(), &progress, terminal, interrupt).await?;
+            (interrupt.or(connect(Some(made.profile.clone()))).await??, Some(made))
+        }
+    };
     let identity = identity(&cluster).await?;
     // A minikube that was deleted behind our back comes back as another cluster, with nothing on it.
     let before = before.filter(|before| before.identity == identity || made.is_none());
