@@ -1,6 +1,7 @@
 //! Does one step of a plan, and writes down what it will do before it does it.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Node;
@@ -48,7 +49,12 @@ pub struct Execution<'a> {
     pub progress: &'a Progress,
     /// Ends every wait.
     pub interrupt: &'a Interrupt,
+    /// When what Prometheus is configured by was last changed.
+    pub configured: Mutex<Option<Instant>>,
 }
+
+/// The group of the Prometheus operator's kinds.
+const OPERATOR: &str = "monitoring.coreos.com";
 
 impl Execution<'_> {
     /// Does a step, and waits until what it brought is ready.
@@ -195,11 +201,15 @@ impl Execution<'_> {
             }
         }
         self.book.note(Done::Release { namespace: release.namespace.clone(), name: release.name.clone() })?;
+        let before = Instant::now();
         let mut installed = helm.upgrade(release, &say).await?;
         let workloads = helm.workloads(&release.namespace, &release.name).await?;
         if installed == Installed::Unchanged && self.one_is_gone(&workloads).await? {
             helm.restore(release).await?;
             installed = Installed::Upgraded;
+        }
+        if installed != Installed::Unchanged {
+            self.note_configured(before);
         }
         self.ready(step, &workloads).await?;
         Ok(match installed {
@@ -207,6 +217,12 @@ impl Execution<'_> {
             Installed::Upgraded => "upgraded".into(),
             Installed::Unchanged => "unchanged".into(),
         })
+    }
+
+    /// Notes that what Prometheus is configured by was changed, not before `at`.
+    pub fn note_configured(&self, at: Instant) {
+        let mut latest = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = (*latest).max(Some(at));
     }
 
     async fn one_is_gone(&self, objects: &[ObjectRef]) -> Result<bool> {
@@ -230,9 +246,14 @@ impl Execution<'_> {
                 "Namespace" => Done::Namespace(reference.name),
                 _ => Done::Object(reference),
             })?;
-            applied.extend(
-                apply(self.cluster, self.namespace, std::slice::from_ref(object), Mode::Write).await?,
-            );
+            let before = Instant::now();
+            let one = apply(self.cluster, self.namespace, std::slice::from_ref(object), Mode::Write).await?;
+            let changed =
+                one.iter().any(|done| matches!(done.change, Change::Created | Change::Changed { .. }));
+            if changed && ObjectRef::of(object).group() == OPERATOR {
+                self.note_configured(before);
+            }
+            applied.extend(one);
         }
         let workloads: Vec<ObjectRef> = applied
             .iter()

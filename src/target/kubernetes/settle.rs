@@ -25,6 +25,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the kubelet is nudged. By itself it copies changed ConfigMaps and Secrets into pods every 60–90 s.
 const NUDGE_EVERY: Duration = Duration::from_secs(2);
 
+/// How long after a change of its configuration Prometheus may take to read it, nudged; one that changes nothing
+/// for Prometheus is never read.
+const READ_WITHIN: f64 = 20.0;
+
+/// After it was read, another part of the same change may still come: nothing did for so long.
+const QUIET: f64 = 5.0;
+
 /// The annotation that is changed to have the kubelet look at a pod now.
 const NUDGE: &str = "sre.dev/nudged";
 
@@ -38,6 +45,8 @@ pub struct Expected<'a> {
     pub job: Option<&'a str>,
     /// The names of the alert rules.
     pub rules: &'a [String],
+    /// When what Prometheus is configured by was last changed, if it was.
+    pub changed: Option<Instant>,
     /// How long it may take.
     pub bound: Duration,
 }
@@ -105,10 +114,21 @@ async fn missing(
     if let Some(rule) = expected.rules.iter().find(|rule| !loaded.iter().any(|known| known.name == **rule)) {
         return Ok(Some(format!("Prometheus has not loaded the rule {rule}")));
     }
+    if let Some(changed) = expected.changed {
+        let (now, since) = (prometheus.time().await?, changed.elapsed().as_secs_f64());
+        if !is_read(now - prometheus.configured().await?, since) {
+            return Ok(Some("Prometheus has not read its new configuration".into()));
+        }
+    }
     if expected.endpoints.alertmanager.is_some() && !prometheus.has_alertmanager().await? {
         return Ok(Some("Prometheus knows no Alertmanager".into()));
     }
     Ok(None)
+}
+
+/// Whether Prometheus, which read its configuration `read` seconds ago, knows a change that is `changed` seconds old.
+fn is_read(read: f64, changed: f64) -> bool {
+    if read < changed { read >= QUIET } else { changed >= READ_WITHIN }
 }
 
 /// The first replica that is not scraped exactly once, or target that is not healthy. Pure.
@@ -164,6 +184,14 @@ mod tests {
             scrape_interval: String::new(),
             scrape_timeout: String::new(),
         }
+    }
+
+    #[test]
+    fn a_change_is_known_when_it_was_read_and_nothing_followed() {
+        assert!(!is_read(8.0, 2.0), "read before the change");
+        assert!(!is_read(1.0, 2.0), "just now: more may follow");
+        assert!(is_read(6.0, 8.0));
+        assert!(is_read(90.0, 21.0), "a change that means nothing to Prometheus");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `up` on a cluster: does what the stack's plan says, and waits until Prometheus sees all of it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
@@ -194,15 +195,21 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         program,
         progress: &progress,
         interrupt,
+        configured: Mutex::default(),
     };
     schedule::run(&plan.needs(), |step| execution.step(&plan.steps[step])).await?;
     prune(&plan, &execution).await?;
 
+    if previous.as_ref().is_some_and(|lab| !lab.complete) {
+        // What an `up` that was broken off changed is not known, but may be on its way still.
+        execution.note_configured(Instant::now());
+    }
     let expected = Expected {
         endpoints: &stack.endpoints,
         namespace: &stack.namespace,
         job: request.stack.counter.job.as_deref(),
         rules: request.rules,
+        changed: *execution.configured.lock().unwrap_or_else(PoisonError::into_inner),
         bound: request.bound,
     };
     let version = settle(&cluster, &expected, &progress, interrupt).await?;
@@ -281,6 +288,7 @@ async fn prune(plan: &Plan, execution: &Execution<'_>) -> Result<()> {
         .rev()
         .filter(|done| matches!(done, Done::Object(_) | Done::Release { .. }) && !wanted.contains(done));
     for done in stale {
+        execution.note_configured(Instant::now());
         down::undo(execution.cluster, execution.helm.as_ref(), done).await?;
         execution.book.forget(done)?;
         execution.progress.say(&format!("✔ removed         {}", down::describe(done)));
@@ -330,7 +338,7 @@ async fn provision(
     }
     let created = ours || state == State::Absent;
     if state != State::Running {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         progress.say(&format!("minikube {version}: starting profile `{}`", wanted.profile));
         program.start(wanted, &mut |event| tell(event)).await?;
         progress.done(
