@@ -67,6 +67,21 @@ impl Request<'_> {
         })
     }
 
+    /// A lab of this stack in a place, of which nothing is up yet.
+    fn lab(&self, place: ClusterLab) -> Lab {
+        Lab {
+            schema: LAB_SCHEMA.into(),
+            stack: self.stack.name.clone(),
+            target: self.target,
+            parameters: self.parameters.clone(),
+            complete: false,
+            endpoints: Endpoints::default(),
+            processes: Vec::new(),
+            versions: IndexMap::new(),
+            cluster: Some(place),
+        }
+    }
+
     /// The plan, images by their full names; and the program that an image of `sre` holds, if one is needed.
     pub(super) fn plan(&self) -> Result<(Plan, Option<PathBuf>)> {
         let stack = self.cluster_stack()?;
@@ -165,15 +180,9 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         done: before.map(|before| before.done).unwrap_or_default(),
     };
     let lab = Lab {
-        schema: LAB_SCHEMA.into(),
-        stack: request.stack.name.clone(),
-        target: request.target,
-        parameters: request.parameters.clone(),
         complete: previous.as_ref().is_some_and(|lab| lab.complete),
-        endpoints: Endpoints::default(),
-        processes: Vec::new(),
         versions: previous.as_ref().map(|lab| lab.versions.clone()).unwrap_or_default(),
-        cluster: Some(place.clone()),
+        ..request.lab(place.clone())
     };
     if previous.as_ref() != Some(&lab) {
         // What was asked for differs, and is not there yet.
@@ -337,6 +346,21 @@ async fn provision(
         }
     }
     let created = ours || state == State::Absent;
+    if state == State::Absent {
+        // Before it is made: whatever happens now, `down` knows whose it is.
+        let place = ClusterLab {
+            context: wanted.profile.clone(),
+            kubeconfig: request.kubeconfig.clone(),
+            identity: String::new(),
+            namespace: stack.namespace.clone(),
+            endpoints: stack.endpoints.clone(),
+            image_loader: request.image_loader.clone(),
+            images: IndexMap::new(),
+            minikube: Some(MinikubeLab { profile: wanted.profile.clone(), created }),
+            done: Vec::new(),
+        };
+        request.lab(place).save(request.folder.root())?;
+    }
     if state != State::Running {
         let started = Instant::now();
         progress.say(&format!("minikube {version}: starting profile `{}`", wanted.profile));
