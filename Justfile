@@ -34,7 +34,7 @@ end-to-end:
 cluster:
     RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
     cargo test --locked --test cluster --test helm
-    SRE_TEST_STATIC={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre cargo test --locked --test cluster_run -- --test-threads=1
+    program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
 
 # The main job ten times in a row, and the kill tests many times
 soak times="10":

@@ -1,8 +1,8 @@
 //! The main job on a real cluster, from the built program: up, `run errors`, up again, discovery in each way, down.
 //!
 //! Any cluster, named by `SRE_TEST_KUBECONFIG`, whose nodes' ports can be reached from here. `SRE_TEST_STATIC` is a
-//! static build of `sre`, `SRE_TEST_IMAGE_LOADER` the command that loads an image onto the nodes
-//! (`--image-loader`), and helm is on PATH. The monitoring is a chart of the tests' own that runs the real
+//! static build of `sre`, for the image of the service, `SRE_TEST_IMAGE_LOADER` the command that loads it onto the nodes
+//! (`--image-loader`), and helm is on PATH. `SRE_TEST_PROGRAM` is the `sre` that is tested, if not the one of this build. The monitoring is a chart of the tests' own that runs the real
 //! operator, Prometheus and Alertmanager; `SRE_TEST_MONITORING_CHART` names another, such as a folder of the real
 //! kube-prometheus-stack.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -22,6 +22,7 @@ use sre::target::kubernetes::object::ObjectRef;
 struct Place {
     folder: tempfile::TempDir,
     program: PathBuf,
+    image_binary: PathBuf,
     kubeconfig: PathBuf,
     context: String,
     namespace: String,
@@ -31,14 +32,16 @@ impl Place {
     /// `None`, said loudly, where something is missing that the test needs.
     async fn new() -> Option<(Place, Cluster)> {
         let kubeconfig = kubeconfig()?;
-        let Some(program) = std::env::var_os("SRE_TEST_STATIC").map(PathBuf::from) else {
+        let Some(image_binary) = std::env::var_os("SRE_TEST_STATIC").map(PathBuf::from) else {
             eprintln!("SKIPPED: SRE_TEST_STATIC names no static build of sre");
             return None;
         };
         let cluster = connect().await?;
+        let program = std::env::var_os("SRE_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_sre").into());
         let place = Place {
             folder: tempfile::tempdir().unwrap(),
-            program,
+            program: program.into(),
+            image_binary,
             kubeconfig,
             context: cluster.context().to_owned(),
             namespace: format!("sre-test-run-{}", &uuid::Uuid::new_v4().to_string()[..6]),
@@ -48,12 +51,16 @@ impl Place {
 
     fn sre(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(&self.program);
-        command.args(arguments).current_dir(self.folder.path()).env("KUBECONFIG", &self.kubeconfig);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("SRE_IMAGE_BINARY", &self.image_binary);
         if let Some(loader) = std::env::var_os("SRE_TEST_IMAGE_LOADER") {
             command.env("SRE_IMAGE_LOADER", loader);
         }
-        for kept in ["SRE_TARGET", "SRE_YES", "SRE_IMAGE_BINARY", "SRE_MIRROR"] {
-            command.env_remove(kept);
+        for other in ["SRE_TARGET", "SRE_YES", "SRE_MIRROR"] {
+            command.env_remove(other);
         }
         command.output().unwrap()
     }

@@ -51,6 +51,11 @@ pub async fn down(
             match (program.state().await?, made.created && !keep_cluster) {
                 (State::Absent, _) => Vec::new(),
                 (_, true) => {
+                    let question = format!(
+                        "minikube's profile `{}` will be deleted, with all that it holds",
+                        made.profile
+                    );
+                    terminal.consent(&question, interrupt).await?;
                     progress.tell("minikube", &format!("deleting profile `{}`", made.profile));
                     program.delete(&mut |_| ()).await?;
                     vec![format!("minikube profile {}", made.profile)]
