@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::capacity::FindCapacity;
+use super::reach::reach;
 use super::up::{as_it_is_up, what_is_up};
 use super::{Context, Output, report};
 use crate::catalog;
@@ -110,10 +111,11 @@ impl Load {
             return self.capacity.run(&scenario, step, workers, &lab, context).await;
         }
         let stack = as_it_is_up(&lab, &[])?;
+        let reached = reach(&lab, context).await?;
         let life = Run {
             scenario: &scenario,
             stack: &stack,
-            lab: &lab,
+            lab: &reached.lab,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,

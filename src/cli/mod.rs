@@ -16,6 +16,7 @@ mod list;
 mod load;
 mod logs;
 mod open;
+mod reach;
 mod receiver;
 mod report;
 mod run;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::load::{Overrides, Sending, same_stack};
+use super::reach::reach;
 use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
@@ -43,10 +44,12 @@ impl Run {
             }
             _ => bring_up(Some(&scenario.stack), &self.wanted, &state, context).await?,
         };
+        let reached = reach(&lab, context).await?;
+        let lab = &reached.lab;
         let life = Life {
             scenario: &scenario,
             stack: &stack,
-            lab: &lab,
+            lab,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,
@@ -56,7 +59,7 @@ impl Run {
         let begun = life.begin(self.sending.reporters(&context.terminal)?)?;
         life.load(&begun).await?;
         let verdict =
-            run::verify(&begun.folder, state.root(), Some(&lab), &begun.events, &context.interrupt).await;
+            run::verify(&begun.folder, state.root(), Some(lab), &begun.events, &context.interrupt).await;
         report::print_result(&begun.folder, &context.terminal)?;
         verdict
     }

@@ -73,7 +73,7 @@ impl Run<'_> {
             stack: self.stack.stack.name.clone(),
             target: self.lab.target,
             seed: self.scenario.seed,
-            replicas: self.lab.endpoints.replicas.len(),
+            replicas: self.lab.endpoints.replica_count(),
             versions,
             endpoints: self.lab.endpoints.clone(),
             rules: self.stack.rule_names(),

@@ -104,7 +104,7 @@ fn endpoints(record: &Record, lab: Option<&Lab>) -> Endpoints {
     let own = record.started.endpoints.clone();
     match lab.filter(|lab| lab.stack == record.started.stack && lab.target == record.started.target) {
         None => own,
-        Some(lab) => Endpoints { replicas: own.replicas, ..lab.endpoints.clone() },
+        Some(lab) => Endpoints { replicas: own.replicas, instances: own.instances, ..lab.endpoints.clone() },
     }
 }
 
