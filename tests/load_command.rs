@@ -28,7 +28,7 @@ struct Place {
 impl Place {
     async fn new(scenario: &str) -> Place {
         let (folder, server) = (tempfile::tempdir().expect("a folder"), ExactServer::start().await);
-        std::fs::write(folder.path().join("it.yaml"), scenario).expect("written");
+        std::fs::write(folder.path().join("calm.yaml"), scenario).expect("written");
         let replica = Replica { name: "it".into(), url: server.url.clone(), instance: None, admin: None };
         let lab = Lab {
             schema: LAB_SCHEMA.into(),
@@ -47,7 +47,7 @@ impl Place {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sre"));
-        command.args(["load", "./it.yaml"]).args(arguments).current_dir(self.folder.path());
+        command.args(["load", "./calm.yaml"]).args(arguments).current_dir(self.folder.path());
         command.stdin(Stdio::null()).env_remove("SRE_TARGET");
         command
     }

@@ -57,7 +57,7 @@ fn lost(summary: &LoadSummary) -> Outcome {
         Outcome::new(Kind::Generator, Group::Load, name, Verdict::NoData, summary.lost.join("; "));
     outcome.notes.push("What it sent is in no count.".into());
     outcome.hint =
-        Some(format!("Run it again, with as much memory as it needs. {}", Kind::Generator.documentation()));
+        Some(format!("Find out what ended it, then run it again. {}", Kind::Generator.documentation()));
     outcome.evidence = json!({"lost": summary.lost});
     outcome
 }

@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn workers_are_judged_together() {
+        let one = || observed(vec![(100, Lateness { slow: 4, ..Lateness::default() })]);
+        assert_eq!(overload(&one()), None);
+        let mut all = one();
+        (0..3).for_each(|_| all.merge(&one()));
+        let overload = overload(&all).expect("16 of 400 are too many");
+        assert_eq!(
+            overload.reason,
+            "16 of 400 requests left more than 100 ms late; 4 workers used 7.8 of 2 cores"
+        );
+    }
+
+    #[test]
     fn a_hiccup_in_a_tiny_load_is_no_overload() {
         assert_eq!(overload(&observed(vec![(20, Lateness { slow: 5, ..Lateness::default() })])), None);
     }
