@@ -4,37 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// `SRE_PROMTOOL`, PATH, or the distribution's package unpacked: no root, nothing installed.
+use sre::interrupt::Interrupt;
+use sre::terminal::Terminal;
+use sre::tools::{Cache, Tool, require};
+
+/// The promtool that `sre` itself would run: `SRE_PROMTOOL`, PATH, the cache, else the distribution's package.
 fn promtool() -> &'static Path {
     static PROMTOOL: OnceLock<PathBuf> = OnceLock::new();
     PROMTOOL.get_or_init(|| {
-        if let Some(given) = std::env::var_os("SRE_PROMTOOL").filter(|given| !given.is_empty()) {
-            return given.into();
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).map(|dir| dir.join("promtool")).find(|file| file.is_file());
-        found.unwrap_or_else(unpacked)
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let cache = Cache::of_user().expect("a cache");
+        let (terminal, interrupt) = (Terminal::silent(true), Interrupt::default());
+        let found = runtime.block_on(require(&[Tool::Promtool], &cache, &terminal, &interrupt));
+        found.expect("promtool").remove(0).path
     })
-}
-
-fn unpacked() -> PathBuf {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("promtool");
-    let program = cache.join("usr/bin/promtool");
-    if program.is_file() {
-        return program;
-    }
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let script = "apt-get download prometheus >&2 && dpkg -x prometheus_*.deb unpacked";
-    let status = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).status().expect("sh");
-    assert!(
-        status.success(),
-        "promtool is not on PATH and the package prometheus cannot be had; set SRE_PROMTOOL"
-    );
-    // Another test process may have been faster.
-    if std::fs::rename(dir.path().join("unpacked"), &cache).is_err() {
-        assert!(program.is_file(), "promtool cannot be kept in {}", cache.display());
-    }
-    program
 }
 
 fn run(arguments: &[&str], folder: &str) {

@@ -2,7 +2,6 @@
 //!
 //! `SRE_SOAK` tells how often it is killed at a random moment; 10 times without it.
 
-#![expect(clippy::print_stdout, reason = "a failed soak is repeated with the seed that it prints")]
 
 use std::process::{Child, Stdio};
 use std::time::Duration;

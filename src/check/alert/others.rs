@@ -4,7 +4,7 @@ use crate::check::context::CheckContext;
 use crate::check::reconcile::display_labels;
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
-use crate::observe::{Prometheus, QueryResult};
+use crate::observe::{Prometheus, QueryResult, RuleState};
 
 /// Alerts of these rules that fire now: before a load, each of them is a reason not to start.
 ///
@@ -14,8 +14,14 @@ pub async fn already_firing(prometheus: &Prometheus, rules: &[String]) -> Result
     let QueryResult::Vector(alerts) = prometheus.query("ALERTS{alertstate=\"firing\"}", None).await? else {
         return Ok(Vec::new());
     };
+    // A Prometheus that was killed gives its last samples for minutes; its rules know what fires now.
+    let loaded = prometheus.rules().await?;
+    let fires = |name: &String| {
+        rules.contains(name)
+            && loaded.iter().any(|rule| rule.name == *name && rule.state == RuleState::Firing)
+    };
     let of_rules = alerts.into_iter().filter_map(|(labels, _)| {
-        let name = labels.get("alertname").filter(|name| rules.contains(name))?;
+        let name = labels.get("alertname").filter(|name| fires(name))?;
         Some(format!("{name}{}", display_labels(&labels, &["__name__", "alertname", "alertstate"])))
     });
     Ok(of_rules.collect())
