@@ -37,6 +37,7 @@ impl Place {
             parameters: Default::default(),
             complete: true,
             endpoints: Endpoints { replicas: vec![replica], ..Endpoints::default() },
+            cluster: None,
             processes: Vec::new(),
             versions: Default::default(),
         };

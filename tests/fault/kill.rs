@@ -2,7 +2,6 @@
 //!
 //! `SRE_SOAK` tells how often it is killed at a random moment; 10 times without it.
 
-
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
