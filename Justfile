@@ -13,9 +13,9 @@ format:
 lint:
     cargo clippy --all-targets --locked -- -D warnings
 
-# Unit tests and integration tests, with the real Prometheus and Alertmanager
+# Unit tests and integration tests, with the real Prometheus and Alertmanager; most of them wait for a scrape
 test:
-    cargo test --locked
+    RUST_TEST_THREADS=6 cargo test --locked
 
 # The documentation builds without a warning
 docs:
