@@ -30,11 +30,14 @@ end-to-end:
     cargo build --release --locked
     ./tests/end-to-end.sh
 
-# On a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER): objects, helm, and the main job from a static build
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), from a static build
 cluster:
     RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
-    cargo test --locked --test cluster --test helm
     program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
+
+# Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
+cluster-parts:
+    cargo test --locked --test cluster --test helm
 
 # The main job ten times in a row, and the kill tests many times
 soak times="10":

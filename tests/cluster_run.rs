@@ -163,7 +163,7 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
         "{result}"
     );
 
-    for way in ["annotations", "static", "servicemonitor"] {
+    for way in ["annotations", "servicemonitor"] {
         place.expect(0, &["up", "--set", &format!("discovery={way}")]);
         let result = place.expect(0, &["run", "baseline", "--duration", "3s", "-o", "json"]);
         assert!(result.contains("\"verdict\": \"pass\""), "{way}: {result}");
