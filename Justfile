@@ -13,9 +13,9 @@ format:
 lint:
     cargo clippy --all-targets --locked -- -D warnings
 
-# Unit tests and integration tests, with the real Prometheus and Alertmanager
+# Unit tests and integration tests, with the real Prometheus and Alertmanager; most of them wait for a scrape
 test:
-    cargo test --locked
+    RUST_TEST_THREADS=6 cargo test --locked
 
 # The documentation builds without a warning
 docs:
@@ -30,6 +30,15 @@ end-to-end:
     cargo build --release --locked
     ./tests/end-to-end.sh
 
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), from a static build
+cluster:
+    RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
+    program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
+
+# Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
+cluster-parts:
+    cargo test --locked --test cluster --test helm
+
 # The main job ten times in a row, and the kill tests many times
 soak times="10":
     cargo build --release --locked
@@ -39,4 +48,4 @@ soak times="10":
 # Figures: pacing, omission, memory, start-up
 bench:
     cargo bench --bench load
-    cargo bench --bench micro
+    cargo bench --bench parts

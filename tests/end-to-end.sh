@@ -5,6 +5,8 @@ set -euo pipefail
 times=${1:-1}
 sre=${SRE:-$(cd "$(dirname "$0")/.." && pwd)/target/release/sre}
 folder=$(mktemp -d)
+trap 'exit 130' INT
+trap 'exit 143' TERM
 trap 'cd "$folder" && "$sre" down --target local >/dev/null 2>&1; rm -rf "$folder"' EXIT
 cd "$folder"
 for run in $(seq "$times"); do

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::origin::Origin;
-use super::shipped::{self, STACKS};
+use super::shipped::{self, MANIFESTS, STACKS};
 use crate::config;
 use crate::error::{Error, Result};
 
@@ -44,8 +44,7 @@ impl Folder {
 
     /// The text of a file of the folder. A missing file, and one outside of the folder, is a usage error.
     pub(super) fn read(&self, relative: &str) -> Result<String> {
-        let inside = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside {
+        if !is_inside(relative) {
             return Err(Error::usage(format!("{relative} does not lie in the folder of the stack")));
         }
         match self {
@@ -55,4 +54,26 @@ impl Folder {
                 .ok_or_else(|| Error::usage(format!("there is no file {}", self.shown(relative)))),
         }
     }
+
+    /// The text of a file of `manifests/`: beside the folder of stacks, then in the current folder, then embedded.
+    pub(super) fn read_manifest(&self, relative: &str) -> Result<String> {
+        if !is_inside(relative) {
+            return Err(Error::usage(format!("{relative} does not lie in manifests/")));
+        }
+        let beside = match self {
+            Folder::Disk(path) => Some(path.join("../../manifests").join(relative)),
+            Folder::Shipped(_) => None,
+        };
+        let here = Path::new("manifests").join(relative);
+        if let Some(found) = beside.into_iter().chain([here]).find(|path| path.is_file()) {
+            return config::read(&found);
+        }
+        shipped::text(&MANIFESTS, relative)
+            .map(str::to_owned)
+            .ok_or_else(|| Error::usage(format!("there is no file manifests/{relative}")))
+    }
+}
+
+fn is_inside(relative: &str) -> bool {
+    Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -4,7 +4,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 
 pub(super) static STACKS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/stacks");
 pub(super) static SCENARIOS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
-static MANIFESTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/manifests");
+pub(super) static MANIFESTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/manifests");
 
 /// A file that is embedded in the program.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,10 +33,13 @@ impl LoadedStack {
         names
     }
 
-    /// The text of a file of the stack's folder, such as one of `stack.rules`.
-    /// A missing file, and one outside of the folder, is a usage error.
+    /// The text of a file of the stack's folder, such as one of `stack.rules`; of `manifests/` beside `stacks/`,
+    /// where its path begins so. A missing file, and one outside of these folders, is a usage error.
     pub fn file(&self, relative: &str) -> Result<String> {
-        self.folder.read(relative)
+        match relative.strip_prefix("manifests/") {
+            Some(manifest) => self.folder.read_manifest(manifest),
+            None => self.folder.read(relative),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Context;
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::target::kubernetes;
 use crate::target::local::{self, Stopped};
 use crate::target::{Folder, Lab};
 
@@ -15,6 +16,17 @@ pub struct Down {
     /// Deletes Prometheus' data, logs and notifications, too; runs stay.
     #[arg(long)]
     purge: bool,
+    /// Leaves the minikube cluster that `sre up` made, and removes only what is on it.
+    #[arg(long)]
+    keep_cluster: bool,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    stack: String,
+    context: String,
+    /// What was removed, in the order of its removal.
+    removed: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -37,6 +49,19 @@ impl Down {
                 folder.local().display()
             );
             context.terminal.consent(&what, &context.interrupt).await?;
+        }
+        if let Ok(Some(Lab { stack, cluster: Some(place), .. })) = Lab::load(folder.root()) {
+            let removed =
+                kubernetes::down::down(&folder, self.keep_cluster, &context.terminal, &context.interrupt)
+                    .await?;
+            if purge {
+                local::purge(&folder)?;
+            }
+            let report = Removed { stack, context: place.context, removed };
+            context.terminal.print(&report, |report| {
+                format!("{} is down on {}: {} removed", report.stack, report.context, report.removed.len())
+            })?;
+            return Ok(Exit::Pass);
         }
         let stack = Lab::load(folder.root()).ok().flatten().map(|lab| lab.stack);
         let stopped = local::down(&folder, &context.terminal, &context.interrupt).await?;

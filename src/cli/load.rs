@@ -1,14 +1,18 @@
 //! `sre load`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
+use super::capacity::FindCapacity;
+use super::reach::reach;
 use super::up::{as_it_is_up, what_is_up};
-use super::{Context, report};
+use super::{Context, Output, report};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::report::terminal::Live;
-use crate::run::{self, Run};
+use crate::report::{samples::Samples, terminal::Live};
+use crate::run::{self, Reporter, Run};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::Folder;
 use crate::terminal::Terminal;
@@ -25,10 +29,14 @@ pub struct Load {
     named: Option<String>,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    sending: Sending,
+    #[command(flatten)]
+    capacity: FindCapacity,
 }
 
 /// The same shape of load, higher, wider or longer.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Overrides {
     /// The highest rate of all phases; the others keep their proportion to it.
     #[arg(long, value_name = "RATE", value_parser = parse::<Rate>)]
@@ -41,7 +49,36 @@ pub struct Overrides {
     duration: Option<Duration>,
 }
 
-fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> std::result::Result<T, String> {
+/// How load is sent, and where its seconds go.
+#[derive(Debug, Clone, Args)]
+pub struct Sending {
+    /// So many processes of sre send it together.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub workers: u64,
+    /// Writes each second of the load into this file, as a line of JSON; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Sending {
+    /// The live screen, and the stream of samples where one is asked for.
+    ///
+    /// # Errors
+    /// Usage (exit 2) where two would go to stdout; a prerequisite (5) where the file cannot be made.
+    pub fn reporters(&self, terminal: &Terminal) -> Result<Vec<Box<dyn Reporter>>> {
+        let Some(file) = &self.out else { return Ok(vec![Box::new(Live::new(terminal))]) };
+        let to_stdout = file == Path::new("-");
+        if to_stdout && terminal.output() != Output::Table {
+            return Err(Error::usage("--out - and --output want stdout, both")
+                .hint("--out FILE; or sre report -o json afterwards"));
+        }
+        let live = if to_stdout { Live::on_stderr(terminal) } else { Live::new(terminal) };
+        Ok(vec![Box::new(live), Box::new(Samples::create(file)?)])
+    }
+}
+
+/// A value of the command line.
+pub(super) fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> std::result::Result<T, String> {
     text.parse()
 }
 
@@ -61,22 +98,31 @@ impl Load {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let name = self.named.as_ref().unwrap_or(&self.scenario);
-        let scenario = self.overrides.load(name, &context.terminal)?;
+        let scenario = match self.capacity.asked() {
+            true => Overrides::default().load(name, &context.terminal)?,
+            false => self.overrides.load(name, &context.terminal)?,
+        };
         let state = Folder::here()?;
         let lab = what_is_up(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
+        if self.capacity.asked() {
+            let (step, workers) = (self.overrides.duration, self.sending.workers);
+            return self.capacity.run(&scenario, step, workers, &lab, context).await;
+        }
         let stack = as_it_is_up(&lab, &[])?;
+        let reached = reach(&lab, context).await?;
         let life = Run {
             scenario: &scenario,
             stack: &stack,
-            lab: &lab,
+            lab: &reached.lab,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: false,
+            workers: self.sending.workers,
         };
-        let begun = life.begin(Box::new(Live::new(&context.terminal)))?;
+        let begun = life.begin(self.sending.reporters(&context.terminal)?)?;
         life.load(&begun).await?;
         let verdict = run::judge_load(&begun.folder, &begun.events);
         report::print_result(&begun.folder, &context.terminal)?;

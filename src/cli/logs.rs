@@ -34,6 +34,7 @@ impl Logs {
         let folder = Folder::here()?;
         let lab =
             Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        super::reach::only_here(&lab, "logs")?;
         let names = lab.processes.iter().map(|process| process.name.as_str());
         let process = lab.process(&self.name).ok_or_else(|| unknown_name(&self.name, names))?;
         let position = std::fs::metadata(&process.log).map_or(0, |file| file.len());

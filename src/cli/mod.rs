@@ -1,6 +1,7 @@
 //! The command line: one file a command, its arguments and the few lines that call the core.
 
 mod app;
+mod capacity;
 mod columns;
 mod compare;
 mod completions;
@@ -15,6 +16,7 @@ mod list;
 mod load;
 mod logs;
 mod open;
+mod reach;
 mod receiver;
 mod report;
 mod run;
@@ -25,6 +27,7 @@ mod status;
 mod up;
 mod validate;
 mod verify;
+mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -114,13 +117,15 @@ enum Command {
     Completions(completions::Completions),
     App(app::App),
     Receiver(receiver::Receiver),
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 impl Command {
     /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
     fn knows_of_a_lab(&self) -> bool {
         use Command::*;
-        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_))
+        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_) | Worker(_))
     }
 }
 
@@ -142,7 +147,7 @@ pub async fn run(cli: Cli) -> Exit {
         Err(error) => return fail(&error),
     };
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
-    let is_service = matches!(cli.command, Command::App(_) | Command::Receiver(_));
+    let is_service = matches!(cli.command, Command::App(_) | Command::Receiver(_) | Command::Worker(_));
     let result: Result<Exit> = dispatch(cli.command, &context).await;
     // Where several causes hold, an interruption comes first; but a service is there to be stopped.
     match (result, context.interrupt.exit()) {
@@ -182,6 +187,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Completions(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
+        Command::Worker(command) => command.run(context).await,
     }
 }
 

@@ -32,6 +32,7 @@ impl Open {
         let folder = Folder::here()?;
         let lab =
             Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        super::reach::only_here(&lab, "open")?;
         let parts = ["app", "prometheus", "alertmanager", "receiver", "loki"].into_iter();
         let replicas = lab.endpoints.replicas.iter().map(|replica| replica.name.as_str());
         let known = parts.chain(replicas).filter(|name| lab.url(name).is_some());

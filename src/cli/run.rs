@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::load::{Overrides, same_stack};
+use super::load::{Overrides, Sending, same_stack};
+use super::reach::reach;
 use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::fault;
-use crate::report::terminal::Live;
 use crate::run::{self, Run as Life};
 use crate::target::{Folder, TargetKind};
 
@@ -19,6 +19,8 @@ pub struct Run {
     pub scenario: String,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    sending: Sending,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -42,19 +44,22 @@ impl Run {
             }
             _ => bring_up(Some(&scenario.stack), &self.wanted, &state, context).await?,
         };
+        let reached = reach(&lab, context).await?;
+        let lab = &reached.lab;
         let life = Life {
             scenario: &scenario,
             stack: &stack,
-            lab: &lab,
+            lab,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: true,
+            workers: self.sending.workers,
         };
-        let begun = life.begin(Box::new(Live::new(&context.terminal)))?;
+        let begun = life.begin(self.sending.reporters(&context.terminal)?)?;
         life.load(&begun).await?;
         let verdict =
-            run::verify(&begun.folder, state.root(), Some(&lab), &begun.events, &context.interrupt).await;
+            run::verify(&begun.folder, state.root(), Some(lab), &begun.events, &context.interrupt).await;
         report::print_result(&begun.folder, &context.terminal)?;
         verdict
     }

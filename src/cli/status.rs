@@ -22,6 +22,7 @@ impl Status {
         let folder = Folder::here()?;
         let lab =
             Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        super::reach::only_here(&lab, "status")?;
         let status = local::status(&lab, &folder).await?;
         context.terminal.print(&status, screen)?;
         Ok(if status.healthy { Exit::Pass } else { Exit::Target })

@@ -1,5 +1,7 @@
 //! `sre up`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Context;
@@ -9,6 +11,7 @@ use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::scenario::Duration;
+use crate::target::kubernetes::{preview as cluster_preview, up as cluster_up};
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
 
 /// The stack that comes up where none is named.
@@ -34,9 +37,32 @@ pub struct Wanted {
     /// How many replicas of the service run: --set replicas=N.
     #[arg(long, value_name = "N")]
     replicas: Option<usize>,
-    /// How long it may take until all of the stack is well [default: 1m].
+    /// How long it may take until all of the stack is well [default: 1m; on a cluster 3m once all is installed].
     #[arg(long, value_name = "DURATION")]
     wait: Option<Duration>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where on Kubernetes a stack comes up; remembered until it is taken down.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct Place {
+    /// The kubeconfig context of the target cluster; never guessed.
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The command that loads an image's archive onto the nodes; {archive} and {image} are replaced in it.
+    #[arg(long, value_name = "COMMAND", env = "SRE_IMAGE_LOADER")]
+    image_loader: Option<String>,
+    /// The static program that the image of the demo service holds [default: this one].
+    #[arg(long, value_name = "FILE", env = "SRE_IMAGE_BINARY")]
+    image_binary: Option<PathBuf>,
+    /// Replaces the minikube profile that is there.
+    #[arg(long)]
+    fresh: bool,
 }
 
 impl Up {
@@ -52,11 +78,25 @@ impl Up {
                 TargetKind::External => Err(Error::usage(
                     "there is nothing to preview on the target external: nothing is started",
                 )),
-                target => Err(unsupported(target)),
+                target => self.preview_cluster(&stack, &folder, target, context).await,
             };
         }
         let (lab, _) = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await?;
         context.terminal.print(&lab, screen)?;
+        Ok(Exit::Pass)
+    }
+
+    async fn preview_cluster(
+        &self,
+        stack: &LoadedStack,
+        folder: &Folder,
+        target: TargetKind,
+        context: &Context,
+    ) -> Result<Exit> {
+        let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
+        let request = self.wanted.on_cluster(stack, &file, &rules, folder, target);
+        let preview = cluster_preview::preview(&request, &context.interrupt).await?;
+        context.terminal.print(&preview, cluster_screen)?;
         Ok(Exit::Pass)
     }
 
@@ -71,6 +111,30 @@ impl Up {
 impl Wanted {
     fn bound(&self) -> std::time::Duration {
         self.wait.map_or(local::BOUND, Duration::get)
+    }
+
+    fn on_cluster<'a>(
+        &self,
+        stack: &'a LoadedStack,
+        read: &'a dyn Fn(&str) -> Result<String>,
+        rules: &'a [String],
+        folder: &'a Folder,
+        target: TargetKind,
+    ) -> cluster_up::Request<'a> {
+        cluster_up::Request {
+            stack: &stack.stack,
+            parameters: &stack.parameters,
+            read,
+            rules,
+            folder,
+            target,
+            context: self.place.context.clone(),
+            kubeconfig: self.place.kubeconfig.clone(),
+            image_loader: self.place.image_loader.clone(),
+            image_binary: self.place.image_binary.clone(),
+            fresh: self.place.fresh,
+            bound: self.wait.map_or(cluster_up::BOUND, Duration::get),
+        }
     }
 
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
@@ -132,7 +196,11 @@ pub async fn bring_up(
             lab.save(folder.root())?;
             lab
         }
-        target => return Err(unsupported(target)),
+        target @ (TargetKind::Minikube | TargetKind::Cluster) => {
+            let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
+            let request = wanted.on_cluster(&stack, &file, &rules, folder, target);
+            cluster_up::up(&request, &context.terminal, &context.interrupt).await?
+        }
     };
     let steady = Steady {
         stack: &stack.stack,
@@ -143,10 +211,6 @@ pub async fn bring_up(
     };
     steady.wait(wanted.bound()).await?;
     Ok((lab, stack))
-}
-
-fn unsupported(target: TargetKind) -> Error {
-    Error::usage(format!("the target {target} is not supported yet")).hint("sre up --target local")
 }
 
 async fn up_local(
@@ -172,7 +236,9 @@ fn request<'a>(
 
 /// `users-api on local · 3 replicas · prometheus 3.15.0 · …`, and where to look.
 fn screen(lab: &Lab) -> String {
-    let replicas = match lab.endpoints.replicas.len() {
+    let replicas = match lab.endpoints.replica_count() {
+        // Those of a cluster are looked up when they are needed.
+        0 => lab.cluster.as_ref().map_or(String::new(), |place| format!("context {}", place.context)),
         1 => "1 replica".to_owned(),
         count => format!("{count} replicas"),
     };
@@ -184,6 +250,19 @@ fn screen(lab: &Lab) -> String {
         if let Some(url) = lab.url(name) {
             lines.push(format!("  {name:<14}{url}"));
         }
+    }
+    lines.join("\n")
+}
+
+fn cluster_screen(preview: &cluster_preview::Preview) -> String {
+    let mut lines = vec![format!("{} would be brought up on {}", preview.stack, preview.place)];
+    for step in &preview.steps {
+        let needs = match step.needs.as_slice() {
+            [] => String::new(),
+            needs => format!(" (after {})", needs.join(", ")),
+        };
+        lines.push(format!("\n{}: {}{needs}", step.name, step.what));
+        lines.extend(step.details.iter().flat_map(|text| text.lines()).map(|line| format!("  {line}")));
     }
     lines.join("\n")
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::reach::reach;
 use super::up::what_is_up;
 use super::{Context, report};
 use crate::error::Result;
@@ -21,11 +22,15 @@ impl Verify {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let state = Folder::here()?;
-        let lab = what_is_up(&state, context)?;
+        let reached = match what_is_up(&state, context)? {
+            Some(lab) => Some(reach(&lab, context).await?),
+            None => None,
+        };
+        let lab = reached.as_ref().map(|reached| &reached.lab);
         let folder = RunFolder::open(state.root(), self.run.as_deref())?;
         let screen = Live::new(&context.terminal).after(&folder.read()?.events);
         let events = run::resume(&folder, Box::new(screen))?;
-        let verdict = run::verify(&folder, state.root(), lab.as_ref(), &events, &context.interrupt).await;
+        let verdict = run::verify(&folder, state.root(), lab, &events, &context.interrupt).await;
         report::print_result(&folder, &context.terminal)?;
         verdict
     }

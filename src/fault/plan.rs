@@ -206,6 +206,7 @@ mod tests {
             parameters: IndexMap::new(),
             complete: true,
             endpoints: Endpoints { replicas: (0..replicas).map(replica).collect(), ..Endpoints::default() },
+            cluster: None,
             processes: (0..replicas).map(process).collect(),
             versions: IndexMap::new(),
         }

@@ -3,8 +3,11 @@
 use std::time::Instant;
 
 use super::histograms::Histograms;
-use super::recorder::{Recorder, by_name};
-use super::{LoadSummary, Overload, PhaseSummary, Sample, Share, engine, users};
+use super::progress::{Sampler, Tell};
+use super::recorder::{Recorder, Second, by_name};
+use super::requests::Template;
+use super::watch::{Observed, overload};
+use super::{LoadSummary, PhaseSummary, Sample, Share, engine, users};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::scenario::{Load, Scenario};
@@ -38,6 +41,23 @@ pub struct LoadResult {
     pub histograms: Histograms,
 }
 
+/// What one of several parts of a load left behind.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part {
+    /// Everything that this part knows, but whether the whole was an overload.
+    pub result: LoadResult,
+    /// What the generator saw of itself; `None` in the closed model.
+    pub observed: Option<Observed>,
+}
+
+impl Part {
+    /// The result, where this part is the whole.
+    pub(super) fn whole(mut self) -> LoadResult {
+        self.result.summary.overload = self.observed.as_ref().and_then(overload);
+        self.result
+    }
+}
+
 /// A phase as an executor ran it.
 #[derive(Debug)]
 pub(super) struct PhaseRow {
@@ -54,7 +74,8 @@ pub(super) struct Recorded {
     pub asked: Option<u64>,
     /// From the first due time to the last known fate.
     pub seconds: f64,
-    pub overload: Option<Overload>,
+    /// `None` in the closed model.
+    pub observed: Option<Observed>,
     pub interrupted: bool,
 }
 
@@ -64,21 +85,35 @@ pub(super) struct Recorded {
 /// answered within 2 s counts as unknown. Errors: a request that cannot be sent (usage), no replica or no
 /// thread (target).
 pub async fn execute(run: LoadRun<'_>) -> Result<LoadResult> {
-    if run.replicas.is_empty() {
-        return Err(Error::target("load cannot be put on a service without replicas"));
-    }
-    if run.scenario.requests.is_empty() {
-        return Err(Error::usage(format!("the scenario `{}` has no requests", run.scenario.name)));
-    }
+    let sampler = Sampler::new(run.scenario);
+    let tell = |second: f64, what: Second| (run.progress)(sampler.sample(second, &what));
+    Ok(execute_part(&run, &sampler, &tell).await?.whole())
+}
+
+/// Puts one part of a load on the replicas; otherwise as [`execute`].
+pub(super) async fn execute_part(run: &LoadRun<'_>, sampler: &Sampler, tell: Tell<'_>) -> Result<Part> {
+    check(run.scenario, run.replicas)?;
     let started = jiff::Timestamp::now() + run.start.saturating_duration_since(Instant::now());
-    let recorded = match &run.scenario.load {
-        Load::ArrivalRate(load) => engine::run(&run, load).await?,
-        Load::Users(load) => users::run(&run, load).await?,
+    let recorded = match (&run.scenario.load, sampler.schedule()) {
+        (Load::ArrivalRate(load), Some(schedule)) => engine::run(run, load, schedule.clone(), tell).await?,
+        (Load::Users(load), _) => users::run(run, load, tell).await?,
+        (Load::ArrivalRate(_), None) => unreachable!("a sampler has the schedule of an open model"),
     };
     Ok(summarise(run.scenario, started, recorded))
 }
 
-fn summarise(scenario: &Scenario, started: jiff::Timestamp, recorded: Recorded) -> LoadResult {
+/// Whether the load can be sent at all. Errors: as [`execute`].
+pub(super) fn check(scenario: &Scenario, replicas: &[Replica]) -> Result<()> {
+    if replicas.is_empty() {
+        return Err(Error::target("load cannot be put on a service without replicas"));
+    }
+    if scenario.requests.is_empty() {
+        return Err(Error::usage(format!("the scenario `{}` has no requests", scenario.name)));
+    }
+    Template::all(scenario, replicas).map(drop)
+}
+
+fn summarise(scenario: &Scenario, started: jiff::Timestamp, recorded: Recorded) -> Part {
     let names: Vec<String> = scenario.requests.keys().cloned().collect();
     let phase_names: Vec<String> = recorded.phases.iter().map(|phase| phase.name.clone()).collect();
     let recorder = &recorded.recorder;
@@ -110,8 +145,9 @@ fn summarise(scenario: &Scenario, started: jiff::Timestamp, recorded: Recorded) 
         requests,
         total,
         phases,
-        overload: recorded.overload,
+        overload: None,
         interrupted: recorded.interrupted,
+        lost: Vec::new(),
     };
-    LoadResult { summary, histograms }
+    Part { result: LoadResult { summary, histograms }, observed: recorded.observed }
 }

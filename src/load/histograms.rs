@@ -184,6 +184,38 @@ pub(super) fn latency(histogram: &Histogram<u64>) -> Latency {
     }
 }
 
+/// A histogram in JSON: HdrHistogram V2, compressed, in base64.
+pub(super) mod as_text {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+
+    use super::Histogram;
+
+    /// Writes it.
+    pub(in crate::load) fn serialize<S: serde::Serializer>(
+        histogram: &Histogram<u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(histogram, &mut bytes)
+            .map_err(|e| S::Error::custom(e.to_string()))?;
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    /// Reads it.
+    pub(in crate::load) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Histogram<u64>, D::Error> {
+        let text: String = serde::Deserialize::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
+        Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| D::Error::custom(e.to_string()))
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
@@ -231,6 +263,7 @@ pub(super) mod tests {
                 .collect(),
             overload: None,
             interrupted: false,
+            lost: Vec::new(),
         }
     }
 

@@ -19,6 +19,9 @@ pub fn judge(scenario: &Scenario, summary: &LoadSummary, histograms: &Histograms
 }
 
 fn generator(summary: &LoadSummary) -> Option<Outcome> {
+    if !summary.lost.is_empty() {
+        return Some(lost(summary));
+    }
     let asked = summary.asked?;
     let outcome = |verdict, message| {
         Outcome::new(Kind::Generator, Group::Load, "the generator kept the rate", verdict, message)
@@ -47,12 +50,30 @@ fn generator(summary: &LoadSummary) -> Option<Outcome> {
     Some(outcome(Verdict::Pass, format!("{} requests, none left out", count(asked))))
 }
 
+/// What a lost worker sent nobody knows: no figure stands for the whole load.
+fn lost(summary: &LoadSummary) -> Outcome {
+    let name = "no worker was lost";
+    let mut outcome =
+        Outcome::new(Kind::Generator, Group::Load, name, Verdict::NoData, summary.lost.join("; "));
+    outcome.notes.push("What it sent is in no count.".into());
+    outcome.hint =
+        Some(format!("Find out what ended it, then run it again. {}", Kind::Generator.documentation()));
+    outcome.evidence = json!({"lost": summary.lost});
+    outcome
+}
+
 fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histograms) -> Outcome {
     let outcome = |verdict, message: String| {
         Outcome::new(Kind::Threshold, Group::Load, threshold.to_string(), verdict, message)
     };
     let documentation = Kind::Threshold.documentation();
-    let measured = select(threshold, summary)
+    let known = if summary.lost.is_empty() {
+        Ok(())
+    } else {
+        Err("A worker was lost, and its times with it.".to_owned())
+    };
+    let measured = known
+        .and_then(|()| select(threshold, summary))
         .and_then(|(requests, seconds)| measure(threshold, requests, seconds, histograms));
     let value = match measured {
         Ok(value) => value,
@@ -182,6 +203,7 @@ mod tests {
             }],
             overload: None,
             interrupted: false,
+            lost: Vec::new(),
         };
         (summary, histograms)
     }
@@ -226,6 +248,17 @@ mod tests {
         assert_eq!(judged("error rate < 1%", &summary, &histograms).verdict, Verdict::Fail);
         let generator = generator(&summary).expect("an outcome");
         assert_eq!((generator.verdict, generator.notes), (Verdict::Skipped, vec!["too slow".to_owned()]));
+    }
+
+    #[test]
+    fn a_lost_worker_is_no_smaller_number() {
+        let (mut summary, histograms) = measured();
+        summary.lost = vec!["worker 2 of 4 was lost after 3.0 s: signal: 9 (SIGKILL)".into()];
+        assert_eq!(judged("p50 < 1h", &summary, &histograms).verdict, Verdict::NoData);
+        assert_eq!(judged("error rate < 99%", &summary, &histograms).verdict, Verdict::NoData);
+        summary.asked = None;
+        let generator = generator(&summary).expect("an outcome");
+        assert_eq!((generator.verdict, &generator.message), (Verdict::NoData, &summary.lost[0]));
     }
 
     #[test]

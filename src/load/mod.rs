@@ -1,5 +1,6 @@
 //! Load: executors, pacing, recording, and what the client knows afterwards.
 
+mod capacity;
 mod engine;
 mod execute;
 mod failure;
@@ -16,7 +17,9 @@ mod shape;
 mod summary;
 mod users;
 mod watch;
+mod workers;
 
+pub use capacity::{Capacity, Held, Limit, Search, Step};
 pub use execute::{LoadResult, LoadRun, execute};
 pub use histograms::{Histograms, Key, Timing};
 pub use judge::judge;
@@ -25,3 +28,4 @@ pub use plan::plan;
 pub use recorder::{Ended, Recorder, Second};
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;
+pub use workers::{Job, Team, serve as serve_as_worker};

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
-use super::histograms::{Histograms, Key, Timing, empty, record};
+use super::histograms::{Histograms, Key, Timing, as_text, empty, record};
 use super::{Fate, RequestSummary, Tally};
 
 /// A request that came to its end.
@@ -47,7 +48,7 @@ pub struct Recorder {
 }
 
 /// What happened since the last look.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Second {
     /// Requests that left.
     pub sent: u64,
@@ -58,6 +59,7 @@ pub struct Second {
     /// Requests on their way at its end.
     pub in_flight: u64,
     /// Times since due.
+    #[serde(with = "as_text")]
     pub since_due: Histogram<u64>,
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::mix::{Mix, unit};
 use super::shape::{Curve, curves};
 use crate::scenario::{ArrivalRate, Scenario, Spacing};
@@ -80,7 +82,7 @@ pub struct Ticket {
 }
 
 /// One worker's part of a schedule: all parts together are the whole, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// This worker's number, from 0.
     pub worker: u64,
@@ -95,6 +97,11 @@ impl Share {
     /// Splits this part further.
     pub fn split(self, part: u64, parts: u64) -> Share {
         Share { worker: self.worker + self.workers * part, workers: self.workers * parts }
+    }
+
+    /// How many of so many things that are shared out evenly are its own.
+    pub fn of(self, number: u64) -> u64 {
+        number / self.workers + u64::from(self.worker < number % self.workers)
     }
 
     /// Whether a request belongs to it: each round over the replicas does or does not as a whole.

@@ -181,6 +181,9 @@ pub struct LoadSummary {
     pub overload: Option<Overload>,
     /// Whether the load was ended before its time.
     pub interrupted: bool,
+    /// Workers whose part is missing in all counts, each as a sentence: `worker 2 of 4 was lost after 3.0 s: …`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
 }
 
 /// One second of a running load.

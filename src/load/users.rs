@@ -19,11 +19,11 @@ use super::execute::{LoadRun, PhaseRow, Recorded};
 use super::failure::fate;
 use super::mix::{Mix, hash, unit};
 use super::plan::USERS_PHASE;
-use super::progress::Progress;
+use super::progress::{Progress, Tell};
 use super::recorder::{Ended, Recorder};
 use super::redirect::{Hop, follow};
 use super::requests::{Ids, REQUEST_ID, Search, Template};
-use super::{Fate, Unknown};
+use super::{Fate, Share, Unknown};
 use crate::error::{Error, Result};
 use crate::scenario::{Http, HttpVersion, Users};
 
@@ -45,6 +45,8 @@ struct Shared {
     weights: Vec<u32>,
     http: Http,
     load: Users,
+    /// The users of this worker.
+    share: Share,
     seed: u64,
     salt: String,
     /// When the load began.
@@ -72,13 +74,14 @@ struct User {
 }
 
 /// Lets users send requests until their time is over.
-pub(super) async fn run(run: &LoadRun<'_>, load: &Users) -> Result<Recorded> {
+pub(super) async fn run(run: &LoadRun<'_>, load: &Users, tell: Tell<'_>) -> Result<Recorded> {
     let _turn = TURN.lock().await;
     let shared = Arc::new(Shared {
         templates: Template::all(run.scenario, run.replicas)?,
         weights: run.scenario.requests.values().map(|request| request.weight).collect(),
         http: load.http.clone(),
         load: load.clone(),
+        share: run.share,
         seed: run.scenario.seed,
         salt: run.salt.to_owned(),
         start: run.start,
@@ -92,7 +95,7 @@ pub(super) async fn run(run: &LoadRun<'_>, load: &Users) -> Result<Recorded> {
     // A client that cannot be made is found before the load, not by each user.
     client(&shared.http)?;
     let mut attack = Box::pin(attack(shared.clone(), run.replicas[0].url.as_str())?.execute());
-    let mut progress = Progress::unscheduled(USERS_PHASE, run.progress);
+    let mut progress = Progress::new(1, tell);
     let end = run.start + load.duration.get();
     let mut interrupted = None;
     let mut look = tokio::time::interval(Duration::from_millis(20));
@@ -134,7 +137,7 @@ pub(super) async fn run(run: &LoadRun<'_>, load: &Users) -> Result<Recorded> {
         phases: vec![PhaseRow { name: USERS_PHASE.into(), seconds: lasted.as_secs_f64(), asked: None }],
         asked: None,
         seconds: lock(&shared.last_end).saturating_duration_since(run.start).as_secs_f64(),
-        overload: None,
+        observed: None,
         interrupted: interrupted.is_some(),
     })
 }
@@ -145,7 +148,7 @@ fn attack(shared: Arc<Shared>, host: &str) -> Result<GooseAttack> {
     silence();
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(host.to_owned());
-    configuration.users = Some(shared.load.users);
+    configuration.users = Some(shared.share.of(shared.load.users as u64) as usize);
     // All at once; each then waits for its turn in the ramp, to the millisecond.
     configuration.increase_rate = Some("1000".into());
     configuration.quiet = 2;
@@ -218,15 +221,16 @@ impl Shared {
 
     /// A new user, when its time in the ramp has come.
     async fn arrive(&self) -> Option<User> {
-        let number = self.users.fetch_add(1, Ordering::Relaxed);
+        let arrival = self.users.fetch_add(1, Ordering::Relaxed) as u64;
+        let number = arrival * self.share.workers + self.share.worker;
         let ramp = self.load.ramp.map_or(Duration::ZERO, |ramp| ramp.get());
         let turn = ramp.mul_f64(number as f64 / self.load.users.max(1) as f64);
         self.wait_until(self.start + turn).await;
         // `run` has seen that a client can be made.
         let client = client(&self.http).ok()?;
-        let seed = hash(self.seed, number as u64);
+        let seed = hash(self.seed, number);
         let mix = Mix::new(self.weights.iter().copied(), seed);
-        Some(User { number: number as u64, client, mix, begun: 0, failures: 0 })
+        Some(User { number, client, mix, begun: 0, failures: 0 })
     }
 
     async fn wait_until(&self, until: Instant) {

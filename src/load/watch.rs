@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Overload;
 use crate::figures::count;
 use crate::scenario::{Metric, Threshold};
@@ -39,7 +41,7 @@ pub(super) fn tolerated(thresholds: &[Threshold]) -> f64 {
 }
 
 /// Requests of one phase that did not leave when they were due.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lateness {
     /// Left late although a connection was free.
     pub slow: u64,
@@ -76,7 +78,7 @@ impl Lateness {
 }
 
 /// What the generator saw of itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Observed {
     /// Requests asked for, and those that did not leave when they were due; by phase.
     pub phases: Vec<(u64, Lateness)>,
@@ -94,6 +96,27 @@ pub(super) struct Observed {
     pub cores: usize,
     /// What the system said where it gave no further connection: `Too many open files`.
     pub limit: Option<String>,
+    /// Processes that sent.
+    pub processes: usize,
+}
+
+impl Observed {
+    /// Adds what another worker on the same machine saw of itself in the same load.
+    pub(super) fn merge(&mut self, other: &Observed) {
+        for ((asked, lateness), (more, other)) in self.phases.iter_mut().zip(&other.phases) {
+            *asked += more;
+            lateness.merge(other);
+        }
+        self.left += other.left;
+        self.seconds = self.seconds.max(other.seconds);
+        self.connections += other.connections;
+        self.cores_used += other.cores_used;
+        self.cores = self.cores.max(other.cores);
+        if self.limit.is_none() {
+            self.limit.clone_from(&other.limit);
+        }
+        self.processes += other.processes;
+    }
 }
 
 /// Whether the rate asked was not sent, and why: one request of a phase never left, more than one in a hundred
@@ -130,7 +153,11 @@ pub(super) fn overload(observed: &Observed) -> Option<Overload> {
             LATE.as_millis()
         ));
     }
-    reasons.push(format!("this process used {:.1} of {} cores", observed.cores_used, observed.cores));
+    let who = match observed.processes {
+        1 => "this process".into(),
+        workers => format!("{workers} workers"),
+    };
+    reasons.push(format!("{who} used {:.1} of {} cores", observed.cores_used, observed.cores));
     Some(Overload {
         reason: reasons.join("; "),
         late: all.late(),
@@ -168,6 +195,7 @@ mod tests {
             cores_used: 1.94,
             cores: 2,
             limit: None,
+            processes: 1,
         }
     }
 
@@ -206,6 +234,19 @@ mod tests {
     fn a_short_phase_is_not_hidden_by_a_long_one() {
         let spike = Lateness { slow: 90, ..Lateness::default() };
         assert!(overload(&observed(vec![(50_000, Lateness::default()), (100, spike)])).is_some());
+    }
+
+    #[test]
+    fn workers_are_judged_together() {
+        let one = || observed(vec![(100, Lateness { slow: 4, ..Lateness::default() })]);
+        assert_eq!(overload(&one()), None);
+        let mut all = one();
+        (0..3).for_each(|_| all.merge(&one()));
+        let overload = overload(&all).expect("16 of 400 are too many");
+        assert_eq!(
+            overload.reason,
+            "16 of 400 requests left more than 100 ms late; 4 workers used 7.8 of 2 cores"
+        );
     }
 
     #[test]

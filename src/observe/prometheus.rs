@@ -242,6 +242,17 @@ impl Prometheus {
         Ok(!answer.data.active_alertmanagers.is_empty())
     }
 
+    /// When it last read its configuration, in seconds since 1970 on its own clock.
+    pub async fn configured(&self) -> Result<f64> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Runtime {
+            last_config_time: jiff::Timestamp,
+        }
+        let answer: Answer<Runtime> = self.http.get("api/v1/status/runtimeinfo", &[]).await?;
+        Ok(answer.data.last_config_time.as_millisecond() as f64 / 1000.0)
+    }
+
     /// Its version.
     pub async fn version(&self) -> Result<String> {
         #[derive(Deserialize)]

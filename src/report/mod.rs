@@ -9,6 +9,7 @@ mod model;
 mod progress;
 mod redact;
 pub mod runs;
+pub mod samples;
 pub mod terminal;
 mod text;
 

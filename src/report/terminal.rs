@@ -40,6 +40,11 @@ impl Live {
         Live::on(screen, Progress::on_stderr(), terminal.quiet())
     }
 
+    /// The same where something else goes to stdout.
+    pub fn on_stderr(terminal: &Terminal) -> Live {
+        Live::on(Box::new(anstream::stderr()), Progress::on_stderr(), terminal.quiet())
+    }
+
     /// A screen without a terminal: finished sections into `screen`, plain lines of progress into `progress`.
     pub fn plain(
         screen: impl Write + Send + 'static,

@@ -79,6 +79,7 @@ pub(super) fn load_result(load: &LoadReport) -> Vec<String> {
         return vec![marked(0, Verdict::NoData, "load", "its end is not known")];
     };
     let (verdict, what) = match (&summary.overload, summary.interrupted) {
+        _ if !summary.lost.is_empty() => (Verdict::NoData, "load · incomplete"),
         (_, true) => (Verdict::NoData, "load · ended early"),
         (Some(_), _) => (Verdict::Skipped, "load · overloaded"),
         (None, false) => (Verdict::Pass, "load"),
@@ -90,8 +91,8 @@ pub(super) fn load_result(load: &LoadReport) -> Vec<String> {
         rates(load, summary)
     );
     let mut lines = vec![marked(0, verdict, what, &figure)];
-    if let Some(overload) = &summary.overload {
-        lines.extend(paragraph(4, &overload.reason));
+    for why in summary.overload.iter().map(|overload| &overload.reason).chain(&summary.lost) {
+        lines.extend(paragraph(4, why));
     }
     if !summary.requests.is_empty() {
         lines.extend(request_table(&summary.requests, &summary.total));
@@ -110,7 +111,7 @@ fn rates(load: &LoadReport, summary: &LoadSummary) -> String {
     };
     match load.plan.asked.map(|asked| asked as f64 / load.plan.seconds) {
         // A load that was kept needs one figure: its last answer comes after its last second.
-        Some(asked) if summary.overload.is_none() && !summary.interrupted => {
+        Some(asked) if summary.overload.is_none() && !summary.interrupted && summary.lost.is_empty() => {
             format!("{} asked", figures::rate(asked))
         }
         Some(asked) => format!("{} of {} asked", figures::rate(reached), figures::rate(asked)),

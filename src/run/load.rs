@@ -11,7 +11,7 @@ use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
 use crate::fault::{self, Journal, Timeline};
 use crate::interrupt::Interrupt;
-use crate::load::{self, LoadResult, LoadRun, Share};
+use crate::load::{self, Job, LoadResult, LoadRun, Share, Team};
 use crate::observe::Prometheus;
 use crate::scenario::{Check, Scenario};
 use crate::target::{Folder, Lab};
@@ -19,6 +19,9 @@ use crate::terminal::Terminal;
 
 /// Between the last preparation and the first request: executors and faults start on the same instant.
 const LEAD: Duration = Duration::from_millis(200);
+
+/// The same for workers, which have to be told first.
+const LEAD_OF_WORKERS: Duration = Duration::from_millis(500);
 
 /// What a run is made of.
 pub struct Run<'a> {
@@ -34,6 +37,8 @@ pub struct Run<'a> {
     pub terminal: &'a Terminal,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
+    /// How many processes send the load: with one, this one does.
+    pub workers: u64,
     /// Whether a verdict on the server's side will follow: then Prometheus has to answer before anything is sent.
     pub judged: bool,
 }
@@ -51,11 +56,13 @@ impl Run<'_> {
     ///
     /// # Errors
     /// A prerequisite (exit 5) where the folder cannot be written.
-    pub fn begin(&self, screen: Box<dyn Reporter>) -> Result<Begun> {
+    pub fn begin(&self, screens: Vec<Box<dyn Reporter>>) -> Result<Begun> {
         let folder = RunFolder::create(self.state.root(), &self.scenario.name)?;
         write_yaml(&folder.scenario_file(), self.scenario)?;
         write_yaml(&folder.stack_file(), &self.stack.stack)?;
-        let events = Events::new(vec![Box::new(folder.log()?), screen]);
+        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(folder.log()?)];
+        reporters.extend(screens);
+        let events = Events::new(reporters);
         let mut versions =
             indexmap::IndexMap::from([("sre".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         versions.extend(self.lab.versions.clone());
@@ -66,7 +73,7 @@ impl Run<'_> {
             stack: self.stack.stack.name.clone(),
             target: self.lab.target,
             seed: self.scenario.seed,
-            replicas: self.lab.endpoints.replicas.len(),
+            replicas: self.lab.endpoints.replica_count(),
             versions,
             endpoints: self.lab.endpoints.clone(),
             rules: self.stack.rule_names(),
@@ -103,9 +110,14 @@ impl Run<'_> {
             let baseline = self.interrupt.or(taking).await??;
             events.emit(EventKind::BaselineTaken(Box::new(baseline)))?;
         }
-        events.emit(EventKind::LoadStarted(load::plan(self.scenario)))?;
+        let mut plan = load::plan(self.scenario);
+        if self.workers > 1 {
+            plan.shape += &format!(" from {} workers", self.workers);
+        }
+        let team = self.team(begun).await?;
+        events.emit(EventKind::LoadStarted(plan))?;
         let before = time(prometheus.as_ref()).await;
-        let result = self.put_on(begun, &faults, prometheus.as_ref()).await?;
+        let result = self.put_on(begun, &faults, prometheus.as_ref(), team).await?;
         let after = time(prometheus.as_ref()).await;
         let moved = before
             .zip(after)
@@ -122,12 +134,29 @@ impl Run<'_> {
         Ok(finished)
     }
 
+    /// The workers, ready to begin; none where this process sends the load itself.
+    async fn team(&self, begun: &Begun) -> Result<Option<Team<'_>>> {
+        if self.workers <= 1 {
+            return Ok(None);
+        }
+        let program = std::env::current_exe()
+            .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
+        let job = Job {
+            program: program.as_os_str(),
+            workers: self.workers,
+            replicas: &self.lab.endpoints.replicas,
+            salt: begun.folder.id(),
+        };
+        Ok(Some(Team::start(job, self.scenario, self.interrupt).await?))
+    }
+
     /// Load and faults at the same time, on the same clock.
     async fn put_on(
         &self,
         begun: &Begun,
         faults: &Timeline,
         prometheus: Option<&Prometheus>,
+        team: Option<Team<'_>>,
     ) -> Result<LoadResult> {
         let interrupt = self.interrupt.child();
         let failure: Mutex<Option<Error>> = Mutex::new(None);
@@ -142,16 +171,24 @@ impl Run<'_> {
         let progress = |sample| {
             let _ = begun.events.emit(EventKind::LoadProgress(sample)).inspect_err(&fail);
         };
-        let start = Instant::now() + LEAD;
-        let load = load::execute(LoadRun {
-            scenario: self.scenario,
-            replicas: &self.lab.endpoints.replicas,
-            interrupt: &interrupt,
-            start,
-            progress: &progress,
-            salt: begun.folder.id(),
-            share: Share::ALL,
-        });
+        let start = Instant::now() + if team.is_some() { LEAD_OF_WORKERS } else { LEAD };
+        let load = async {
+            match team {
+                Some(team) => team.run(start, &interrupt, &progress).await,
+                None => {
+                    load::execute(LoadRun {
+                        scenario: self.scenario,
+                        replicas: &self.lab.endpoints.replicas,
+                        interrupt: &interrupt,
+                        start,
+                        progress: &progress,
+                        salt: begun.folder.id(),
+                        share: Share::ALL,
+                    })
+                    .await
+                }
+            }
+        };
         let now = || async { Some(time(prometheus).await?.0) };
         let journal = Journal::new(self.state, self.terminal);
         let faults = faults.run(&journal, start, &begun.events, now, &interrupt);

@@ -1,5 +1,6 @@
 //! A run: its folder, its event log, its life from up to verdict.
 
+mod capacity;
 mod event;
 mod folder;
 mod load;
@@ -7,6 +8,7 @@ mod log;
 mod record;
 mod verify;
 
+pub use capacity::CapacitySearch;
 pub use event::*;
 pub use folder::{RunFolder, STATE_DIR};
 pub use load::{Begun, Run};

@@ -83,7 +83,7 @@ fn finished<'a>(record: &'a Record, folder: &RunFolder) -> Result<&'a LoadFinish
             .because_of("its load did not come to its end")
             .hint(format!("sre run {}", record.scenario.name))
     })?;
-    if load.summary.interrupted {
+    if load.summary.interrupted && load.summary.lost.is_empty() {
         return Err(Error::no_data(format!("run {} cannot be judged", folder.id()))
             .because_of("its load was interrupted")
             .hint(format!("sre run {}", record.scenario.name)));
@@ -104,7 +104,7 @@ fn endpoints(record: &Record, lab: Option<&Lab>) -> Endpoints {
     let own = record.started.endpoints.clone();
     match lab.filter(|lab| lab.stack == record.started.stack && lab.target == record.started.target) {
         None => own,
-        Some(lab) => Endpoints { replicas: own.replicas, ..lab.endpoints.clone() },
+        Some(lab) => Endpoints { replicas: own.replicas, instances: own.instances, ..lab.endpoints.clone() },
     }
 }
 

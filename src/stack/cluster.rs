@@ -30,6 +30,10 @@ pub struct ClusterStack {
     /// Changes to objects, of this stack or of somebody else's.
     #[serde(default)]
     pub patches: IndexMap<String, Patch>,
+    /// Makes the stack's rule files known to the Prometheus operator, as the step `rules`; without this they
+    /// stay files.
+    #[serde(default)]
+    pub rules: Option<RuleObjects>,
     /// Where its parts answer.
     #[serde(default)]
     pub endpoints: ClusterEndpoints,
@@ -42,7 +46,8 @@ pub struct ClusterStack {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// Its name, as pods write it: `sre:0.1.0`.
+    /// Its name, as pods write it: `shop:1.2`. An image of this program has no tag: the tag follows from its content,
+    /// and stands in the stack's manifests where they write this name.
     pub image: String,
     /// The folder of a Dockerfile; without it the image holds this program and nothing else.
     #[serde(default)]
@@ -96,6 +101,18 @@ pub struct Manifests {
     /// How long its workloads may take to be ready.
     #[serde(default = "default_wait")]
     pub wait: Duration,
+}
+
+/// The stack's rule files as objects (`PrometheusRule`), one a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleObjects {
+    /// Labels by which the operator selects them.
+    #[serde(default)]
+    pub labels: IndexMap<String, String>,
+    /// Steps that must be done first.
+    #[serde(default)]
+    pub needs: Vec<String>,
 }
 
 /// A change to objects, with kustomize's keys.

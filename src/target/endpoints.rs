@@ -28,6 +28,11 @@ impl Endpoints {
         let others = self.instances.iter().map(|instance| (instance.clone(), instance.clone()));
         of_replicas.chain(others).collect()
     }
+
+    /// How many replicas the service has; some may stand behind one base URL.
+    pub fn replica_count(&self) -> usize {
+        self.replicas.len().max(self.instances.len())
+    }
 }
 
 /// One replica of the service.

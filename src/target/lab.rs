@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::record::ClusterLab;
 use super::{Endpoints, Folder, TargetKind};
 use crate::error::{Error, Result};
 
@@ -33,6 +34,9 @@ pub struct Lab {
     /// Versions of what runs: `prometheus` → `3.15.0`.
     #[serde(default)]
     pub versions: IndexMap<String, String>,
+    /// The cluster that it runs on, on the targets `minikube` and `cluster`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterLab>,
 }
 
 /// A process that `up` started.
@@ -145,6 +149,7 @@ pub(crate) mod tests {
             endpoints: Endpoints::default(),
             processes: Vec::new(),
             versions: IndexMap::new(),
+            cluster: None,
         }
     }
 

@@ -50,6 +50,7 @@ impl TestLab {
             parameters: IndexMap::new(),
             complete: true,
             endpoints: Endpoints::default(),
+            cluster: None,
             processes: Vec::new(),
             versions: IndexMap::new(),
         };

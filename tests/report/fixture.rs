@@ -214,6 +214,7 @@ pub fn load() -> LoadSummary {
         phases: Vec::new(),
         overload: None,
         interrupted: false,
+        lost: Vec::new(),
     }
 }
 

@@ -98,6 +98,11 @@ pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result
         });
         vec![outcome]
     };
+    if !context.load.summary.lost.is_empty() {
+        let mut outcomes = no_data("A worker was lost, and nobody knows what it sent.".into());
+        outcomes[0].hint = Some(Kind::Generator.documentation());
+        return Ok(outcomes);
+    }
     let Some(baseline) = context.baseline else {
         return Ok(no_data("The counters were not read before the load.".into()));
     };

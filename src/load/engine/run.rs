@@ -13,11 +13,11 @@ use super::lane::{Lane, Left};
 use super::pacer::pace;
 use crate::error::{Error, Result};
 use crate::load::execute::{LoadRun, PhaseRow, Recorded};
-use crate::load::progress::Progress;
+use crate::load::progress::{Progress, Tell};
 use crate::load::recorder::{Recorder, Second};
 use crate::load::requests::Template;
 use crate::load::schedule::{Schedule, Share};
-use crate::load::watch::{Lateness, Observed, overload, processor_time, raise_open_files, tolerated};
+use crate::load::watch::{Lateness, Observed, processor_time, raise_open_files, tolerated};
 use crate::scenario::{ArrivalRate, Http};
 
 /// Lanes at the most: as many as a word has bits to wake them.
@@ -99,9 +99,13 @@ impl Drop for Guard {
 }
 
 /// Sends the requests of a schedule when they are due.
-pub(in crate::load) async fn run(run: &LoadRun<'_>, load: &ArrivalRate) -> Result<Recorded> {
-    let schedule = Arc::new(Schedule::new(run.scenario, load));
-    let shared = Arc::new(prepare(run, load, schedule.clone())?);
+pub(in crate::load) async fn run(
+    run: &LoadRun<'_>,
+    load: &ArrivalRate,
+    schedule: Arc<Schedule>,
+    tell: Tell<'_>,
+) -> Result<Recorded> {
+    let shared = Arc::new(prepare(run, load, schedule)?);
     raise_open_files();
     let guard = Guard(shared.clone());
     let used_before = processor_time();
@@ -116,7 +120,7 @@ pub(in crate::load) async fn run(run: &LoadRun<'_>, load: &ArrivalRate) -> Resul
         move || pace(&shared)
     })?;
 
-    let mut progress = Progress::new(schedule.clone(), lanes.len(), run.progress);
+    let mut progress = Progress::new(lanes.len(), tell);
     let mut interrupted = false;
     loop {
         tokio::select! {
@@ -149,7 +153,8 @@ fn prepare(run: &LoadRun<'_>, load: &ArrivalRate, schedule: Arc<Schedule>) -> Re
         .map(|replica| Connector::new(&replica.url, load.http.version, native_roots))
         .collect::<Result<Vec<_>>>()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let lanes = cores.min(load.connections / connectors.len()).clamp(1, MOST_LANES);
+    let connections = run.share.of(load.connections as u64) as usize;
+    let lanes = cores.min(connections / connectors.len()).clamp(1, MOST_LANES);
     Ok(Shared {
         share: run.share,
         tolerated: tolerated(&run.scenario.thresholds),
@@ -161,7 +166,7 @@ fn prepare(run: &LoadRun<'_>, load: &ArrivalRate, schedule: Arc<Schedule>) -> Re
         salt: run.salt.to_owned(),
         start: run.start,
         wakes: (0..lanes).map(|_| Notify::new()).collect(),
-        connections: load.connections,
+        connections,
         due: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         schedule,
@@ -222,6 +227,7 @@ fn record(shared: &Shared, lanes: Vec<Left>, used: Duration, interrupted: bool) 
         cores_used: used.as_secs_f64() / elapsed.max(f64::EPSILON),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         limit,
+        processes: 1,
         phases: phases.iter().map(|phase| shared.asked(phase.first, phase.asked)).zip(lateness).collect(),
     };
     Recorded {
@@ -236,7 +242,7 @@ fn record(shared: &Shared, lanes: Vec<Left>, used: Duration, interrupted: bool) 
             .collect(),
         asked: Some(shared.asked(0, schedule.asked())),
         seconds: (last_end - shared.start).as_secs_f64(),
-        overload: overload(&observed),
+        observed: Some(observed),
         interrupted,
     }
 }

@@ -41,6 +41,7 @@ pub async fn up(stack: &Stack, parameters: &IndexMap<String, String>) -> Result<
         endpoints: endpoints(stack, external),
         processes: Vec::new(),
         versions,
+        cluster: None,
     })
 }
 

@@ -108,6 +108,12 @@ impl Helm {
         Ok(if last.is_some() { Installed::Upgraded } else { Installed::New })
     }
 
+    /// Brings back objects of a release that somebody deleted: upgrades it to what it is.
+    pub async fn restore(&self, release: &Release) -> Result<()> {
+        let finished = self.install(release, &fingerprint(release)?, &[]).await?;
+        succeed(&format!("release {} could not be restored", release.name), finished).map(|_| ())
+    }
+
     async fn install(&self, release: &Release, fingerprint: &str, more: &[&str]) -> Result<Finished> {
         self.helm(["upgrade", "--install", &release.name, &release.chart, "--namespace", &release.namespace])
             .arguments(&self.connection)

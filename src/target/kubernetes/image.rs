@@ -104,6 +104,13 @@ fn is_static(path: &Path) -> io::Result<bool> {
     Ok(count > 0 && kinds.all(|kind| kind.is_some_and(|kind| kind != u64::from(PT_INTERP))))
 }
 
+/// The tag of an image that holds this program: equal programs have equal tags, different ones do not.
+pub fn tag(program: &Path) -> Result<String> {
+    let (digest, _) = digest(program)
+        .map_err(|e| Error::prerequisite(format!("{} can't be read", program.display())).because(e))?;
+    Ok(format!("{}-{}", env!("CARGO_PKG_VERSION"), &digest[..12]))
+}
+
 /// Writes an archive of an image that holds one program as `/bin/sre`. The archive is an OCI layout that `docker
 /// load`, containerd and CRI-O read alike; equal programs make equal archives.
 pub fn write_archive(program: &Path, image: &str, archive: &Path) -> Result<()> {

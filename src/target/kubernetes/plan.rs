@@ -1,5 +1,7 @@
 //! A stack as steps: everything that `up` will do on a cluster, read and checked before anything is done.
 
+use std::path::Path;
+
 use indexmap::IndexMap;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -81,6 +83,10 @@ pub struct Sources<'a> {
     pub read: &'a dyn Fn(&str) -> Result<String>,
     /// Parameters; `${key}` in a file is replaced where `key` is one of them.
     pub parameters: &'a IndexMap<String, String>,
+    /// The stack's rule files; taken as they are.
+    pub rules: &'a [String],
+    /// Where charts are found instead of in their repositories, as `charts/NAME-VERSION.tgz`: a folder or a URL.
+    pub mirror: Option<&'a str>,
 }
 
 impl Sources<'_> {
@@ -134,6 +140,10 @@ impl Plan {
             let objects = objects(manifests, sources)?;
             steps.push(Draft::new(name, &manifests.needs, manifests.wait, Action::Apply(objects)));
         }
+        if let Some(rules) = &stack.rules {
+            let objects = rule_objects(&rules.labels, sources)?;
+            steps.push(Draft::new("rules", &rules.needs, Duration::from_secs(60), Action::Apply(objects)));
+        }
         for (name, patch) in &stack.patches {
             let action = Action::Patch {
                 target: PatchTarget {
@@ -145,6 +155,23 @@ impl Plan {
             steps.push(Draft::new(name, &patch.needs, patch.wait, action));
         }
         order(steps)
+    }
+
+    /// Writes the full names of images (values) where steps name them as the stack does (keys).
+    pub fn name_images(&mut self, names: &IndexMap<String, String>) {
+        for step in &mut self.steps {
+            match &mut step.action {
+                Action::Apply(objects) => {
+                    objects.iter_mut().for_each(|object| name_images(&mut object.data, names));
+                }
+                Action::Image(image) => {
+                    if let Some(full) = names.get(&image.image) {
+                        image.image.clone_from(full);
+                    }
+                }
+                Action::Zones(_) | Action::Chart(_) | Action::Patch { .. } => {}
+            }
+        }
     }
 
     /// What each step needs, for the schedule.
@@ -167,12 +194,18 @@ fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sources<'_>) ->
         }
         files.extend(documents);
     }
+    let mirrored = sources.mirror.filter(|_| chart.repository.is_some() && !Path::new(&chart.chart).exists());
+    let from = mirrored.map(|mirror| {
+        let (mirror, version) = (mirror.trim_end_matches('/'), chart.version.as_deref().unwrap_or_default());
+        let mirror = mirror.strip_prefix("file://").unwrap_or(mirror);
+        format!("{mirror}/charts/{}-{version}.tgz", chart.chart)
+    });
     Ok(Release {
         name: name.into(),
         namespace: chart.namespace.clone().unwrap_or_else(|| namespace.into()),
-        chart: chart.chart.clone(),
-        repository: chart.repository.clone(),
+        repository: chart.repository.clone().filter(|_| from.is_none()),
         version: chart.version.clone(),
+        chart: from.unwrap_or_else(|| chart.chart.clone()),
         values: values::of_chart(files, &chart.set)?,
     })
 }
@@ -182,8 +215,58 @@ fn objects(manifests: &Manifests, sources: &Sources<'_>) -> Result<Vec<DynamicOb
     for file in &manifests.files {
         objects.extend(object::read_objects(file, &sources.text(file)?)?);
     }
+    for object in &mut objects {
+        if object.metadata.namespace.is_none() {
+            object.metadata.namespace.clone_from(&manifests.namespace);
+        }
+    }
     object::sort_for_apply(&mut objects);
     Ok(objects)
+}
+
+/// `rules/lab.yaml` is the `PrometheusRule` `rules-lab`.
+fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
+    let mut objects = Vec::new();
+    for file in sources.rules {
+        let name: String = file
+            .trim_end_matches(".yaml")
+            .trim_end_matches(".yml")
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .collect();
+        for spec in object::read_documents(file, &(sources.read)(file)?)? {
+            let object = serde_json::json!({
+                "apiVersion": "monitoring.coreos.com/v1",
+                "kind": "PrometheusRule",
+                "metadata": {"name": name, "labels": labels},
+                "spec": spec,
+            });
+            objects
+                .push(serde_json::from_value(object).map_err(|e| {
+                    Error::usage(format!("{file} does not make a PrometheusRule")).because(e)
+                })?);
+        }
+    }
+    Ok(objects)
+}
+
+fn name_images(value: &mut Value, names: &IndexMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(image) if key == "image" => {
+                        if let Some(full) = names.get(image) {
+                            image.clone_from(full);
+                        }
+                    }
+                    other => name_images(other, names),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| name_images(item, names)),
+        _ => {}
+    }
 }
 
 fn patch_body(name: &str, patch: &Patch, parameters: &IndexMap<String, String>) -> Result<PatchBody> {
@@ -282,7 +365,7 @@ mod tests {
             other => Err(Error::usage(format!("there is no {other}"))),
         };
         let parameters = IndexMap::from([("replicas".to_owned(), "3".to_owned())]);
-        Plan::new(&stack, &Sources { read: &read, parameters: &parameters })
+        Plan::new(&stack, &Sources { read: &read, parameters: &parameters, rules: &[], mirror: None })
     }
 
     fn names(plan: &Plan) -> Vec<&str> {
@@ -299,6 +382,60 @@ mod tests {
         .unwrap();
         assert_eq!(names(&plan), ["logs", "early", "monitoring", "app"]);
         assert_eq!(plan.needs(), [vec![], vec![], vec![1], vec![2, 0]]);
+    }
+
+    #[test]
+    fn images_have_their_full_names_in_pods_and_in_the_step_that_loads_them() {
+        let mut plan = plan("namespace: lab\nimages: {image: {image: sre}}\n").unwrap();
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{image: sre}, {image: sre:1}]}";
+        plan.steps.push(Step {
+            name: "app".into(),
+            action: Action::Apply(object::read_objects("p.yaml", pod).unwrap()),
+            needs: vec![0],
+            wait: Duration::from_secs(1),
+        });
+        plan.name_images(&IndexMap::from([("sre".to_owned(), "docker.io/library/sre:abc".to_owned())]));
+        let Action::Image(image) = &plan.steps[0].action else { panic!("an image") };
+        assert_eq!(image.image, "docker.io/library/sre:abc");
+        let Action::Apply(objects) = &plan.steps[1].action else { panic!("objects") };
+        let named: Vec<&Value> =
+            objects[0].data["spec"]["containers"].as_array().unwrap().iter().map(|c| &c["image"]).collect();
+        assert_eq!(named, ["docker.io/library/sre:abc", "sre:1"]);
+    }
+
+    #[test]
+    fn rule_files_are_objects_of_the_operator_and_taken_as_they_are() {
+        let stack: ClusterStack =
+            serde_saphyr::from_str("namespace: lab\nrules: {labels: {release: m}}\n").unwrap();
+        let read = |_: &str| Ok("groups: [{name: g, rules: [{alert: A, expr: '${x}'}]}]\n".into());
+        let parameters = IndexMap::from([("x".to_owned(), "filled".to_owned())]);
+        let rules = ["rules/lab.yaml".to_owned()];
+        let sources = Sources { read: &read, parameters: &parameters, rules: &rules, mirror: None };
+        let plan = Plan::new(&stack, &sources).unwrap();
+        let Action::Apply(objects) = &plan.steps[0].action else { panic!("objects") };
+        assert_eq!(objects[0].metadata.name.as_deref(), Some("rules-lab"));
+        assert_eq!(objects[0].data["spec"]["groups"][0]["rules"][0]["expr"], "${x}");
+    }
+
+    #[test]
+    fn a_mirror_stands_for_repositories() {
+        let stack: ClusterStack = serde_saphyr::from_str(
+            "namespace: lab\ncharts: {m: {chart: kps, repository: https://x.org, version: 1.2.3}, l: {chart: ./loki}}",
+        )
+        .unwrap();
+        let (read, parameters) = (|_: &str| Ok(String::new()), IndexMap::new());
+        let sources =
+            Sources { read: &read, parameters: &parameters, rules: &[], mirror: Some("file:///srv/mirror/") };
+        let charts: Vec<String> = Plan::new(&stack, &sources)
+            .unwrap()
+            .steps
+            .into_iter()
+            .filter_map(|step| match step.action {
+                Action::Chart(release) => Some(release.chart),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(charts, ["/srv/mirror/charts/kps-1.2.3.tgz", "./loki"]);
     }
 
     #[test]

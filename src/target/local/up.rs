@@ -107,6 +107,7 @@ async fn bring_up(
             endpoints: Endpoints::default(),
             processes: Vec::new(),
             versions,
+            cluster: None,
         },
     };
     let mut converge = Converge {

@@ -1,0 +1,109 @@
+//! A worker: prepares, says so, starts with the others, and tells what became of its part.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, Lines};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::message::{Assignment, Done, Order, Told, send};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::load::execute::{LoadRun, Part, check, execute_part};
+use crate::load::progress::Sampler;
+
+/// Serves as a worker until its part is told, it is told to stop, or nobody tells it anything any more:
+/// where the orders end, whoever gave them is gone, and so is the load.
+///
+/// # Errors
+/// Orders that cannot be read (usage), and whatever the load meets; both are told before.
+pub async fn serve(
+    orders: impl AsyncBufRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let mut orders = orders.lines();
+    let worked = work(&mut orders, &mut to, &interrupt.child()).await;
+    if let Err(error) = &worked {
+        // Where nobody listens any more, the exit code tells.
+        let _ = send(&mut to, &Told::failed(error)).await;
+    }
+    worked
+}
+
+async fn work(
+    orders: &mut Lines<impl AsyncBufRead + Unpin>,
+    to: &mut (impl AsyncWrite + Unpin),
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let Some(Order::Prepare(assignment)) = next(orders).await? else { return Ok(()) };
+    if assignment.version != env!("CARGO_PKG_VERSION") {
+        return Err(Error::usage("a worker of another version of sre cannot take part").because_of(format!(
+            "it has {}, its leader {}",
+            env!("CARGO_PKG_VERSION"),
+            assignment.version
+        )));
+    }
+    check(&assignment.scenario, &assignment.replicas)?;
+    let sampler = Sampler::new(&assignment.scenario);
+    send(to, &Told::Ready).await?;
+    let Some(Order::Start { at }) = interrupt.or(next(orders)).await?? else { return Ok(()) };
+    // A start that has gone by is now: what is late then is told as late.
+    let wait = Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default();
+    let start = Instant::now() + wait;
+    let part = run(&assignment, &sampler, start, orders, to, interrupt).await?;
+    send(to, &Told::Done(Box::new(Done::new(part)?))).await
+}
+
+async fn next(orders: &mut Lines<impl AsyncBufRead + Unpin>) -> Result<Option<Order>> {
+    let problem = || Error::usage("an order to a worker cannot be read");
+    match orders.next_line().await.map_err(|e| problem().because(e))? {
+        Some(line) => Ok(Some(serde_json::from_str(&line).map_err(|e| problem().because(e))?)),
+        None => Ok(None),
+    }
+}
+
+async fn run(
+    assignment: &Assignment,
+    sampler: &Sampler,
+    start: Instant,
+    orders: &mut Lines<impl AsyncBufRead + Unpin>,
+    to: &mut (impl AsyncWrite + Unpin),
+    interrupt: &Interrupt,
+) -> Result<Part> {
+    let (seconds, mut told) = unbounded_channel();
+    let tell = |second, what| {
+        let _ = seconds.send(Told::Second { second, what });
+    };
+    let load = LoadRun {
+        scenario: &assignment.scenario,
+        replicas: &assignment.replicas,
+        salt: &assignment.salt,
+        share: assignment.share,
+        interrupt,
+        start,
+        progress: &|_| {},
+    };
+    let mut load = Box::pin(execute_part(&load, sampler, &tell));
+    let mut listening = true;
+    loop {
+        tokio::select! {
+            part = &mut load => {
+                while let Ok(second) = told.try_recv() {
+                    send(to, &second).await?;
+                }
+                return part;
+            }
+            Some(second) = told.recv() => {
+                if send(to, &second).await.is_err() {
+                    interrupt.trigger(Exit::Interrupted);
+                }
+            }
+            // An order to stop, and no further order: the same.
+            _ = next(orders), if listening => {
+                listening = false;
+                interrupt.trigger(Exit::Interrupted);
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `down` on a cluster: removes what `up` brought, in the reverse order, and what helm leaves behind.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{Api, DeleteParams, ListParams};
+
+use super::apply::{delete, is_ours};
+use super::client::Cluster;
+use super::failure::{call, call_opt};
+use super::helm::Helm;
+use super::leftover;
+use super::minikube::Minikube;
+use super::minikube_output::State;
+use super::object::ObjectRef;
+use super::progress::Progress;
+use super::reach;
+use super::record::{Book, ClusterLab, Done};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::target::{Folder, Lab, Lock};
+use crate::terminal::Terminal;
+
+/// How long another `sre` that changes this lab is waited for.
+const LOCK_BOUND: Duration = Duration::from_secs(120);
+
+/// How long a deleted object may take to be gone.
+const GONE: Duration = Duration::from_secs(120);
+
+/// Removes a lab from its cluster, and forgets it; what was removed, in words. `keep_cluster` leaves a minikube
+/// profile that `up` made.
+///
+/// # Errors
+/// 5 where consent is not given to lose data, 6 where something could not be removed: the next `down` goes on.
+pub async fn down(
+    folder: &Folder,
+    keep_cluster: bool,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<Vec<String>> {
+    let _lock = Lock::take(folder, "sre down", LOCK_BOUND, terminal, interrupt).await?;
+    let Some(lab) = Lab::load(folder.root())? else { return Ok(Vec::new()) };
+    let Some(place) = lab.cluster.clone() else {
+        Lab::remove(folder.root())?;
+        return Ok(Vec::new());
+    };
+    let progress = Progress::new(terminal);
+    let removed = match &place.minikube {
+        Some(made) => {
+            let program = Minikube::new(&made.profile, interrupt);
+            match (program.state().await?, made.created && !keep_cluster) {
+                (State::Absent, _) => Vec::new(),
+                (_, true) => {
+                    let question = format!(
+                        "minikube's profile `{}` will be deleted, with all that it holds",
+                        made.profile
+                    );
+                    terminal.consent(&question, interrupt).await?;
+                    progress.tell("minikube", &format!("deleting profile `{}`", made.profile));
+                    program.delete(&mut |_| ()).await?;
+                    vec![format!("minikube profile {}", made.profile)]
+                }
+                _ => clear(folder, lab, &place, &progress, terminal, interrupt).await?,
+            }
+        }
+        None => clear(folder, lab, &place, &progress, terminal, interrupt).await?,
+    };
+    Lab::remove(folder.root())?;
+    Ok(removed)
+}
+
+async fn clear(
+    folder: &Folder,
+    lab: Lab,
+    place: &ClusterLab,
+    progress: &Progress,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<Vec<String>> {
+    let cluster = interrupt.or(reach::connect(place)).await??;
+    let losses = losses(&cluster, &place.done).await?;
+    if !losses.is_empty() {
+        let question = format!("data will be lost on context `{}`:\n{}", place.context, losses.join("\n"));
+        terminal.consent(&question, interrupt).await?;
+    }
+    let charts = place.done.iter().any(|done| matches!(done, Done::Release { .. }));
+    let helm = if charts { Some(Helm::find("helm", &cluster, interrupt).await?) } else { None };
+    let book = Book::new(lab, folder);
+    let mut removed = Vec::new();
+    for done in in_reverse(&place.done) {
+        interrupt.check()?;
+        progress.tell("down", &describe(&done));
+        if undo(&cluster, helm.as_ref(), &done).await? {
+            progress.say(&format!("✔ removed         {}", describe(&done)));
+            removed.push(describe(&done));
+        }
+        book.forget(&done)?;
+    }
+    Ok(removed)
+}
+
+/// The reverse order; but namespaces and definitions go last, when nothing of them is used any more.
+fn in_reverse(done: &[Done]) -> Vec<Done> {
+    let rank = |done: &Done| match done {
+        Done::Object(_) | Done::Patch(_) | Done::Release { .. } => 0,
+        Done::Leftover(_) => 1,
+        Done::Namespace(_) => 2,
+        Done::Definition(_) => 3,
+    };
+    let mut reversed: Vec<Done> = done.iter().rev().cloned().collect();
+    reversed.sort_by_key(rank);
+    reversed
+}
+
+/// Undoes one thing; `false` if there was nothing to undo any more.
+pub(super) async fn undo(cluster: &Cluster, helm: Option<&Helm>, done: &Done) -> Result<bool> {
+    match done {
+        Done::Object(object) => delete(cluster, object).await,
+        Done::Patch(undo) => undo.run(cluster).await,
+        Done::Release { namespace, name } => {
+            let helm = helm.ok_or_else(|| Error::prerequisite("helm is missing"))?;
+            helm.uninstall(namespace, name).await?;
+            Ok(true)
+        }
+        Done::Leftover(object) => remove(cluster, object).await,
+        Done::Definition(name) => {
+            let object = leftover::definition(name);
+            let there = remove(cluster, &object).await?;
+            gone(cluster, &object).await?;
+            Ok(there)
+        }
+        Done::Namespace(name) => {
+            let object = namespace(name);
+            let there = match found(cluster, &object).await? {
+                Some(found) if is_ours(&found) => remove(cluster, &object).await?,
+                _ => return Ok(false),
+            };
+            gone(cluster, &object).await?;
+            Ok(there)
+        }
+    }
+}
+
+/// What was done, as `down` names it.
+pub fn describe(done: &Done) -> String {
+    match done {
+        Done::Namespace(name) => format!("Namespace {name}"),
+        Done::Definition(name) => format!("CustomResourceDefinition {name}"),
+        Done::Leftover(object) | Done::Object(object) => object.to_string(),
+        Done::Release { namespace, name } => format!("release {namespace}/{name}"),
+        Done::Patch(undo) => format!("patch of {}", undo.object),
+    }
+}
+
+fn namespace(name: &str) -> ObjectRef {
+    ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: name.into() }
+}
+
+/// What would be lost for good: claims in namespaces that go, and other people's objects of kinds that go.
+async fn losses(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
+    let mut losses = Vec::new();
+    let ours: Vec<&String> = done
+        .iter()
+        .filter_map(|done| match done {
+            Done::Namespace(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    for name in &ours {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client(), name);
+        let all = ListParams::default();
+        let found =
+            call(|| format!("the claims in {name} could not be listed"), || claims.list(&all)).await?;
+        losses.extend(
+            found
+                .items
+                .into_iter()
+                .filter_map(|claim| claim.metadata.name)
+                .map(|claim| format!("  PersistentVolumeClaim {name}/{claim}")),
+        );
+    }
+    for done in done {
+        let Done::Definition(definition) = done else { continue };
+        let object = leftover::definition(definition);
+        let Some(found) = found(cluster, &object).await? else { continue };
+        let text =
+            |path: &str| found.data.pointer(path).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        let Some(kind) = cluster.kind(&text("/spec/group"), "", &text("/spec/names/kind")).await? else {
+            continue;
+        };
+        let api: Api<kube::core::DynamicObject> = Api::all_with(cluster.client(), &kind.resource);
+        let what = || format!("the objects of {definition} could not be listed");
+        let all = ListParams::default();
+        let others = call(what, || api.list(&all)).await?;
+        losses.extend(
+            others
+                .items
+                .iter()
+                .filter(|other| !other.metadata.namespace.as_ref().is_some_and(|name| ours.contains(&name)))
+                .map(|other| {
+                    let (namespace, name) =
+                        (other.metadata.namespace.as_deref(), other.metadata.name.as_deref());
+                    format!(
+                        "  {} {}/{}",
+                        kind.resource.kind,
+                        namespace.unwrap_or_default(),
+                        name.unwrap_or_default()
+                    )
+                }),
+        );
+    }
+    Ok(losses)
+}
+
+async fn found(cluster: &Cluster, object: &ObjectRef) -> Result<Option<kube::core::DynamicObject>> {
+    let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(None) };
+    call_opt(|| format!("{object} could not be read"), || api.get(&object.name)).await
+}
+
+/// Deletes an object, whoever made it; `false` if it was gone already.
+async fn remove(cluster: &Cluster, object: &ObjectRef) -> Result<bool> {
+    let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(false) };
+    let params = DeleteParams::background();
+    let what = || format!("{object} could not be deleted");
+    Ok(call_opt(what, || api.delete(&object.name, &params)).await?.is_some())
+}
+
+/// Waits until a deleted object is gone.
+pub(super) async fn gone(cluster: &Cluster, object: &ObjectRef) -> Result<()> {
+    let started = Instant::now();
+    while found(cluster, object).await?.is_some() {
+        if started.elapsed() > GONE {
+            return Err(Error::target(format!("{object} is not gone after {} s", GONE.as_secs()))
+                .because_of("something in it has a finalizer that nobody serves, perhaps")
+                .hint("kubectl describe it; `sre down` again goes on from here"));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_go_backwards_then_namespaces_then_definitions() {
+        let release = Done::Release { namespace: "m".into(), name: "monitoring".into() };
+        let done = [
+            Done::Namespace("m".into()),
+            Done::Definition("d".into()),
+            Done::Leftover(namespace("left")),
+            release.clone(),
+            Done::Object(namespace("o")),
+        ];
+        let order: Vec<String> = in_reverse(&done).iter().map(describe).collect();
+        assert_eq!(
+            order,
+            [
+                "Namespace o",
+                "release m/monitoring",
+                "Namespace left",
+                "Namespace m",
+                "CustomResourceDefinition d"
+            ]
+        );
+    }
+}

@@ -1,0 +1,325 @@
+//! Does one step of a plan, and writes down what it will do before it does it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, ListParams};
+use kube::core::DynamicObject;
+use serde_json::json;
+
+use super::apply::{Change, Mode, apply, ensure_namespace};
+use super::client::Cluster;
+use super::failure::{call, call_opt};
+use super::helm::{Helm, Installed};
+use super::image::{Loader, write_archive};
+use super::leftover;
+use super::object::{ObjectRef, read_objects};
+use super::patch::{Undo, patch};
+use super::plan::{Action, Release, Step};
+use super::progress::Progress;
+use super::record::{Book, Done};
+use super::wait;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::stack::PatchTarget;
+
+/// The label that holds a node's zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// Kinds that are waited for once they are applied.
+const WORKLOADS: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "Job", "Prometheus", "Alertmanager"];
+
+/// What steps are done with.
+pub struct Execution<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Helm, where the plan has charts.
+    pub helm: Option<Helm>,
+    /// The namespace of what names none.
+    pub namespace: &'a str,
+    /// Where it is written down.
+    pub book: &'a Book<'a>,
+    /// How images come onto the nodes.
+    pub loader: Option<Loader>,
+    /// The program that an image of `sre` holds.
+    pub program: Option<PathBuf>,
+    /// Where progress goes.
+    pub progress: &'a Progress,
+    /// Ends every wait.
+    pub interrupt: &'a Interrupt,
+    /// When what Prometheus is configured by was last changed.
+    pub configured: Mutex<Option<Instant>>,
+}
+
+/// The group of the Prometheus operator's kinds.
+const OPERATOR: &str = "monitoring.coreos.com";
+
+impl Execution<'_> {
+    /// Does a step, and waits until what it brought is ready.
+    ///
+    /// # Errors
+    /// What failed, on which object (exit 6), or what is missing (exit 5).
+    pub async fn step(&self, step: &Step) -> Result<()> {
+        let started = Instant::now();
+        let what = self.interrupt.or(self.act(step)).await??;
+        self.progress.done(&step.name, &format!("{what} · {:.1} s", started.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    async fn act(&self, step: &Step) -> Result<String> {
+        match &step.action {
+            Action::Zones(zones) => self.zones(zones).await,
+            Action::Image(image) => match &image.dockerfile {
+                None => self.image(&step.name, &image.image).await,
+                Some(_) => {
+                    Err(Error::usage(format!("image {}: a `dockerfile` is not supported yet", image.image)))
+                }
+            },
+            Action::Chart(release) => self.chart(step, release).await,
+            Action::Apply(objects) => self.apply(step, objects).await,
+            Action::Patch { target, body } => {
+                // Known before it is written, so that it can be undone whatever happens then.
+                for planned in patch(self.cluster, target, body, Mode::DryRun).await? {
+                    if let Some(undo) = Undo::of(&planned) {
+                        self.book.note(Done::Patch(undo))?;
+                    }
+                }
+                let patched = patch(self.cluster, target, body, Mode::Write).await?;
+                let objects: Vec<ObjectRef> = patched.iter().map(|applied| applied.object.clone()).collect();
+                self.ready(step, &objects).await?;
+                Ok(changes(patched.iter().map(|applied| &applied.change)))
+            }
+        }
+    }
+
+    /// Labels nodes that are in no zone, in the order of their names.
+    async fn zones(&self, zones: &[String]) -> Result<String> {
+        let api: Api<Node> = Api::all(self.cluster.client());
+        let all = ListParams::default();
+        let nodes = call(|| "the nodes could not be listed".into(), || api.list(&all)).await?;
+        let mut names: Vec<String> = nodes
+            .items
+            .into_iter()
+            .filter(|node| node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(ZONE)))
+            .filter_map(|node| node.metadata.name)
+            .collect();
+        names.sort();
+        for (name, zone) in names.iter().zip(zones.iter().cycle()) {
+            let node =
+                PatchTarget { kind: "Node".into(), name: Some(name.clone()), ..PatchTarget::default() };
+            let body = super::plan::PatchBody::Merge(json!({"metadata": {"labels": {ZONE: zone}}}));
+            let object = ObjectRef {
+                api_version: "v1".into(),
+                kind: "Node".into(),
+                namespace: None,
+                name: name.clone(),
+            };
+            self.book.note(Done::Patch(Undo {
+                object,
+                before: json!({"metadata": {"labels": {ZONE: null}}}),
+                after: json!({"metadata": {"labels": {ZONE: zone}}}),
+            }))?;
+            patch(self.cluster, &node, &body, Mode::Write).await?;
+        }
+        Ok(match names.len() {
+            0 => "every node is in a zone".into(),
+            count => format!("{count} nodes labelled"),
+        })
+    }
+
+    /// Makes sure that every node has an image of this program. `image` has its tag.
+    async fn image(&self, step: &str, image: &str) -> Result<String> {
+        let nodes = self.nodes().await?;
+        let known =
+            self.book.lab().cluster.and_then(|lab| lab.images.get(image).cloned()).unwrap_or_default();
+        let missing: Vec<&str> = nodes
+            .iter()
+            .filter(|(name, images)| !known.contains(name) && !images.iter().any(|has| has == image))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if missing.is_empty() {
+            return Ok("on every node".into());
+        }
+        let (Some(loader), Some(program)) = (&self.loader, &self.program) else {
+            return Err(Error::prerequisite(format!("image {image} is not on {}", missing.join(", "))).hint(
+                "name the command that loads an archive onto the nodes: --image-loader 'kind load image-archive {archive}'",
+            ));
+        };
+        let archive = self.book.folder().root().join("image.tar");
+        self.progress.tell(step, "writing the archive");
+        write_archive(program, image, &archive)?;
+        self.progress.tell(step, &format!("loading {image}"));
+        let loaded = loader.load(&archive, image, self.interrupt).await;
+        let _ = std::fs::remove_file(&archive);
+        loaded?;
+        let names: Vec<String> = nodes.into_iter().map(|(name, _)| name).collect();
+        self.book.change(|lab| {
+            if let Some(cluster) = &mut lab.cluster {
+                cluster.images = [(image.to_owned(), names)].into_iter().collect();
+            }
+        })?;
+        Ok(format!("loaded {image}"))
+    }
+
+    /// The nodes and the images that each says it has.
+    async fn nodes(&self) -> Result<Vec<(String, Vec<String>)>> {
+        let api: Api<Node> = Api::all(self.cluster.client());
+        let all = ListParams::default();
+        let nodes = call(|| "the nodes could not be listed".into(), || api.list(&all)).await?;
+        Ok(nodes
+            .items
+            .into_iter()
+            .map(|node| {
+                let images = node.status.and_then(|status| status.images).unwrap_or_default();
+                let names = images.into_iter().flat_map(|image| image.names.unwrap_or_default()).collect();
+                (node.metadata.name.unwrap_or_default(), names)
+            })
+            .collect())
+    }
+
+    async fn chart(&self, step: &Step, release: &Release) -> Result<String> {
+        let helm = self.helm.as_ref().ok_or_else(|| Error::prerequisite("helm is missing"))?;
+        self.namespace(&release.namespace).await?;
+        let say = |line: &str| self.progress.say(line);
+        if helm.history(release).await?.is_empty() {
+            // What helm never removes must be known before it is there.
+            let text = helm.template(release).await?;
+            let objects = read_objects(&format!("release {}", release.name), &text)?;
+            for definition in leftover::definitions(&objects) {
+                let reference = leftover::definition(&definition);
+                if let Some((api, _)) = self.cluster.api(&reference, "").await? {
+                    let what = || format!("{reference} could not be read");
+                    if call_opt(what, || api.get(&reference.name)).await?.is_none() {
+                        self.book.note(Done::Definition(definition))?;
+                    }
+                }
+            }
+            for object in leftover::of_operators(&objects) {
+                self.book.note(Done::Leftover(object))?;
+            }
+        }
+        self.book.note(Done::Release { namespace: release.namespace.clone(), name: release.name.clone() })?;
+        let before = Instant::now();
+        let mut installed = helm.upgrade(release, &say).await?;
+        let workloads = helm.workloads(&release.namespace, &release.name).await?;
+        if installed == Installed::Unchanged && self.one_is_gone(&workloads).await? {
+            helm.restore(release).await?;
+            installed = Installed::Upgraded;
+        }
+        if installed != Installed::Unchanged {
+            self.note_configured(before);
+        }
+        self.ready(step, &workloads).await?;
+        Ok(match installed {
+            Installed::New => "installed".into(),
+            Installed::Upgraded => "upgraded".into(),
+            Installed::Unchanged => "unchanged".into(),
+        })
+    }
+
+    /// Notes that what Prometheus is configured by was changed, not before `at`.
+    pub fn note_configured(&self, at: Instant) {
+        let mut latest = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = (*latest).max(Some(at));
+    }
+
+    async fn one_is_gone(&self, objects: &[ObjectRef]) -> Result<bool> {
+        for object in objects {
+            let Some((api, _)) = self.cluster.api(object, self.namespace).await? else { return Ok(true) };
+            let what = || format!("{object} could not be read");
+            if call_opt(what, || api.get(&object.name)).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn apply(&self, step: &Step, objects: &[DynamicObject]) -> Result<String> {
+        self.namespace(self.namespace).await?;
+        let mut applied = Vec::new();
+        for object in objects {
+            let reference = locate(self.cluster, object, self.namespace).await?;
+            self.book.note(match reference.kind.as_str() {
+                // It goes last, whatever else is in it.
+                "Namespace" => Done::Namespace(reference.name),
+                _ => Done::Object(reference),
+            })?;
+            let before = Instant::now();
+            let one = apply(self.cluster, self.namespace, std::slice::from_ref(object), Mode::Write).await?;
+            let changed =
+                one.iter().any(|done| matches!(done.change, Change::Created | Change::Changed { .. }));
+            if changed && ObjectRef::of(object).group() == OPERATOR {
+                self.note_configured(before);
+            }
+            applied.extend(one);
+        }
+        let workloads: Vec<ObjectRef> = applied
+            .iter()
+            .map(|applied| applied.object.clone())
+            .filter(|object| WORKLOADS.contains(&object.kind.as_str()))
+            .collect();
+        self.ready(step, &workloads).await?;
+        Ok(changes(applied.iter().map(|applied| &applied.change)))
+    }
+
+    /// Makes a namespace that is not there; one that still ends is waited for.
+    async fn namespace(&self, name: &str) -> Result<()> {
+        let reference = ObjectRef {
+            api_version: "v1".into(),
+            kind: "Namespace".into(),
+            namespace: None,
+            name: name.into(),
+        };
+        let Some((api, _)) = self.cluster.api(&reference, name).await? else { return Ok(()) };
+        let what = || format!("{reference} could not be read");
+        match call_opt(what, || api.get(name)).await? {
+            Some(found) if found.metadata.deletion_timestamp.is_some() => {
+                self.progress.tell(&reference.to_string(), "it is being deleted still");
+                super::down::gone(self.cluster, &reference).await?;
+            }
+            // Whoever made it may have labelled it, too.
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        self.book.note(Done::Namespace(name.into()))?;
+        ensure_namespace(self.cluster, name, Mode::Write).await.map(|_| ())
+    }
+
+    async fn ready(&self, step: &Step, objects: &[ObjectRef]) -> Result<()> {
+        let progress = |line: &str| self.progress.tell(&step.name, line);
+        wait::ready(self.cluster, objects, step.wait.get(), &progress).await
+    }
+}
+
+/// The name of an object, with the namespace that it will be in: `namespace`, if it names none and has one.
+pub async fn locate(cluster: &Cluster, object: &DynamicObject, namespace: &str) -> Result<ObjectRef> {
+    let mut reference = ObjectRef::of(object);
+    let version = reference.api_version.rsplit('/').next().unwrap_or_default().to_owned();
+    match cluster.kind(reference.group(), &version, &reference.kind).await? {
+        Some(kind) if !kind.namespaced => reference.namespace = None,
+        _ => {
+            reference.namespace.get_or_insert_with(|| namespace.to_owned());
+        }
+    }
+    Ok(reference)
+}
+
+/// `2 created, 1 changed` or `unchanged`.
+fn changes<'a>(all: impl Iterator<Item = &'a Change>) -> String {
+    let (mut created, mut changed) = (0, 0);
+    for change in all {
+        match change {
+            Change::Created => created += 1,
+            Change::Changed { .. } => changed += 1,
+            Change::Unchanged | Change::Foreign => {}
+        }
+    }
+    let words: Vec<String> = [(created, "created"), (changed, "changed")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if words.is_empty() { "unchanged".into() } else { words.join(", ") }
+}

@@ -1,0 +1,145 @@
+//! What `up` would do on a cluster, without doing it: `--dry-run`.
+
+use kube::core::DynamicObject;
+use serde::Serialize;
+
+use super::apply::{Applied, Change, Mode, apply};
+use super::client::Cluster;
+use super::helm::Helm;
+use super::minikube::start_arguments;
+use super::patch::{describe, diff, patch};
+use super::plan::{Action, Step};
+use super::up::Request;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::target::{Lab, TargetKind};
+
+/// What `up` would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Preview {
+    /// The stack's name.
+    pub stack: String,
+    /// Where: `context lab (v1.35.4)`, or the command that would provision it.
+    pub place: String,
+    /// The steps, in an order in which they could be done.
+    pub steps: Vec<PreviewStep>,
+}
+
+/// A step that would be done.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PreviewStep {
+    /// Its name.
+    pub name: String,
+    /// What it would do, in a line.
+    pub what: String,
+    /// The steps that come first.
+    pub needs: Vec<String>,
+    /// Manifests that would be applied, and changes to what is there: YAML and unified diffs.
+    pub details: Vec<String>,
+}
+
+/// What `up` would do now; changes nothing. Where the cluster is not there yet, manifests are shown as they are
+/// written.
+///
+/// # Errors
+/// 2 where no context is named, 5 where helm is missing, 6 where the cluster does not answer.
+pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Preview> {
+    let stack = request.cluster_stack()?;
+    let before = Lab::load(request.folder.root())?.and_then(|lab| lab.cluster);
+    let context = request.context.clone().or_else(|| before.as_ref().map(|before| before.context.clone()));
+    let kubeconfig = request.kubeconfig.clone().or_else(|| before.and_then(|before| before.kubeconfig));
+    let (place, cluster) = match request.target {
+        TargetKind::Minikube => {
+            let profile = &stack.minikube.profile;
+            let command = start_arguments(&stack.minikube).join(" ");
+            // The profile may not be there yet; then nothing can be compared.
+            let cluster = Cluster::connect(kubeconfig.as_deref(), Some(profile)).await.ok();
+            (format!("minikube {command} --profile {profile}"), cluster)
+        }
+        _ => {
+            let cluster = interrupt.or(Cluster::connect(kubeconfig.as_deref(), context.as_deref())).await??;
+            (format!("context {} ({})", cluster.context(), cluster.version()), Some(cluster))
+        }
+    };
+    let (plan, _) = request.plan()?;
+    let mut steps = Vec::new();
+    for step in &plan.steps {
+        let (what, details) = look(step, &stack.namespace, cluster.as_ref(), interrupt).await?;
+        let needs = step.needs.iter().map(|need| plan.steps[*need].name.clone()).collect();
+        steps.push(PreviewStep { name: step.name.clone(), what, needs, details });
+    }
+    Ok(Preview { stack: request.stack.name.clone(), place, steps })
+}
+
+async fn look(
+    step: &Step,
+    namespace: &str,
+    cluster: Option<&Cluster>,
+    interrupt: &Interrupt,
+) -> Result<(String, Vec<String>)> {
+    Ok(match &step.action {
+        Action::Zones(zones) => {
+            (format!("label nodes that are in no zone: {}", zones.join(", ")), Vec::new())
+        }
+        Action::Image(image) => (format!("load image {} onto nodes that lack it", image.image), Vec::new()),
+        Action::Chart(release) => {
+            let version = release.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
+            let what =
+                format!("chart {}{version} as release {}/{}", release.chart, release.namespace, release.name);
+            let rendered = match cluster {
+                Some(cluster) => {
+                    vec![Helm::find("helm", cluster, interrupt).await?.template(release).await?]
+                }
+                None => Vec::new(),
+            };
+            (what, rendered)
+        }
+        Action::Apply(objects) => {
+            let Some(cluster) = cluster else {
+                return Ok((format!("apply {}", count(objects.len())), yaml_of(objects)?));
+            };
+            let applied = interrupt.or(apply(cluster, namespace, objects, Mode::DryRun)).await??;
+            let new: Vec<DynamicObject> = objects
+                .iter()
+                .zip(&applied)
+                .filter(|(_, applied)| applied.change == Change::Created)
+                .map(|(object, _)| object.clone())
+                .collect();
+            let changed = diffs(&applied)?;
+            let what = format!(
+                "apply {}: {} to create, {} to change",
+                count(objects.len()),
+                new.len(),
+                changed.len()
+            );
+            (what, yaml_of(&new)?.into_iter().chain(changed).collect())
+        }
+        Action::Patch { target, body } => {
+            let what = format!("patch {}", describe(target));
+            match cluster {
+                Some(cluster) => {
+                    let patched = interrupt.or(patch(cluster, target, body, Mode::DryRun)).await??;
+                    (what, diffs(&patched)?)
+                }
+                None => (what, Vec::new()),
+            }
+        }
+    })
+}
+
+fn count(objects: usize) -> String {
+    if objects == 1 { "1 object".into() } else { format!("{objects} objects") }
+}
+
+fn diffs(applied: &[Applied]) -> Result<Vec<String>> {
+    let all = applied.iter().map(diff).collect::<Result<Vec<_>>>()?;
+    Ok(all.into_iter().filter(|diff| !diff.is_empty()).collect())
+}
+
+fn yaml_of(objects: &[DynamicObject]) -> Result<Vec<String>> {
+    let yaml = |object| {
+        serde_saphyr::to_string(object)
+            .map_err(|e| Error::target("an object cannot be written as YAML").because(e))
+    };
+    objects.iter().map(yaml).collect()
+}

@@ -1,0 +1,165 @@
+//! Where the parts of a lab on a cluster answer just now: port-forwards for what is asked, a node's port for load.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use kube::api::{Api, ListParams};
+use kube::core::Selector;
+use url::Url;
+
+use super::client::Cluster;
+use super::failure::call;
+use super::forward::{Forward, is_ready};
+use super::record::ClusterLab;
+use crate::error::{Error, Result};
+use crate::stack::ClusterEndpoint;
+use crate::target::{Endpoint, Endpoints, Lab, Replica};
+
+/// How long a node's port may take to be connected.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// A lab whose endpoints answer as long as this lives.
+pub struct Reached {
+    /// The lab, with its endpoints as they are now.
+    pub lab: Lab,
+    _forwards: Vec<Forward>,
+}
+
+/// The cluster of a lab, if its context still leads there.
+///
+/// # Errors
+/// The context cannot be used (2), or the cluster does not answer or is another one (6).
+pub async fn connect(lab: &ClusterLab) -> Result<Cluster> {
+    let cluster = Cluster::connect(lab.kubeconfig.as_deref(), Some(&lab.context)).await?;
+    let now = identity(&cluster).await?;
+    if now == lab.identity {
+        return Ok(cluster);
+    }
+    Err(Error::target(format!("context `{}` leads to another cluster than `sre up` used", lab.context))
+        .because_of(format!("the UID of its namespace kube-system is {now}, and was {}", lab.identity))
+        .hint("mend the kubeconfig; if that cluster is gone for good, remove .sre/lab.json"))
+}
+
+/// What tells one cluster from every other: the UID of its namespace `kube-system`.
+pub async fn identity(cluster: &Cluster) -> Result<String> {
+    let api: Api<Namespace> = Api::all(cluster.client());
+    let found = call(
+        || format!("the cluster of context `{}` could not be told from others", cluster.context()),
+        || api.get("kube-system"),
+    )
+    .await?;
+    Ok(found.metadata.uid.unwrap_or_default())
+}
+
+/// Opens what a run needs of a lab on a cluster. A part that has no ready pod is left out: whoever needs it
+/// finds no data; `warn` is told.
+///
+/// # Errors
+/// As for [`connect`], and where the service that load goes to cannot be reached (6).
+pub async fn reach(lab: &Lab, warn: &dyn Fn(&str)) -> Result<Reached> {
+    let Some(place) = &lab.cluster else {
+        return Ok(Reached { lab: lab.clone(), _forwards: Vec::new() });
+    };
+    let cluster = connect(place).await?;
+    let mut forwards = Vec::new();
+    let mut endpoints = Endpoints::default();
+    let parts = [
+        (&place.endpoints.prometheus, &mut endpoints.prometheus),
+        (&place.endpoints.alertmanager, &mut endpoints.alertmanager),
+        (&place.endpoints.receiver, &mut endpoints.receiver),
+        (&place.endpoints.loki, &mut endpoints.loki),
+    ];
+    for (part, endpoint) in parts {
+        let Some(part) = part else { continue };
+        match Forward::open(&cluster, part, &place.namespace).await {
+            Ok(forward) => {
+                *endpoint = Some(Endpoint::new(forward.url()));
+                forwards.push(forward);
+            }
+            Err(error) => warn(error.what()),
+        }
+    }
+    if let Some(service) = &place.endpoints.service {
+        endpoints.instances = instances(&cluster, service, &place.namespace).await?;
+        let url = node_port(&cluster, service, &place.namespace).await?;
+        endpoints.replicas = vec![Replica { name: lab.stack.clone(), url, instance: None, admin: None }];
+    }
+    Ok(Reached { lab: Lab { endpoints, ..lab.clone() }, _forwards: forwards })
+}
+
+/// The `instance` labels of an endpoint's pods that are ready: `10.244.1.7:8080`, in order.
+pub async fn instances(
+    cluster: &Cluster,
+    endpoint: &ClusterEndpoint,
+    namespace: &str,
+) -> Result<Vec<String>> {
+    let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let labels: Selector = endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let params = ListParams::default().labels_from(&labels);
+    let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
+    let address = |pod: &Pod| {
+        let address: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+        Some(SocketAddr::new(address, endpoint.port).to_string())
+    };
+    let mut instances: Vec<String> =
+        found.items.iter().filter(|pod| is_ready(pod)).filter_map(address).collect();
+    instances.sort();
+    Ok(instances)
+}
+
+/// The base URL of the service by a node's port. Load never goes through a port-forward, which would be
+/// measured along with it.
+async fn node_port(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Url> {
+    let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
+    let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
+    let all = ListParams::default();
+    let found =
+        call(|| format!("the Services of {namespace} could not be listed"), || services.list(&all)).await?;
+    let port = found.items.iter().find_map(|service| port_of(service, endpoint)).ok_or_else(|| {
+        Error::target(format!("no Service in {namespace} has a node's port to the pods that load goes to"))
+            .hint("give the stack's Service `type: NodePort`")
+    })?;
+    let nodes: Api<Node> = Api::all(cluster.client());
+    let found = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?;
+    let addresses: Vec<String> = found.items.iter().filter_map(address_of).collect();
+    let mut refused = Vec::new();
+    for address in &addresses {
+        let connected =
+            tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect((address.as_str(), port)));
+        match connected.await {
+            Ok(Ok(_)) => {
+                let host = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+                return format!("http://{host}:{port}")
+                    .parse()
+                    .map_err(|e| Error::target(format!("{address}:{port} makes no URL")).because(e));
+            }
+            Ok(Err(e)) => refused.push(format!("{address}:{port}: {e}")),
+            Err(_) => refused.push(format!("{address}:{port}: no connection within {} s", CONNECT.as_secs())),
+        }
+    }
+    Err(Error::target("the service's port answers on no node")
+        .because_of(refused.join("\n"))
+        .hint("the nodes' addresses must be reachable from this machine"))
+}
+
+/// The node's port of a Service that leads to an endpoint's pods.
+fn port_of(service: &Service, endpoint: &ClusterEndpoint) -> Option<u16> {
+    let spec = service.spec.as_ref()?;
+    let selector = spec.selector.as_ref()?;
+    if selector.is_empty() || !selector.iter().all(|(key, value)| endpoint.labels.get(key) == Some(value)) {
+        return None;
+    }
+    let port = spec.ports.iter().flatten().find_map(|port| port.node_port)?;
+    u16::try_from(port).ok()
+}
+
+/// The address of a node that is ready.
+fn address_of(node: &Node) -> Option<String> {
+    let status = node.status.as_ref()?;
+    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    let address =
+        |kind: &str| status.addresses.iter().flatten().find(|a| a.type_ == kind).map(|a| a.address.clone());
+    if ready { address("InternalIP").or_else(|| address("ExternalIP")) } else { None }
+}

@@ -1,0 +1,211 @@
+//! Waits until Prometheus sees a new lab as it is: every replica once, every rule, Alertmanager.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::Selector;
+use serde_json::json;
+
+use super::client::Cluster;
+use super::failure::call;
+use super::forward::Forward;
+use super::progress::Progress;
+use super::reach::instances;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::observe::{Health, Prometheus, Target};
+use crate::stack::{ClusterEndpoint, ClusterEndpoints};
+use crate::target::Endpoint;
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often the kubelet is nudged. By itself it copies changed ConfigMaps and Secrets into pods every 60–90 s.
+const NUDGE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long after a change of its configuration Prometheus may take to read it, nudged; one that changes nothing
+/// for Prometheus is never read.
+const READ_WITHIN: f64 = 20.0;
+
+/// After it was read, another part of the same change may still come: nothing did for so long.
+const QUIET: f64 = 5.0;
+
+/// The annotation that is changed to have the kubelet look at a pod now.
+const NUDGE: &str = "sre.dev/nudged";
+
+/// What Prometheus must see.
+pub struct Expected<'a> {
+    /// Where the parts answer.
+    pub endpoints: &'a ClusterEndpoints,
+    /// The namespace of endpoints that name none.
+    pub namespace: &'a str,
+    /// The `job` label of the replicas.
+    pub job: Option<&'a str>,
+    /// The names of the alert rules.
+    pub rules: &'a [String],
+    /// When what Prometheus is configured by was last changed, if it was.
+    pub changed: Option<Instant>,
+    /// How long it may take.
+    pub bound: Duration,
+}
+
+/// Waits until all of it is seen; Prometheus' version. A stack without Prometheus has nothing to wait for.
+///
+/// # Errors
+/// What is not seen, after the bound (exit 6).
+pub async fn settle(
+    cluster: &Cluster,
+    expected: &Expected<'_>,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Option<String>> {
+    let Some(place) = &expected.endpoints.prometheus else { return Ok(None) };
+    let forward = interrupt.or(Forward::open(cluster, place, expected.namespace)).await??;
+    let prometheus = Prometheus::new(&Endpoint::new(forward.url()))?.once_only();
+    let started = Instant::now();
+    let mut nudged: Option<Instant> = None;
+    loop {
+        let missing = match interrupt.or(missing(cluster, expected, &prometheus)).await? {
+            Ok(None) => return Ok(prometheus.version().await.ok()),
+            Ok(Some(missing)) => missing,
+            Err(error) => error.causes().last().cloned().unwrap_or_else(|| error.what().to_owned()),
+        };
+        if started.elapsed() >= expected.bound {
+            return Err(Error::target(format!(
+                "Prometheus does not see all of the lab after {} s",
+                expected.bound.as_secs()
+            ))
+            .because_of(missing)
+            .hint("kubectl logs and kubectl describe of that part tell more"));
+        }
+        if nudged.is_none_or(|at| at.elapsed() >= NUDGE_EVERY) {
+            nudged = Some(Instant::now());
+            for place in [Some(place), expected.endpoints.alertmanager.as_ref()].into_iter().flatten() {
+                nudge(cluster, place, expected.namespace).await?;
+            }
+        }
+        progress.tell(
+            "monitoring",
+            &format!("{missing} ({} s of {} s)", started.elapsed().as_secs(), expected.bound.as_secs()),
+        );
+        interrupt.or(tokio::time::sleep(LOOK_EVERY)).await?;
+    }
+}
+
+/// What is not as it should be yet.
+async fn missing(
+    cluster: &Cluster,
+    expected: &Expected<'_>,
+    prometheus: &Prometheus,
+) -> Result<Option<String>> {
+    let replicas = match &expected.endpoints.service {
+        Some(service) => instances(cluster, service, expected.namespace).await?,
+        None => Vec::new(),
+    };
+    if expected.endpoints.service.is_some() && replicas.is_empty() {
+        return Ok(Some("no replica of the service is ready".into()));
+    }
+    if let Some(missing) = not_scraped(&replicas, expected.job, &prometheus.targets().await?) {
+        return Ok(Some(missing));
+    }
+    let loaded = prometheus.rules().await?;
+    if let Some(rule) = expected.rules.iter().find(|rule| !loaded.iter().any(|known| known.name == **rule)) {
+        return Ok(Some(format!("Prometheus has not loaded the rule {rule}")));
+    }
+    if let Some(changed) = expected.changed {
+        let (now, since) = (prometheus.time().await?, changed.elapsed().as_secs_f64());
+        if !is_read(now - prometheus.configured().await?, since) {
+            return Ok(Some("Prometheus has not read its new configuration".into()));
+        }
+    }
+    if expected.endpoints.alertmanager.is_some() && !prometheus.has_alertmanager().await? {
+        return Ok(Some("Prometheus knows no Alertmanager".into()));
+    }
+    Ok(None)
+}
+
+/// Whether Prometheus, which read its configuration `read` seconds ago, knows a change that is `changed` seconds old.
+fn is_read(read: f64, changed: f64) -> bool {
+    if read < changed { read >= QUIET } else { changed >= READ_WITHIN }
+}
+
+/// The first replica that is not scraped exactly once, or target that is not healthy. Pure.
+fn not_scraped(replicas: &[String], job: Option<&str>, targets: &[Target]) -> Option<String> {
+    let of_job = |target: &&Target| job.is_none_or(|job| target.job() == job);
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for target in targets.iter().filter(of_job) {
+        *times.entry(target.instance()).or_default() += 1;
+    }
+    for replica in replicas {
+        match times.get(replica.as_str()) {
+            None => return Some(format!("Prometheus does not scrape {replica}")),
+            Some(1) => {}
+            Some(_) => return Some(format!("Prometheus scrapes {replica} more than once")),
+        }
+    }
+    if let (Some(job), Some(gone)) = (job, times.keys().find(|known| !replicas.iter().any(|r| r == *known))) {
+        return Some(format!("Prometheus still scrapes {gone} of {job}, which is not ready"));
+    }
+    let ill = targets.iter().find(|target| target.health != Health::Up)?;
+    let why = if ill.last_error.is_empty() { "not scraped yet" } else { &ill.last_error };
+    Some(format!("target {} {}: {why}", ill.job(), ill.instance()))
+}
+
+/// Has the kubelet look at an endpoint's pods now.
+async fn nudge(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<()> {
+    let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let labels: Selector = endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let params = ListParams::default().labels_from(&labels);
+    let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
+    let now = jiff::Timestamp::now().to_string();
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {NUDGE: now}}}));
+    for name in found.items.into_iter().filter_map(|pod| pod.metadata.name) {
+        // It may have gone meanwhile, and a nudge that fails costs a minute and no more.
+        let _ = pods.patch(&name, &PatchParams::default(), &patch).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Labels;
+
+    fn target(instance: &str, health: Health) -> Target {
+        Target {
+            labels: Labels::from([("job".into(), "api".into()), ("instance".into(), instance.into())]),
+            scrape_url: String::new(),
+            last_error: String::new(),
+            health,
+            last_scrape: jiff::Timestamp::UNIX_EPOCH,
+            scrape_interval: String::new(),
+            scrape_timeout: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_change_is_known_when_it_was_read_and_nothing_followed() {
+        assert!(!is_read(8.0, 2.0), "read before the change");
+        assert!(!is_read(1.0, 2.0), "just now: more may follow");
+        assert!(is_read(6.0, 8.0));
+        assert!(is_read(90.0, 21.0), "a change that means nothing to Prometheus");
+    }
+
+    #[test]
+    fn every_replica_is_scraped_once_and_nothing_else_of_its_job() {
+        let replicas = ["a:1".to_owned(), "b:1".to_owned()];
+        let said = |targets: &[Target]| not_scraped(&replicas, Some("api"), targets);
+        let (a, b) = (target("a:1", Health::Up), target("b:1", Health::Up));
+        assert_eq!(said(&[a.clone(), b.clone()]), None);
+        assert_eq!(said(std::slice::from_ref(&a)).as_deref(), Some("Prometheus does not scrape b:1"));
+        let twice = [a.clone(), b.clone(), b.clone()];
+        assert_eq!(said(&twice).as_deref(), Some("Prometheus scrapes b:1 more than once"));
+        let stale = [a.clone(), b, target("c:1", Health::Up)];
+        assert!(said(&stale).is_some_and(|why| why.contains("c:1")));
+        let ill = [a, target("b:1", Health::Unknown)];
+        assert_eq!(said(&ill).as_deref(), Some("target api b:1: not scraped yet"));
+    }
+}

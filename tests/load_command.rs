@@ -1,0 +1,149 @@
+//! `sre load` from the built binary, on a server that knows exactly what it answered.
+
+#[path = "support/exact_server.rs"]
+mod exact_server;
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use exact_server::ExactServer;
+use serde_json::Value;
+use sre::target::{Endpoints, LAB_SCHEMA, Lab, Replica, TargetKind};
+
+/// 100 requests, every one of them answered with 200.
+const CALM: &str = "
+name: calm
+load: {arrival-rate: {phases: [{duration: 2s, rate: 50}]}}
+requests: {ok: {path: /status/200}}
+thresholds: [p50 < 5s, error rate < 1%]
+";
+
+/// A folder in which a service is up, and a scenario for it.
+struct Place {
+    folder: tempfile::TempDir,
+    server: ExactServer,
+}
+
+impl Place {
+    async fn new(scenario: &str) -> Place {
+        let (folder, server) = (tempfile::tempdir().expect("a folder"), ExactServer::start().await);
+        std::fs::write(folder.path().join("calm.yaml"), scenario).expect("written");
+        let replica = Replica { name: "it".into(), url: server.url.clone(), instance: None, admin: None };
+        let lab = Lab {
+            schema: LAB_SCHEMA.into(),
+            stack: "users-api".into(),
+            target: TargetKind::External,
+            parameters: Default::default(),
+            complete: true,
+            endpoints: Endpoints { replicas: vec![replica], ..Endpoints::default() },
+            cluster: None,
+            processes: Vec::new(),
+            versions: Default::default(),
+        };
+        std::fs::create_dir_all(folder.path().join(".sre")).expect("a folder");
+        lab.save(&folder.path().join(".sre")).expect("written");
+        Place { folder, server }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sre"));
+        command.args(["load", "./calm.yaml"]).args(arguments).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).env_remove("SRE_TARGET");
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("no panic")
+    }
+}
+
+fn lines(text: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(text).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+fn sent(lines: &[Value]) -> u64 {
+    lines.iter().filter_map(|line| line["sent"].as_u64()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_send_what_one_process_sends() {
+    let place = Place::new(CALM).await;
+    let output = place.run(&["--workers", "3", "-o", "json", "--out", "seconds.ndjson"]).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!((report["requests"]["sent"].as_u64(), place.server.counts().all()), (Some(100), 100));
+    assert!(told.contains("50/s for 2 s from 3 workers"), "{told}");
+    let seconds = lines(&std::fs::read(place.folder.path().join("seconds.ndjson")).expect("written"));
+    assert_eq!(sent(&seconds), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stdout_is_the_samples_and_nothing_else() {
+    let place = Place::new(CALM).await;
+    let output = place.run(&["--out", "-"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let seconds = lines(&output.stdout);
+    assert!(seconds.len() >= 2 && seconds.iter().all(|line| line["time"].is_string()), "{seconds:?}");
+    assert_eq!((sent(&seconds), place.server.counts().all()), (100, 100));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("100 sent"));
+
+    let both = place.run(&["--out", "-", "-o", "json"]).await;
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_or_a_closed_pipe_ends_the_load_and_is_told() {
+    let long = CALM.replace("2s", "10m");
+    let place = Place::new(&long).await;
+    if Path::new("/dev/full").exists() {
+        let output = place.run(&["--out", "/dev/full"]).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{told}");
+        assert!(told.contains("the samples cannot be written to /dev/full"), "{told}");
+    }
+    let mut child = place.command(&["--out", "-", "--workers", "2"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut out = child.stdout.take().expect("a pipe");
+    let ended = tokio::task::spawn_blocking(move || {
+        out.read_exact(&mut [0]).expect("a first line");
+        drop(out);
+        child.wait_with_output().expect("it ends")
+    });
+    let output = ended.await.expect("no panic");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(told.contains("the samples cannot be written to stdout"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capacity_is_searched_between_two_rates() {
+    let place = Place::new(CALM).await;
+    let search = ["--find-capacity", "--duration", "500ms", "-o", "json"];
+    let output = place.run(&[&search[..], &["--from", "20/s", "--to", "60/s"]].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(found["schema"], "sre.capacity/v1");
+    assert_eq!((found["capacity"].as_f64(), &found["limit"]), (Some(60.0), &Value::from("highest")));
+    let rates: Vec<_> =
+        found["steps"].as_array().into_iter().flatten().map(|step| step["rate"].as_f64()).collect();
+    assert_eq!(rates, [Some(20.0), Some(40.0), Some(60.0)]);
+    assert_eq!(sent(found["steps"].as_array().expect("steps")), place.server.counts().all());
+
+    let broken = Place::new(&CALM.replace("/status/200", "/status/500")).await;
+    let output = broken.run(&["--find-capacity", "--duration", "500ms"]).await;
+    let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{screen}");
+    assert!(
+        screen.contains("capacity: below 50.0/s, the lowest that was tried: error rate < 1%"),
+        "{screen}"
+    );
+
+    let nothing = Place::new(&CALM.replace("thresholds: [p50 < 5s, error rate < 1%]", "")).await;
+    let output = nothing.run(&["--find-capacity"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it has no thresholds"));
+}
