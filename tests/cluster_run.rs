@@ -169,19 +169,6 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
         assert!(result.contains("\"verdict\": \"pass\""), "{way}: {result}");
     }
 
-    // Somebody deletes a workload of each kind of step: the next up brings it back.
-    for (name, of) in
-        [("users-api", place.namespace.clone()), ("operator", format!("{}-monitoring", place.namespace))]
-    {
-        let workload = named("Deployment", "apps/v1", Some(&of), name);
-        let (api, _) = cluster.api(&workload, &of).await.unwrap().unwrap();
-        if api.get_opt(name).await.unwrap().is_some() {
-            api.delete(name, &kube::api::DeleteParams::foreground()).await.unwrap();
-            place.expect(0, &["up"]);
-            assert!(is_there(&cluster, &workload).await, "{name}");
-        }
-    }
-
     place.expect(0, &["down", "--yes"]);
     assert!(!place.folder.path().join(".sre/lab.json").exists());
     assert!(!is_there(&cluster, &namespace).await);
