@@ -1,5 +1,6 @@
 //! All checks of a scenario, one after another: each bound counts from the load's end, not from the last check.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::context::CheckContext;
@@ -29,6 +30,9 @@ pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
             // Judged once, after every alert that may fire had its time.
             Check::NoAlerts(_) => Vec::new(),
         };
+        if found.iter().any(|outcome| outcome.verdict == Verdict::NoData) {
+            note_silence(context).await;
+        }
         tell(context, &mut outcomes, found, started)?;
     }
     if let Some(except) = exceptions(&context.scenario.checks) {
@@ -37,6 +41,15 @@ pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
         tell(context, &mut outcomes, found, started)?;
     }
     Ok(outcomes)
+}
+
+/// A Prometheus that did not come back while one check waited is not waited for by the next ones.
+async fn note_silence(context: &CheckContext<'_>) {
+    let silent = match context.prometheus() {
+        Ok(prometheus) => prometheus.time().await.is_err(),
+        Err(_) => true,
+    };
+    context.in_vain.fetch_or(silent, Ordering::Relaxed);
 }
 
 /// A scenario without checks proves nothing of monitoring.

@@ -1,5 +1,6 @@
 //! What a check is given: what was asked, what was done, and whom to ask.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::reconcile::Baseline;
@@ -36,6 +37,8 @@ pub struct CheckContext<'a> {
     pub events: &'a Events,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
+    /// Whether Prometheus was waited for in vain: the checks that follow do not wait for it again.
+    pub in_vain: &'a AtomicBool,
 }
 
 /// Faults of a run, from its events.
@@ -79,7 +82,13 @@ impl<'a> CheckContext<'a> {
     /// How long answers that do not come are waited for: the bound, and some seconds in which Prometheus may
     /// come back.
     pub fn patience(&self, bound: Duration) -> Stopwatch {
-        Stopwatch { started: Instant::now(), bound: bound + Duration::from_secs(10), pause: FIRST_PAUSE }
+        let bound = if self.is_in_vain() { Duration::ZERO } else { bound + Duration::from_secs(10) };
+        Stopwatch { started: Instant::now(), bound, pause: FIRST_PAUSE }
+    }
+
+    /// Whether Prometheus was waited for in vain already.
+    pub fn is_in_vain(&self) -> bool {
+        self.in_vain.load(Ordering::Relaxed)
     }
 }
 

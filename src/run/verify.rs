@@ -1,6 +1,7 @@
 //! The second half of a run: the verdict, from what its folder tells and what monitoring has.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use super::{EventKind, Events, LoadFinished, Record, Reporter, RunFolder};
 use crate::check::{self, CheckContext, Outcome};
@@ -59,6 +60,7 @@ async fn judged(
             horizon: record.horizon(folder, state),
             events,
             interrupt,
+            in_vain: &AtomicBool::new(false),
         })
         .await?,
     );
