@@ -8,11 +8,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, Uri};
 use serde_json::Value;
 
+use crate::serve::{Served, serve};
+
 /// A running proxy; it ends with its value.
-pub struct ShiftedClock {
-    address: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
-}
+pub struct ShiftedClock(Served);
 
 #[derive(Clone, Copy)]
 struct Shift {
@@ -22,20 +21,12 @@ struct Shift {
 
 impl ShiftedClock {
     pub fn start(prometheus: SocketAddr, seconds: f64) -> ShiftedClock {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let router = axum::Router::new().fallback(forward).with_state(Shift { prometheus, seconds });
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        ShiftedClock { address, _runtime: runtime }
+        let shift = Shift { prometheus, seconds };
+        ShiftedClock(serve(axum::Router::new().fallback(forward).with_state(shift)))
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.0.address)
     }
 }
 

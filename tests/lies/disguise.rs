@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::liar::Liar;
+use crate::serve::{Served, serve};
 
 type Change = Arc<dyn Fn(String, u64) -> String + Send + Sync>;
 
@@ -12,19 +13,12 @@ type Change = Arc<dyn Fn(String, u64) -> String + Send + Sync>;
 pub struct Disguise {
     /// Where Prometheus scrapes.
     pub metrics: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
+    _server: Served,
 }
 
 impl Disguise {
     /// Gives the liar's page after this change; it is told the number of the scrape, from 1.
     pub fn new(liar: &Liar, change: impl Fn(String, u64) -> String + Send + Sync + 'static) -> Disguise {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let metrics = listener.local_addr().expect("its address");
         let (page, change, scrapes) = (
             format!("http://{}/metrics", liar.metrics),
             Arc::new(change) as Change,
@@ -39,8 +33,8 @@ impl Disguise {
                 ([("content-type", "text/plain; version=0.0.4")], page)
             }
         });
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        Disguise { metrics, _runtime: runtime }
+        let server = serve(router);
+        Disguise { metrics: server.address, _server: server }
     }
 }
 

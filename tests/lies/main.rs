@@ -13,3 +13,4 @@ mod lab;
 mod liar;
 mod more;
 mod observers;
+mod serve;
