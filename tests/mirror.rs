@@ -2,6 +2,8 @@
 //! API and serve a helm repository's files, because what is filled from is on the internet otherwise.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -273,4 +275,74 @@ async fn charts_come_from_their_repository_with_the_images_of_their_pods() {
     let output = sre(folder.path(), &fill);
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     assert!(text(&output).contains("web"), "{}", text(&output));
+}
+
+/// The image of `sre` itself as any other image: its archive's blobs, served by the double.
+fn serve_archive(registry: &Double, name: &str, tag: &str, archive: &Path) {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(std::fs::File::open(archive).unwrap()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        files.insert(entry.path().unwrap().display().to_string(), bytes);
+    }
+    let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+    for (path, bytes) in files {
+        if let Some(digest) = path.strip_prefix("blobs/sha256/") {
+            if index["manifests"][0]["digest"] == format!("sha256:{digest}") {
+                registry.put(&format!("/v2/{name}/manifests/{tag}"), bytes);
+            } else {
+                registry.put(&format!("/v2/{name}/blobs/sha256:{digest}"), bytes);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_loads_the_images_of_its_pods_from_the_mirror() {
+    let Some(kubeconfig) = common::kubeconfig() else { return };
+    let (Some(program), Some(loader)) =
+        (std::env::var_os("SRE_TEST_STATIC"), std::env::var_os("SRE_TEST_IMAGE_LOADER"))
+    else {
+        eprintln!("SKIPPED: SRE_TEST_STATIC or SRE_TEST_IMAGE_LOADER is not set");
+        return;
+    };
+    let cluster = common::connect().await.unwrap();
+    let registry = Double::start().await;
+    // Another tag each time: no node has it.
+    let tag = uuid::Uuid::new_v4().to_string();
+    let image = format!("{}/team/sre:{tag}", registry.address);
+    let namespace = format!("sre-test-mirror-{}", &tag[..6]);
+    let pod = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  \
+         template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers:\n        - name: web\n          \
+         image: \"{image}\"\n          imagePullPolicy: IfNotPresent\n          args: [app, --listen, \"0.0.0.0:8080\"]\n"
+    );
+    let folder = stack(&PODS.replace("pods.yaml]", "pods.yaml], wait: 60s"), &pod);
+    let stack_file = folder.path().join("stacks/mine/stack.yaml");
+    let text_of = std::fs::read_to_string(&stack_file).unwrap();
+    std::fs::write(&stack_file, text_of.replace("namespace: lab", &format!("namespace: {namespace}")))
+        .unwrap();
+    let archive = folder.path().join("image.tar");
+    sre::target::kubernetes::image::write_archive(Path::new(&program), &image, &archive).unwrap();
+    serve_archive(&registry, "team/sre", &tag, &archive);
+
+    let filled = sre(folder.path(), &["mirror", "fill", "lab", "--stack", "mine", "--only", "images"]);
+    assert_eq!(filled.status.code(), Some(0), "{}", text(&filled));
+    let sre = |arguments: &[&str]| {
+        let mirror = format!("file://{}", folder.path().join("lab").display());
+        Command::new(env!("CARGO_BIN_EXE_sre"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("KUBECONFIG", &kubeconfig)
+            .env("SRE_IMAGE_LOADER", &loader)
+            .env("SRE_MIRROR", mirror)
+            .output()
+            .unwrap()
+    };
+    let up = sre(&["up", "mine", "--target", "cluster", "--context", cluster.context(), "--yes"]);
+    let down = sre(&["down", "--yes"]);
+    assert_eq!(up.status.code(), Some(0), "{}", text(&up));
+    assert!(text(&up).contains("from the mirror"), "{}", text(&up));
+    assert_eq!(down.status.code(), Some(0), "{}", text(&down));
 }

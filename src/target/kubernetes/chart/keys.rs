@@ -24,8 +24,8 @@ pub struct Known {
     defaults: Value,
     /// Its JSON schema, where it has one.
     schema: Value,
-    /// Every word of its templates, and of its values with their comments: charts leave values out of their defaults
-    /// that they know all the same.
+    /// What its templates ask for, and what its values have in comments: charts leave values out of their defaults that
+    /// they know all the same.
     words: HashSet<String>,
 }
 
@@ -47,10 +47,10 @@ impl Known {
         let mut defaults = mapping(content, "values.yaml")?;
         let chart = mapping(content, "Chart.yaml")?;
         let mut words = HashSet::new();
-        let named = ["values.yaml", "values.schema.json"].into_iter().filter_map(|file| content.text(file));
-        for text in named.chain(content.below("templates")) {
-            words.extend(split(text).map(str::to_owned));
-        }
+        words.extend(
+            content.text("values.yaml").into_iter().flat_map(commented).flat_map(split).map(str::to_owned),
+        );
+        words.extend(content.below("templates").flat_map(asked).map(str::to_owned));
         let dependencies = chart["dependencies"].as_array().cloned().unwrap_or_default();
         for dependency in &dependencies {
             for path in ["condition", "alias", "name"].iter().filter_map(|key| dependency[*key].as_str()) {
@@ -170,6 +170,24 @@ fn mapping(content: &Content, file: &str) -> Result<Value> {
     }
 }
 
+/// Keys that are in comments of a file of values: `# storageClass: standard`.
+fn commented(values: &str) -> impl Iterator<Item = &str> {
+    values.lines().filter_map(|line| {
+        let (key, _) =
+            line.trim_start().strip_prefix('#')?.trim_start_matches(['#', ' ', '-']).split_once(':')?;
+        key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).then_some(key)
+    })
+}
+
+/// Words of a template that may be keys: `.Values.a.b`, `index .Values "a"`.
+fn asked(template: &str) -> impl Iterator<Item = &str> {
+    let start = template.as_ptr() as usize;
+    split(template).filter(move |word| {
+        let at = word.as_ptr() as usize - start;
+        at > 0 && matches!(template.as_bytes()[at - 1], b'.' | b'"')
+    })
+}
+
 /// The words of a text as keys are spelled: letters, digits, `_` and `-`.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).filter(|word| !word.is_empty())
@@ -203,7 +221,7 @@ mod tests {
                 ),
                 (
                     "values.yaml",
-                    "persistence:\n  enabled: true\n  # storageClass: standard\nresources: {}\n\
+                    "persistence:\n  # In other words, it is kept.\n  enabled: true\n  # storageClass: standard\nresources: {}\n\
                      config: {server: {port: 1}}\nprogram: {a: 1}\nlogs: {size: 1}\n",
                 ),
                 ("templates/x.yaml", "x: {{ .Values.secretFlag }}"),
@@ -222,6 +240,7 @@ mod tests {
     fn a_typo_is_found_wherever_it_is() {
         let values = json!({
             "persistance": {"enabled": false},
+            "words": 1,
             "persistence": {"enabeld": true, "storageClass": "fast"},
             "logs": {"replica": 2, "replicas": 2, "enabled": true},
         });
@@ -232,6 +251,7 @@ mod tests {
             found,
             [
                 near("persistance", "persistence"),
+                ("words".to_owned(), None),
                 near("persistence.enabeld", "enabled"),
                 near("logs.replica", "replicas")
             ]
