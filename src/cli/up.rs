@@ -6,6 +6,7 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use super::Context;
+use super::reach::reach;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::check::Steady;
@@ -226,10 +227,15 @@ pub async fn bring_up(
             cluster_up::up(&request, &context.terminal, &context.interrupt).await?
         }
     };
+    if stack.stack.steady.is_empty() {
+        return Ok((lab, stack));
+    }
+    // On a cluster its parts answer as long as somebody reaches for them.
+    let reached = reach(&lab, context).await?;
     let steady = Steady {
         stack: &stack.stack,
         rules: &stack.rule_names(),
-        endpoints: &lab.endpoints,
+        endpoints: &reached.lab.endpoints,
         terminal: &context.terminal,
         interrupt: &context.interrupt,
     };
