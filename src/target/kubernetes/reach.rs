@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, ListParams};
 use kube::core::Selector;
 use url::Url;
@@ -101,7 +102,7 @@ pub async fn instances(
     let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
     let address = |pod: &Pod| {
         let address: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-        Some(SocketAddr::new(address, endpoint.port).to_string())
+        Some(SocketAddr::new(address, endpoint.metrics.unwrap_or(endpoint.port)).to_string())
     };
     let mut instances: Vec<String> =
         found.items.iter().filter(|pod| is_ready(pod)).filter_map(address).collect();
@@ -151,7 +152,13 @@ fn port_of(service: &Service, endpoint: &ClusterEndpoint) -> Option<u16> {
     if selector.is_empty() || !selector.iter().all(|(key, value)| endpoint.labels.get(key) == Some(value)) {
         return None;
     }
-    let port = spec.ports.iter().flatten().find_map(|port| port.node_port)?;
+    // A port that says by number where it leads is believed; one that leads to a named port may be any of several.
+    let ports = || spec.ports.iter().flatten().filter(|port| port.node_port.is_some());
+    let leads = |port: &&ServicePort| {
+        let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
+        target == IntOrString::Int(endpoint.port.into()) || port.port == i32::from(endpoint.port)
+    };
+    let port = ports().find(leads).or_else(|| ports().next())?.node_port?;
     u16::try_from(port).ok()
 }
 
