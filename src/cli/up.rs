@@ -78,7 +78,7 @@ impl Up {
                 TargetKind::External => Err(Error::usage(
                     "there is nothing to preview on the target external: nothing is started",
                 )),
-                target => self.preview_cluster(&stack, &folder, target, context).await,
+                target => self.preview_cluster(&stack, &folder, target, here.as_ref(), context).await,
             };
         }
         let (lab, _) = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await?;
@@ -91,10 +91,11 @@ impl Up {
         stack: &LoadedStack,
         folder: &Folder,
         target: TargetKind,
+        here: Option<&Lab>,
         context: &Context,
     ) -> Result<Exit> {
         let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
-        let request = self.wanted.on_cluster(stack, &file, &rules, folder, target);
+        let request = self.wanted.on_cluster(stack, &file, &rules, folder, target, here);
         let preview = cluster_preview::preview(&request, &context.interrupt).await?;
         context.terminal.print(&preview, cluster_screen)?;
         Ok(Exit::Pass)
@@ -120,10 +121,12 @@ impl Wanted {
         rules: &'a [String],
         folder: &'a Folder,
         target: TargetKind,
+        here: Option<&'a Lab>,
     ) -> cluster_up::Request<'a> {
         cluster_up::Request {
             stack: &stack.stack,
             parameters: &stack.parameters,
+            here,
             read,
             rules,
             folder,
@@ -198,7 +201,7 @@ pub async fn bring_up(
         }
         target @ (TargetKind::Minikube | TargetKind::Cluster) => {
             let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
-            let request = wanted.on_cluster(&stack, &file, &rules, folder, target);
+            let request = wanted.on_cluster(&stack, &file, &rules, folder, target, here.as_ref());
             cluster_up::up(&request, &context.terminal, &context.interrupt).await?
         }
     };

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::apply::{Change, Mode, apply, ensure_namespace};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
+use super::gone::{gone, is_going};
 use super::helm::{Helm, Installed};
 use super::image::{Loader, write_archive};
 use super::leftover;
@@ -275,9 +276,9 @@ impl Execution<'_> {
         let Some((api, _)) = self.cluster.api(&reference, name).await? else { return Ok(()) };
         let what = || format!("{reference} could not be read");
         match call_opt(what, || api.get(name)).await? {
-            Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            Some(found) if is_going(&found) => {
                 self.progress.tell(&reference.to_string(), "it is being deleted still");
-                super::down::gone(self.cluster, &reference).await?;
+                gone(self.cluster, &reference).await?;
             }
             // Whoever made it may have labelled it, too.
             Some(_) => return Ok(()),

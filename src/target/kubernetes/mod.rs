@@ -10,6 +10,7 @@ pub mod down;
 pub mod execute;
 pub mod failure;
 pub mod forward;
+pub mod gone;
 pub mod helm;
 pub mod image;
 pub mod leftover;

@@ -12,7 +12,7 @@ use super::plan::{Action, Step};
 use super::up::Request;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::target::{Lab, TargetKind};
+use crate::target::TargetKind;
 
 /// What `up` would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,7 +45,7 @@ pub struct PreviewStep {
 /// 2 where no context is named, 5 where helm is missing, 6 where the cluster does not answer.
 pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Preview> {
     let stack = request.cluster_stack()?;
-    let before = Lab::load(request.folder.root())?.and_then(|lab| lab.cluster);
+    let before = request.here.and_then(|lab| lab.cluster.clone());
     let context = request.context.clone().or_else(|| before.as_ref().map(|before| before.context.clone()));
     let kubeconfig = request.kubeconfig.clone().or_else(|| before.and_then(|before| before.kubeconfig));
     let (place, cluster) = match request.target {

@@ -36,6 +36,8 @@ pub struct Request<'a> {
     pub stack: &'a Stack,
     /// The parameters as they were applied.
     pub parameters: &'a IndexMap<String, String>,
+    /// The lab that was up here when the parameters were chosen.
+    pub here: Option<&'a Lab>,
     /// Gives the text of a file of the stack, or of `manifests/`.
     pub read: &'a dyn Fn(&str) -> Result<String>,
     /// The names of the stack's alert rules.
@@ -114,9 +116,8 @@ impl Request<'_> {
 /// does not come up; what was done by then is written down, and the next `up` or `down` takes it from there.
 pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrupt) -> Result<Lab> {
     let stack = request.cluster_stack()?;
-    let previous = Lab::load(request.folder.root())?;
-    same_place(request, previous.as_ref())?;
-    let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
+    same_place(request, request.here)?;
+    let before = request.here.and_then(|lab| lab.cluster.clone());
     let kubeconfig = match &request.kubeconfig {
         Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         None => before.as_ref().and_then(|before| before.kubeconfig.clone()),
@@ -135,6 +136,11 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
     let (plan, program) = request.plan()?;
     request.folder.prepare()?;
     let _lock = Lock::take(request.folder, "sre up", LOCK_BOUND, terminal, interrupt).await?;
+    // Whoever held the lock may have changed the lab; what it is now is what is gone on from.
+    let previous = Lab::load(request.folder.root())?;
+    not_changed_meanwhile(request, previous.as_ref())?;
+    same_place(request, previous.as_ref())?;
+    let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
     let progress = Progress::new(terminal);
     let (cluster, made) = match named {
         Some(cluster) => (cluster, None),
@@ -230,6 +236,22 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         lab.complete = true;
     })?;
     Ok(book.lab())
+}
+
+/// What was asked for was chosen by the lab that was up here: its parameters are kept. Another one by now would be
+/// set back to those of the old one.
+fn not_changed_meanwhile(request: &Request<'_>, now: Option<&Lab>) -> Result<()> {
+    let known = |lab: &Lab| {
+        let place = lab.cluster.as_ref().map(|place| (place.context.clone(), place.identity.clone()));
+        (lab.parameters.clone(), place)
+    };
+    let (before, now) = (request.here.map(known), now.map(known));
+    let as_wanted = now.as_ref().is_none_or(|(parameters, _)| parameters == request.parameters);
+    if now == before || (request.here.is_none() && as_wanted) {
+        return Ok(());
+    }
+    Err(Error::target("another `sre` changed the lab here while this one waited for it")
+        .hint("the same command again goes on from what is there now"))
 }
 
 /// A folder holds one lab, and a lab is in one place.
