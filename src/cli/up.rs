@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::reach::reach;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::check::Steady;
@@ -72,7 +73,7 @@ impl Up {
         let here = Lab::load(folder.root())?;
         if self.dry_run {
             let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
-            let stack = self.wanted.load(self.stack.as_deref(), here.as_ref())?;
+            let stack = self.wanted.load(self.stack.as_deref(), choice.target, here.as_ref())?;
             return match choice.target {
                 TargetKind::Local => self.preview(&stack, &folder, context).await,
                 TargetKind::External => Err(Error::usage(
@@ -141,12 +142,12 @@ impl Wanted {
     }
 
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
-    fn load(&self, name: Option<&str>, here: Option<&Lab>) -> Result<LoadedStack> {
+    fn load(&self, name: Option<&str>, target: TargetKind, here: Option<&Lab>) -> Result<LoadedStack> {
         let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
         let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
         let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
         match here.filter(|lab| lab.stack == name) {
-            None => catalog::stack(name, &set),
+            None => catalog::stack_on(target, name, &set),
             Some(lab) => as_it_is_up(lab, &set),
         }
     }
@@ -161,7 +162,7 @@ pub fn as_it_is_up(lab: &Lab, set: &[(String, String)]) -> Result<LoadedStack> {
         .filter(|(key, _)| declared.contains_key(*key) && !set.iter().any(|(set, _)| set == *key))
         .map(|(key, value)| (key.clone(), value.clone()));
     let all: Vec<(String, String)> = kept.chain(set.iter().cloned()).collect();
-    catalog::stack(&lab.stack, &all)
+    catalog::stack_on(lab.target, &lab.stack, &all)
 }
 
 /// What is up here, where it is on the target that was asked for.
@@ -186,7 +187,7 @@ pub async fn bring_up(
 ) -> Result<(Lab, LoadedStack)> {
     let here = Lab::load(folder.root())?;
     let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
-    let stack = wanted.load(name, here.as_ref())?;
+    let stack = wanted.load(name, choice.target, here.as_ref())?;
     for warning in &stack.warnings {
         context.terminal.warn(warning);
     }
@@ -205,10 +206,15 @@ pub async fn bring_up(
             cluster_up::up(&request, &context.terminal, &context.interrupt).await?
         }
     };
+    if stack.stack.steady.is_empty() {
+        return Ok((lab, stack));
+    }
+    // On a cluster its parts answer as long as somebody reaches for them.
+    let reached = reach(&lab, context).await?;
     let steady = Steady {
         stack: &stack.stack,
         rules: &stack.rule_names(),
-        endpoints: &lab.endpoints,
+        endpoints: &reached.lab.endpoints,
         terminal: &context.terminal,
         interrupt: &context.interrupt,
     };

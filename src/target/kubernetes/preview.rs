@@ -8,10 +8,12 @@ use super::client::Cluster;
 use super::helm::Helm;
 use super::minikube::start_arguments;
 use super::patch::{describe, diff, patch};
-use super::plan::{Action, Step};
+use super::plan::{Action, Step, fill_replicas, names_replicas};
+use super::reach::{instances_of, pods};
 use super::up::Request;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::stack::ClusterStack;
 use crate::target::TargetKind;
 
 /// What `up` would do.
@@ -64,7 +66,7 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
     let (plan, _) = request.plan()?;
     let mut steps = Vec::new();
     for step in &plan.steps {
-        let (what, details) = look(step, &stack.namespace, cluster.as_ref(), interrupt).await?;
+        let (what, details) = look(step, stack, cluster.as_ref(), interrupt).await?;
         let needs = step.needs.iter().map(|need| plan.steps[*need].name.clone()).collect();
         steps.push(PreviewStep { name: step.name.clone(), what, needs, details });
     }
@@ -73,7 +75,7 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
 
 async fn look(
     step: &Step,
-    namespace: &str,
+    stack: &ClusterStack,
     cluster: Option<&Cluster>,
     interrupt: &Interrupt,
 ) -> Result<(String, Vec<String>)> {
@@ -98,7 +100,8 @@ async fn look(
             let Some(cluster) = cluster else {
                 return Ok((format!("apply {}", count(objects.len())), yaml_of(objects)?));
             };
-            let applied = interrupt.or(apply(cluster, namespace, objects, Mode::DryRun)).await??;
+            let objects = &with_replicas(objects, stack, cluster).await?;
+            let applied = interrupt.or(apply(cluster, &stack.namespace, objects, Mode::DryRun)).await??;
             let new: Vec<DynamicObject> = objects
                 .iter()
                 .zip(&applied)
@@ -125,6 +128,23 @@ async fn look(
             }
         }
     })
+}
+
+/// Objects with the replicas' addresses of now; as they are written where there is no replica yet.
+async fn with_replicas(
+    objects: &[DynamicObject],
+    stack: &ClusterStack,
+    cluster: &Cluster,
+) -> Result<Vec<DynamicObject>> {
+    let mut objects = objects.to_vec();
+    for object in objects.iter_mut().filter(|object| names_replicas(object)) {
+        let Some(service) = &stack.endpoints.service else { continue };
+        let addresses = instances_of(&pods(cluster, service, &stack.namespace).await?);
+        if !addresses.is_empty() {
+            fill_replicas(object, &addresses);
+        }
+    }
+    Ok(objects)
 }
 
 fn count(objects: usize) -> String {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::object::ObjectRef;
@@ -29,9 +28,6 @@ pub struct ClusterLab {
     /// The command that loads images onto the nodes, where one was given.
     #[serde(default)]
     pub image_loader: Option<String>,
-    /// Images that were loaded, and the nodes that had them then.
-    #[serde(default)]
-    pub images: IndexMap<String, Vec<String>>,
     /// The minikube profile behind it, on the target `minikube`.
     #[serde(default)]
     pub minikube: Option<MinikubeLab>,

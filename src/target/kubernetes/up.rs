@@ -5,13 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use kube::core::DynamicObject;
 
 use super::client::Cluster;
-use super::execute::{Execution, locate};
+use super::execute::{Execution, OPERATOR, locate};
 use super::helm::Helm;
 use super::image::{self, Loader};
 use super::minikube::Minikube;
 use super::minikube_output::{Event, State};
+use super::object::ObjectRef;
 use super::plan::{Action, Plan, Sources};
 use super::progress::Progress;
 use super::reach::identity;
@@ -181,7 +183,6 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             .image_loader
             .clone()
             .or_else(|| before.as_ref().and_then(|before| before.image_loader.clone())),
-        images: before.as_ref().map(|before| before.images.clone()).unwrap_or_default(),
         minikube: made,
         done: before.map(|before| before.done).unwrap_or_default(),
     };
@@ -205,6 +206,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         cluster: &cluster,
         helm: if charts { Some(Helm::find("helm", &cluster, interrupt).await?) } else { None },
         namespace: &stack.namespace,
+        service: stack.endpoints.service.as_ref(),
         book: &book,
         loader,
         program,
@@ -219,11 +221,13 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         // What an `up` that was broken off changed is not known, but may be on its way still.
         execution.note_configured(Instant::now());
     }
+    let objects = applied(&plan, &execution).await?;
     let expected = Expected {
         endpoints: &stack.endpoints,
         namespace: &stack.namespace,
         job: request.stack.counter.job.as_deref(),
         rules: request.rules,
+        objects: &objects,
         changed: *execution.configured.lock().unwrap_or_else(PoisonError::into_inner),
         bound: request.bound,
     };
@@ -296,6 +300,20 @@ pub(super) fn namespaces(plan: &Plan, stack: &ClusterStack) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The objects of the Prometheus operator's kinds as they were applied, with their namespaces.
+async fn applied(plan: &Plan, execution: &Execution<'_>) -> Result<Vec<DynamicObject>> {
+    let mut applied = Vec::new();
+    for step in &plan.steps {
+        let Action::Apply(objects) = &step.action else { continue };
+        for object in objects.iter().filter(|object| ObjectRef::of(object).group() == OPERATOR) {
+            let mut object = execution.with_replicas(object).await?;
+            object.metadata.namespace.get_or_insert_with(|| execution.namespace.to_owned());
+            applied.push(object);
+        }
+    }
+    Ok(applied)
 }
 
 /// Takes down what an earlier `up` brought and the plan does not have any more.
@@ -377,7 +395,6 @@ async fn provision(
             namespace: stack.namespace.clone(),
             endpoints: stack.endpoints.clone(),
             image_loader: request.image_loader.clone(),
-            images: IndexMap::new(),
             minikube: Some(MinikubeLab { profile: wanted.profile.clone(), created }),
             done: Vec::new(),
         };
