@@ -37,10 +37,10 @@ end-to-end:
 cluster: static
     program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_up -- --test-threads=1
 
-# A static program for images, quickly: only the last step differs from the usual build
+# A static program for images: only the last step differs from the usual release build
 static:
-    cargo rustc --locked --bin sre -- -C target-feature=+crt-static
-    cp target/debug/sre {{static}}
+    cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
+    cp target/release/sre {{static}}
 
 # Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:

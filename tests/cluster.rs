@@ -14,9 +14,7 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::core::DynamicObject;
 use sre::stack::{ClusterEndpoint, PatchTarget};
-use sre::target::kubernetes::apply::{
-    Applied, Change, Mode, apply, delete, ensure_namespace, is_ours,
-};
+use sre::target::kubernetes::apply::{Applied, Change, Mode, apply, delete, ensure_namespace, is_ours};
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::forward::Forward;
 use sre::target::kubernetes::gone::is_going;
@@ -163,7 +161,8 @@ async fn what_is_somebody_else_s_is_neither_overwritten_nor_deleted() {
 #[tokio::test]
 async fn what_is_being_deleted_is_made_anew_once_it_is_gone() {
     in_namespace("going", |cluster, namespace| async move {
-        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.org/hold]}\n";
+        let text =
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.org/hold]}\n";
         let object = read_objects("test.yaml", text).unwrap().remove(0);
         let first = apply_text(&cluster, &namespace, text).await;
         let (api, _) = cluster.api(&ObjectRef::of(&object), &namespace).await.unwrap().unwrap();

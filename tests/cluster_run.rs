@@ -133,14 +133,37 @@ checks: [{reconcile: {}}]
 async fn a_pod_that_is_replaced_is_a_lower_bound(place: &Place, cluster: &Cluster) {
     let scenario = place.folder.path().join("counted.yaml");
     std::fs::write(&scenario, COUNTED).unwrap();
-    let log = std::fs::File::create(place.folder.path().join("counted.json")).unwrap();
+    // A pod that was scraped in the very moment of its end takes nothing with it: then once more.
+    for _ in 0..3 {
+        let (victim, code, result) = replace_in_mid_run(place, cluster, &scenario).await;
+        let check = result["checks"].as_array().unwrap().iter().find(|c| c["kind"] == "reconcile").unwrap();
+        let told = check.to_string();
+        assert!(told.contains(&victim) && told.contains("was replaced during the load, at about"), "{told}");
+        if code == 0 {
+            assert!(told.contains("the counts prove that nothing was lost"), "{told}");
+            continue;
+        }
+        assert_eq!((code, &check["verdict"]), (3, &Value::from("no-data")), "{result}");
+        let message = check["message"].as_str().unwrap();
+        assert!(message.starts_with("at least ") && message.ends_with(" counted"), "{message}");
+        let (sent, counted) = (&result["requests"]["sent"], &result["requests"]["counted"]);
+        assert!(counted.as_u64() < sent.as_u64() && counted.as_u64() > Some(1000), "{result}");
+        return;
+    }
+    panic!("three pods in a row took nothing with them");
+}
+
+/// A run of a scenario, in the midst of which one of the pods is deleted: its name, the exit code and the result.
+async fn replace_in_mid_run(place: &Place, cluster: &Cluster, scenario: &Path) -> (String, i32, Value) {
+    let output = place.folder.path().join("counted.json");
+    let before = place.runs("counted").len();
     let mut run = place
         .command(&["run", &scenario.to_string_lossy(), "-o", "json"])
-        .stdout(log)
+        .stdout(std::fs::File::create(&output).unwrap())
         .spawn()
         .unwrap();
     let started = Instant::now();
-    while place.seconds_of_load("counted") < 5 {
+    while place.runs("counted").len() == before || place.seconds_of_load("counted") < 5 {
         assert!(started.elapsed() < Duration::from_secs(90), "the load does not begin");
         assert_eq!(run.try_wait().unwrap(), None, "it ended before its load");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -150,17 +173,9 @@ async fn a_pod_that_is_replaced_is_a_lower_bound(place: &Place, cluster: &Cluste
     let victim = pods.list(&of_service).await.unwrap().items.remove(0).metadata.name.unwrap();
     pods.delete(&victim, &DeleteParams::default().grace_period(0)).await.unwrap();
     let status = tokio::task::spawn_blocking(move || run.wait().unwrap()).await.unwrap();
-    let text = std::fs::read_to_string(place.folder.path().join("counted.json")).unwrap();
-    assert_eq!(status.code(), Some(3), "{text}");
-    let result: Value = serde_json::from_str(&text).unwrap();
-    let check = result["checks"].as_array().unwrap().iter().find(|c| c["kind"] == "reconcile").unwrap();
-    assert_eq!(check["verdict"], "no-data", "{check}");
-    let message = check["message"].as_str().unwrap();
-    assert!(message.starts_with("at least ") && message.ends_with(" counted"), "{message}");
-    let told = check.to_string();
-    assert!(told.contains(&victim) && told.contains("was replaced during the load, at about"), "{told}");
-    let (sent, counted) = (&result["requests"]["sent"], &result["requests"]["counted"]);
-    assert!(counted.as_u64() < sent.as_u64() && counted.as_u64() > Some(1000), "{result}");
+    let text = std::fs::read_to_string(&output).unwrap();
+    let result = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
+    (victim, status.code().unwrap(), result)
 }
 
 /// A workload that `sre` applied, and objects of a release: one that is waited for, one that is not.

@@ -9,7 +9,7 @@ mod common;
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::image;
 use common::place::{Place, is_there, named};
@@ -102,7 +102,8 @@ impl Small {
 
     /// The arguments of `sre up`, and more.
     fn up<'a>(&'a self, set: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
-        let mut arguments = vec!["up", "small", "--target", "cluster", "--context", &self.place.context, "--yes"];
+        let mut arguments =
+            vec!["up", "small", "--target", "cluster", "--context", &self.place.context, "--yes"];
         arguments.extend(set.iter().flat_map(|set| ["--set", set]));
         arguments.extend(more);
         arguments
@@ -114,9 +115,11 @@ impl Small {
 
     async fn is_up(&self) {
         assert_eq!(self.place.lab()["complete"], true);
-        for (kind, version, name) in
-            [("Deployment", "apps/v1", "web"), ("Deployment", "apps/v1", "app"), ("ConfigMap", "v1", "settings")]
-        {
+        for (kind, version, name) in [
+            ("Deployment", "apps/v1", "web"),
+            ("Deployment", "apps/v1", "app"),
+            ("ConfigMap", "v1", "settings"),
+        ] {
             let object = named(kind, version, Some(&self.place.namespace), name);
             assert!(is_there(&self.cluster, &object).await, "{object}");
         }
@@ -201,7 +204,10 @@ async fn a_chart_that_does_not_become_ready_names_the_object_its_event_and_its_l
         assert!(told.contains(part), "{part} is missing:\n{told}");
     }
     // What was wrong is put right by the next one.
-    small.place.expect(0, &small.up(&small.set().into_iter().chain(["greeting=hello".into()]).collect::<Vec<_>>(), &[]));
+    small.place.expect(
+        0,
+        &small.up(&small.set().into_iter().chain(["greeting=hello".into()]).collect::<Vec<_>>(), &[]),
+    );
     small.is_up().await;
     small.place.expect(0, &["down", "--yes"]);
     small.is_down().await;

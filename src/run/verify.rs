@@ -44,9 +44,10 @@ async fn judged(
     events.emit(EventKind::VerifyStarted)?;
     let mut outcomes = tell_of_load(&record, load, events)?;
     let endpoints = endpoints(&record, load, lab);
-    let pods = load.pods.as_ref().map_or_else(PodChanges::default, |after| {
-        PodChanges::between(&record.started.endpoints.pods, after)
-    });
+    let pods = load
+        .pods
+        .as_ref()
+        .map_or_else(PodChanges::default, |after| PodChanges::between(&record.started.endpoints.pods, after));
     let prometheus = match &endpoints.prometheus {
         Some(endpoint) => Prometheus::new(endpoint),
         None => Err(check::missing("Prometheus")),

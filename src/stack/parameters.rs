@@ -45,9 +45,11 @@ fn unsound(name: &str, parameter: &Parameter, path: &Path) -> Vec<Problem> {
     if !parameter.values.is_empty() && !parameter.values.contains(&parameter.default) {
         problems.push(Problem::error(&path.key("default"), "the default is not one of `values`"));
     }
-    if parameter.on_cluster.as_ref().is_some_and(|value| {
-        !parameter.values.is_empty() && !parameter.values.contains(value)
-    }) {
+    if parameter
+        .on_cluster
+        .as_ref()
+        .is_some_and(|value| !parameter.values.is_empty() && !parameter.values.contains(value))
+    {
         problems.push(Problem::error(&path.key("on_cluster"), "this default is not one of `values`"));
     }
     problems

@@ -136,8 +136,7 @@ mod tests {
 
     #[test]
     fn a_pod_is_told_from_one_that_came_under_its_name() {
-        let changes =
-            PodChanges::between(&[pod("a", "1"), pod("b", "2")], &[pod("a", "1"), pod("b", "3")]);
+        let changes = PodChanges::between(&[pod("a", "1"), pod("b", "2")], &[pod("a", "1"), pod("b", "3")]);
         assert_eq!(changes, PodChanges { gone: vec![pod("b", "2")], new: vec![pod("b", "3")] });
     }
 

@@ -113,11 +113,18 @@ impl Place {
         Self::judged(0, "up", &self.up_command(more).output().unwrap())
     }
 
+    /// The folders of a scenario's runs, oldest first.
+    pub fn runs(&self, scenario: &str) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(self.folder.path().join(".sre/runs")).into_iter().flatten().flatten();
+        let ours = all.filter(|run| run.file_name().to_string_lossy().ends_with(&format!("-{scenario}")));
+        let mut runs: Vec<PathBuf> = ours.map(|run| run.path()).collect();
+        runs.sort();
+        runs
+    }
+
     /// How many seconds of load have passed in the newest run of a scenario.
     pub fn seconds_of_load(&self, scenario: &str) -> usize {
-        let runs = std::fs::read_dir(self.folder.path().join(".sre/runs")).into_iter().flatten().flatten();
-        let of_scenario = runs.filter(|run| run.file_name().to_string_lossy().ends_with(&format!("-{scenario}")));
-        let newest = of_scenario.map(|run| run.path()).max();
+        let newest = self.runs(scenario).pop();
         let events = newest.and_then(|run| std::fs::read_to_string(run.join("events.ndjson")).ok());
         events.map_or(0, |events| events.matches("\"load-progress\"").count())
     }
@@ -150,4 +157,3 @@ pub fn named(kind: &str, api_version: &str, namespace: Option<&str>, name: &str)
         name: name.into(),
     }
 }
-

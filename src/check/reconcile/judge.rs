@@ -172,7 +172,8 @@ impl Case<'_> {
                 duration(seconds.abs())
             )));
         }
-        if let Some(history) = self.histories.iter().find(|history| !history.known_before && !history.from_zero)
+        if let Some(history) =
+            self.histories.iter().find(|history| !history.known_before && !history.from_zero)
         {
             return Some(Finding::NoData(format!(
                 "{} was not scraped before the load: what it had counted until then is not known",

@@ -311,7 +311,9 @@ fn a_target_that_was_not_scraped_before_the_load_proves_no_difference() {
 
 /// Two pods, the second of which came during the load in the place of the first: what each counted at last.
 fn replaced(first: f64, second: f64, ledger: &Ledger) -> Vec<Outcome> {
-    let mut old = Target::new("a").scraped(105.0).counts("200", &[(99.5, 7.0), (104.0, 7.0 + first), (105.0, 7.0 + first)]);
+    let mut old = Target::new("a")
+        .scraped(105.0)
+        .counts("200", &[(99.5, 7.0), (104.0, 7.0 + first), (105.0, 7.0 + first)]);
     old.0.gone = true;
     // It had counted 10 when it was scraped for the first time.
     let mut new = Target::new("b").scraped(END);
@@ -376,7 +378,7 @@ fn a_clock_that_moved_makes_a_difference_no_data_and_one_that_went_back_any_coun
             histories: vec![target.0],
             duplicates: Vec::new(),
             replicas: Vec::new(),
-        replaced: Vec::new(),
+            replaced: Vec::new(),
             ended: ENDED,
             deadline: ENDED + 30.0,
             now: END,

@@ -149,16 +149,19 @@ impl Execution<'_> {
             known.extend(self.look(&missing, image).await?);
         }
         let missing = missing_of(&known);
+        let archive = self.book.folder().root().join("image.tar");
         if missing.is_empty() {
+            // One that was kept to be loaded by hand.
+            let _ = std::fs::remove_file(&archive);
             self.warn_of_unknown(&known, image);
             return Ok("on every node".into());
         }
-        let archive = self.book.folder().root().join("image.tar");
         self.progress.tell(step, "writing the archive");
         let program =
             self.program.as_ref().ok_or_else(|| Error::prerequisite("no program makes the image"))?;
         write_archive(program, image, &archive)?;
-        let lacking = |nodes: &[String]| Error::prerequisite(format!("image {image} is not on {}", nodes.join(", ")));
+        let lacking =
+            |nodes: &[String]| Error::prerequisite(format!("image {image} is not on {}", nodes.join(", ")));
         let Some(loader) = &self.loader else {
             return Err(lacking(&missing).hint(format!(
                 "name the command that loads an archive onto the nodes, such as --image-loader 'kind load \
@@ -175,7 +178,10 @@ impl Execution<'_> {
         if !still.is_empty() {
             return Err(lacking(&still)
                 .because_of("the command that loads it succeeded, and their kubelets do not find it")
-                .hint(format!("make it load them, too, and try it by hand: {}", loader.command(&archive, image))));
+                .hint(format!(
+                    "make it load them, too, and try it by hand: {}",
+                    loader.command(&archive, image)
+                )));
         }
         let _ = std::fs::remove_file(&archive);
         self.warn_of_unknown(&known, image);

@@ -213,8 +213,9 @@ mod tests {
                  spec: {{endpoints: [{{port: http, interval: {interval}}}]}}\n"
             ))
         };
-        let loaded =
-            yaml("scrape_configs: [{job_name: serviceMonitor/lab/m/0, scrape_interval: 2s, metrics_path: /metrics}]");
+        let loaded = yaml(
+            "scrape_configs: [{job_name: serviceMonitor/lab/m/0, scrape_interval: 2s, metrics_path: /metrics}]",
+        );
         assert_eq!(lacking(&monitor("2s"), &loaded, &[]), None);
         let missing = Some("endpoint 0 of ServiceMonitor lab/m");
         assert_eq!(lacking(&monitor("1s"), &loaded, &[]).as_deref(), missing);
@@ -233,10 +234,7 @@ mod tests {
             ))
         };
         assert_eq!(lacking(&config, &loaded("['a:1', 'b:1']"), &[]), None);
-        assert_eq!(
-            lacking(&config, &loaded("['a:1']"), &[]).as_deref(),
-            Some("ScrapeConfig lab/c")
-        );
+        assert_eq!(lacking(&config, &loaded("['a:1']"), &[]).as_deref(), Some("ScrapeConfig lab/c"));
     }
 
     #[test]

@@ -35,11 +35,7 @@ pub enum Presence {
 
 /// The nodes that the scheduler may give pods to, each with what its own list, and pods that run in `namespace`,
 /// tell of the image.
-pub async fn listed(
-    cluster: &Cluster,
-    namespace: &str,
-    image: &str,
-) -> Result<BTreeMap<String, Presence>> {
+pub async fn listed(cluster: &Cluster, namespace: &str, image: &str) -> Result<BTreeMap<String, Presence>> {
     let all = ListParams::default();
     let nodes: Api<Node> = Api::all(cluster.client());
     let nodes = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?.items;
@@ -98,9 +94,7 @@ fn runs_on(pod: &Pod, node: &str, image: &str) -> bool {
             status.name == name && status.state.as_ref().is_some_and(|state| state.running.is_some())
         })
     };
-    spec.containers
-        .iter()
-        .any(|container| container.image.as_deref() == Some(image) && runs(&container.name))
+    spec.containers.iter().any(|container| container.image.as_deref() == Some(image) && runs(&container.name))
 }
 
 /// The pod that looks for an image on a node.
@@ -136,7 +130,8 @@ async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) ->
     let name = looker(namespace, node).name;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let now = DeleteParams::default().grace_period(0);
-    let delete = || call_opt(|| format!("Pod {namespace}/{name} could not be deleted"), || pods.delete(&name, &now));
+    let delete =
+        || call_opt(|| format!("Pod {namespace}/{name} could not be deleted"), || pods.delete(&name, &now));
     // One that a killed `sre` left says nothing of now.
     if delete().await?.is_some() {
         super::gone::gone(cluster, &looker(namespace, node)).await?;
@@ -174,7 +169,8 @@ async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) ->
     let started = Instant::now();
     let mut seen = Presence::Unknown("its kubelet has not looked at the pod that asks".into());
     while started.elapsed() < TELL {
-        let found = call_opt(|| format!("Pod {namespace}/{name} could not be read"), || pods.get(&name)).await?;
+        let found =
+            call_opt(|| format!("Pod {namespace}/{name} could not be read"), || pods.get(&name)).await?;
         let Some(found) = found else { break };
         seen = told(&found);
         if !matches!(seen, Presence::Unknown(_)) {
@@ -200,7 +196,9 @@ fn told(pod: &Pod) -> Presence {
             return match reason {
                 "ErrImageNeverPull" => Presence::Missing,
                 // The image is looked for before a container is made of it.
-                "CreateContainerError" | "CreateContainerConfigError" | "RunContainerError" => Presence::There,
+                "CreateContainerError" | "CreateContainerConfigError" | "RunContainerError" => {
+                    Presence::There
+                }
                 _ => Presence::Unknown(format!(
                     "the pod that asks is still waiting ({reason}): {}",
                     waiting.message.as_deref().unwrap_or("no more is told")

@@ -444,7 +444,8 @@ mod tests {
 
     #[test]
     fn replicas_stand_in_lists_by_their_addresses() {
-        let text = "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec: {all: [{targets: [a, '{replicas}']}]}";
+        let text =
+            "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec: {all: [{targets: [a, '{replicas}']}]}";
         let mut object = object::read_objects("x.yaml", text).unwrap().remove(0);
         assert!(names_replicas(&object));
         fill_replicas(&mut object, &["10.0.0.1:80".to_owned(), "10.0.0.2:80".to_owned()]);

@@ -111,11 +111,7 @@ pub async fn reach(lab: &Lab, warn: &dyn Fn(&str)) -> Result<Reached> {
 }
 
 /// The pods of an endpoint that are there to stay, by their names: neither ended nor on their way out.
-pub async fn pods(
-    cluster: &Cluster,
-    endpoint: &ClusterEndpoint,
-    namespace: &str,
-) -> Result<Vec<ServicePod>> {
+pub async fn pods(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Vec<ServicePod>> {
     let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
     let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let labels: Selector = endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();

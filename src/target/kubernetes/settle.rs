@@ -131,7 +131,9 @@ async fn missing(
         return Ok(Some("Prometheus knows no Alertmanager".into()));
     }
     // The rest is the charts'.
-    let (Some(changed), Some(place)) = (expected.changed, &expected.endpoints.prometheus) else { return Ok(None) };
+    let (Some(changed), Some(place)) = (expected.changed, &expected.endpoints.prometheus) else {
+        return Ok(None);
+    };
     if changed.elapsed() < WRITTEN_WITHIN {
         return Ok(Some("Prometheus' operator may still be writing its configuration".into()));
     }
@@ -141,7 +143,8 @@ async fn missing(
             Ok(Some(format!("Prometheus has not read its new configuration: {difference}")))
         }
         Some(difference) => {
-            progress.say(&format!("! Prometheus' configuration is not as its operator wrote it: {difference}"));
+            progress
+                .say(&format!("! Prometheus' configuration is not as its operator wrote it: {difference}"));
             Ok(None)
         }
         None => Ok(None),
