@@ -60,6 +60,8 @@ async fn judged(
             endpoints: &endpoints,
             prometheus: &prometheus,
             baseline: record.baseline.as_ref(),
+            run: folder.id(),
+            noted: &folder.noted_file(),
             load,
             faults: &record.faults,
             pods: &pods,
