@@ -6,9 +6,10 @@
 //! Any cluster, named by `SRE_TEST_KUBECONFIG`, whose nodes' ports can be reached from here. `SRE_TEST_STATIC` is a
 //! static build of `sre`, for the image of the service, `SRE_TEST_IMAGE_LOADER` the command that loads it onto the nodes
 //! (`--image-loader`), and helm is on PATH. `SRE_TEST_PROGRAM` is the `sre` that is tested, if not the one of this build.
-//! The monitoring is a chart of the tests' own that runs the real
-//! operator, Prometheus and Alertmanager; `SRE_TEST_MONITORING_CHART` names another, such as a folder of the real
-//! kube-prometheus-stack.
+//! The monitoring is a chart of the tests' own that runs the real operator, Prometheus and Alertmanager; Loki and the
+//! collector likewise. `SRE_TEST_MONITORING_CHART`, `SRE_TEST_LOKI_CHART` and `SRE_TEST_COLLECTOR_CHART` name others, such
+//! as folders of the real charts, and `SRE_TEST_VALUES` values for them (`monitoring=FILE loki=FILE`): `tests/charts/real/`
+//! has those for clusters that lack the images.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;

@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::shipped::STACKS;
 use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown};
 use crate::error::{Error, Result};
-use crate::stack::{self, AlertRule, Stack};
+use crate::stack::{self, AlertRule, ClusterStack, Stack};
 use crate::target::TargetKind;
 
 /// A stack with its parameters applied, and the files of its folder.
@@ -107,6 +107,7 @@ pub(super) fn load(
         return Err(refuse(problems));
     }
     let warnings = problems.iter().map(|problem| document.render(problem)).collect();
+    let stack = Stack { cluster: stack.cluster.map(ClusterStack::enabled), ..stack };
     Ok(LoadedStack { stack, parameters, origin: folder.origin(), warnings, alerts, folder })
 }
 

@@ -20,8 +20,9 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
     }
     if stack.local.is_none() && stack.external.is_none() && stack.cluster.is_none() {
         let problem = Problem::error(&root, "this stack runs nowhere");
-        let help = "say how it runs by `local` or `cluster`, or where it runs already by `external`";
-        problems.push(problem.help(help));
+        problems.push(
+            problem.help("say how it runs by `local` or `cluster`, or where it runs already by `external`"),
+        );
     }
     if let Some(local) = &stack.local {
         self::local(local, &root.key("local"), &mut problems);

@@ -97,15 +97,21 @@ impl Place {
         }
     }
 
-    /// `sre up` of users-api in the place's namespace, as it is asked for the first time.
+    /// `sre up` of users-api in the place's namespace, as it is asked for the first time: with the tests' own charts,
+    /// or those that `SRE_TEST_…_CHART` name, with the values of `SRE_TEST_VALUES`.
     pub fn up_command(&self, more: &[&str]) -> Command {
-        let chart = std::env::var("SRE_TEST_MONITORING_CHART")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/monitoring").into());
-        let (chart, namespace) =
-            (format!("monitoring_chart={chart}"), format!("namespace={}", self.namespace));
-        let base =
-            ["up", "--target", "cluster", "--context", &self.context, "--set", &chart, "--set", &namespace];
-        self.command(&[&base[..], more].concat())
+        let mut command = self.command(&["up", "--target", "cluster", "--context", &self.context]);
+        command.args(["--set", &format!("namespace={}", self.namespace)]);
+        for chart in ["monitoring", "loki", "collector"] {
+            let path = std::env::var(format!("SRE_TEST_{}_CHART", chart.to_uppercase()))
+                .unwrap_or_else(|_| format!("{}/tests/charts/{chart}", env!("CARGO_MANIFEST_DIR")));
+            command.args(["--set", &format!("{chart}_chart={path}")]);
+        }
+        for values in std::env::var("SRE_TEST_VALUES").iter().flat_map(|all| all.split_whitespace()) {
+            command.args(["--values", values]);
+        }
+        command.args(more);
+        command
     }
 
     /// Runs it, and expects that it succeeds.

@@ -207,6 +207,22 @@ impl Execution<'_> {
         }
     }
 
+    /// The nodes and the images that each says it has.
+    pub(super) async fn nodes(&self) -> Result<Vec<(String, Vec<String>)>> {
+        let api: Api<Node> = Api::all(self.cluster.client());
+        let all = ListParams::default();
+        let nodes = call(|| "the nodes could not be listed".into(), || api.list(&all)).await?;
+        Ok(nodes
+            .items
+            .into_iter()
+            .map(|node| {
+                let images = node.status.and_then(|status| status.images).unwrap_or_default();
+                let names = images.into_iter().flat_map(|image| image.names.unwrap_or_default()).collect();
+                (node.metadata.name.unwrap_or_default(), names)
+            })
+            .collect())
+    }
+
     async fn chart(&self, step: &Step, release: &Release) -> Result<String> {
         let helm = self.helm.as_ref().ok_or_else(|| Error::prerequisite("helm is missing"))?;
         self.namespace(&release.namespace).await?;
