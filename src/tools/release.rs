@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use flate2::read::GzDecoder;
+use flate2::read::{DeflateDecoder, GzDecoder};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -159,19 +159,32 @@ fn unpack(file: File, tools: &[Tool], depth: usize, folder: &Path, address: &str
     }
 }
 
-/// Takes the one program out of a zip file, under its tool's own name.
+/// Takes the one program out of a zip file, under its tool's own name. Its bytes are those that are pinned: it is the
+/// first entry, deflated, and that ends by itself.
 fn unzip(file: File, tools: &[Tool], program: &str, folder: &Path, address: &str) -> Result<()> {
+    const HEADER: usize = 30;
+    const DEFLATED: u16 = 8;
     let failed = || Error::prerequisite(format!("what came from {address} cannot be unpacked"));
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| failed().because(e))?;
+    let mut zip = std::io::BufReader::new(file);
+    let mut header = [0; HEADER];
+    zip.read_exact(&mut header).map_err(|e| failed().because(e))?;
+    let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+    let mut name = vec![0; number(26).into()];
+    zip.read_exact(&mut name).map_err(|e| failed().because(e))?;
+    let extra = u64::from(number(28));
+    std::io::copy(&mut zip.by_ref().take(extra), &mut std::io::sink()).map_err(|e| failed().because(e))?;
+    if !header.starts_with(b"PK\x03\x04") || number(8) != DEFLATED || name != program.as_bytes() {
+        return Err(failed().because_of(format!("its first entry is no deflated {program}")));
+    }
+    let mut inflated = DeflateDecoder::new(zip);
     for tool in tools {
-        let mut entry = archive.by_name(program).map_err(|e| failed().because(e))?;
         let mut unpacked = File::options()
             .write(true)
             .create_new(true)
             .mode(0o755)
             .open(folder.join(tool.name()))
             .map_err(|e| failed().because(e))?;
-        std::io::copy(&mut entry, &mut unpacked).map_err(|e| failed().because(e))?;
+        std::io::copy(&mut inflated, &mut unpacked).map_err(|e| failed().because(e))?;
     }
     Ok(())
 }
@@ -241,11 +254,14 @@ mod tests {
     async fn a_program_that_is_zipped_has_its_own_name_afterwards() {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::at(folder.path().join("cache"));
-        let mut zipped = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let options = zip::write::SimpleFileOptions::default();
-        zipped.start_file("loki-linux-amd64", options).expect("an entry");
-        zipped.write_all(b"#!/bin/sh\necho loki, version 3.7.8\n").expect("written");
-        let bytes = zipped.finish().expect("an archive").into_inner();
+        let name = b"loki-linux-amd64";
+        let mut bytes = vec![0; 30];
+        bytes[..4].copy_from_slice(b"PK\x03\x04");
+        (bytes[8], bytes[26], bytes[28]) = (8, name.len() as u8, 3);
+        bytes.extend([name.as_slice(), b"xyz"].concat());
+        let mut deflated = flate2::write::DeflateEncoder::new(bytes, flate2::Compression::fast());
+        deflated.write_all(b"#!/bin/sh\necho loki, version 3.7.8\n").expect("written");
+        let bytes = deflated.finish().expect("an archive");
         let (mirror, sha256) = put(folder.path(), Tool::Loki, &bytes);
         install_tool(Tool::Loki, &mirror, &sha256, &cache).await.expect("it is what it should be");
         let program = cache.entry("loki-3.7.8.linux-amd64").join("loki");
