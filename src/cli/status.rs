@@ -34,7 +34,9 @@ fn screen(status: &LabStatus) -> String {
     for (name, version) in &status.versions {
         let more = format!(" · {name} {version}");
         match lines.last_mut() {
-            Some(line) if line.chars().count() + more.chars().count() <= WIDTH => line.push_str(&more),
+            Some(line) if line.chars().count() + more.chars().count() <= usize::from(WIDTH) => {
+                line.push_str(&more)
+            }
             _ => lines.push(format!("  {}", more.trim_start_matches(" · "))),
         }
     }
