@@ -30,8 +30,16 @@ impl Status {
 }
 
 fn screen(status: &LabStatus) -> String {
-    let versions = status.versions.iter().map(|(name, version)| format!(" · {name} {version}"));
-    let mut lines = vec![format!("{} on {}{}", status.stack, status.target, versions.collect::<String>())];
+    let mut lines = vec![format!("{} on {}", status.stack, status.target)];
+    for (name, version) in &status.versions {
+        let more = format!(" · {name} {version}");
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + more.chars().count() <= usize::from(WIDTH) => {
+                line.push_str(&more)
+            }
+            _ => lines.push(format!("  {}", more.trim_start_matches(" · "))),
+        }
+    }
     let rows = status.processes.iter().map(|process| {
         [
             process.name.clone(),
