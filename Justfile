@@ -35,16 +35,16 @@ end-to-end:
 
 # The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and an up that is killed at any moment
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_up -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_up --test guestbook --test mirror -- --test-threads=1
 
 # A static program for images: only the last step differs from the usual release build
 static:
     cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
     cp target/release/sre {{static}}
 
-# Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
+# Objects, patches, port-forwards, helm and mirrors on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
-    cargo test --locked --test cluster --test helm
+    cargo test --locked --test cluster --test helm --test mirror
 
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":

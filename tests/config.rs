@@ -540,3 +540,30 @@ fn charts_images_and_tools_are_pinned_in_one_file() {
         }
     }
 }
+
+#[test]
+fn a_stack_s_charts_know_the_values_that_they_are_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path().join("stacks/mine");
+    std::fs::create_dir_all(&stack).expect("a folder");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/loki");
+    let text = format!(
+        "name: mine\ncounter: {{metric: x_total}}\ncluster:\n  namespace: lab\n  \
+         charts: {{loki: {{chart: {chart}, values: [values.yaml]}}}}\n"
+    );
+    std::fs::write(stack.join("stack.yaml"), text).expect("a file");
+    for (values, code, said) in [
+        ("singleBinary: {persistence: {enabled: false}}\n", 0, "✔"),
+        ("singleBinary: {persistance: {enabled: false}}\n", 2, "did you mean `persistence`?"),
+    ] {
+        std::fs::write(stack.join("values.yaml"), values).expect("a file");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sre"))
+            .args(["validate", "stacks/mine"])
+            .current_dir(folder.path())
+            .output()
+            .expect("it runs");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{shown}");
+        assert!(shown.contains(said), "{shown}");
+    }
+}
