@@ -37,7 +37,11 @@ cluster:
 
 # Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
-    cargo test --locked --test cluster --test helm
+    cargo test --locked --test cluster --test cluster_view --test helm
+
+# `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
+minikube:
+    cargo test --locked --test minikube --test minikube_up -- --test-threads=1
 
 # The main job ten times in a row, and the kill tests many times
 soak times="10":

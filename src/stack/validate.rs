@@ -15,9 +15,11 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
     let root = Path::root();
     let mut problems = Vec::new();
     counter(&stack.counter, &root.key("counter"), &mut problems);
-    if stack.local.is_none() && stack.external.is_none() {
+    if stack.local.is_none() && stack.external.is_none() && stack.cluster.is_none() {
         let problem = Problem::error(&root, "this stack runs nowhere");
-        problems.push(problem.help("say how it runs by `local`, or where it runs already by `external`"));
+        problems.push(
+            problem.help("say how it runs by `local` or `cluster`, or where it runs already by `external`"),
+        );
     }
     if let Some(local) = &stack.local {
         self::local(local, &root.key("local"), &mut problems);

@@ -1,6 +1,6 @@
 //! Does one step of a plan, and writes down what it will do before it does it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -10,10 +10,11 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::apply::{Change, Mode, apply, ensure_namespace};
+use super::build::{self, Builder, Built};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
 use super::helm::{Helm, Installed};
-use super::image::{Loader, write_archive};
+use super::image::{Loader, full_name, write_archive};
 use super::leftover;
 use super::object::{ObjectRef, read_objects};
 use super::patch::{Undo, patch};
@@ -23,13 +24,14 @@ use super::record::{Book, Done};
 use super::wait;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::stack::PatchTarget;
+use crate::stack::{Image, PatchTarget};
 
 /// The label that holds a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// Kinds that are waited for once they are applied.
-const WORKLOADS: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "Job", "Prometheus", "Alertmanager"];
+pub(super) const WORKLOADS: [&str; 6] =
+    ["Deployment", "StatefulSet", "DaemonSet", "Job", "Prometheus", "Alertmanager"];
 
 /// What steps are done with.
 pub struct Execution<'a> {
@@ -71,12 +73,7 @@ impl Execution<'_> {
     async fn act(&self, step: &Step) -> Result<String> {
         match &step.action {
             Action::Zones(zones) => self.zones(zones).await,
-            Action::Image(image) => match &image.dockerfile {
-                None => self.image(&step.name, &image.image).await,
-                Some(_) => {
-                    Err(Error::usage(format!("image {}: a `dockerfile` is not supported yet", image.image)))
-                }
-            },
+            Action::Image(image) => self.image(&step.name, image).await,
             Action::Chart(release) => self.chart(step, release).await,
             Action::Apply(objects) => self.apply(step, objects).await,
             Action::Patch { target, body } => {
@@ -129,38 +126,71 @@ impl Execution<'_> {
         })
     }
 
-    /// Makes sure that every node has an image of this program. `image` has its tag.
-    async fn image(&self, step: &str, image: &str) -> Result<String> {
+    /// Makes sure that every node has an image. Its name has its tag.
+    async fn image(&self, step: &str, wanted: &Image) -> Result<String> {
+        let image = full_name(&wanted.image);
         let nodes = self.nodes().await?;
         let known =
-            self.book.lab().cluster.and_then(|lab| lab.images.get(image).cloned()).unwrap_or_default();
+            self.book.lab().cluster.and_then(|lab| lab.images.get(&image).cloned()).unwrap_or_default();
         let missing: Vec<&str> = nodes
             .iter()
-            .filter(|(name, images)| !known.contains(name) && !images.iter().any(|has| has == image))
+            .filter(|(name, images)| !known.contains(name) && !images.contains(&image))
             .map(|(name, _)| name.as_str())
             .collect();
         if missing.is_empty() {
             return Ok("on every node".into());
         }
-        let (Some(loader), Some(program)) = (&self.loader, &self.program) else {
-            return Err(Error::prerequisite(format!("image {image} is not on {}", missing.join(", "))).hint(
-                "name the command that loads an archive onto the nodes: --image-loader 'kind load image-archive {archive}'",
-            ));
+        let archive = self.book.folder().root().join(format!("{step}.tar"));
+        let made = self.archive(step, wanted, &image, &missing, &archive).await;
+        let loaded = match (made, &self.loader) {
+            (Ok(Built::Archive), Some(loader)) => {
+                self.progress.tell(step, &format!("loading {image}"));
+                loader.load(&archive, &image, self.interrupt).await
+            }
+            (made, _) => made.map(|_| ()),
         };
-        let archive = self.book.folder().root().join("image.tar");
-        self.progress.tell(step, "writing the archive");
-        write_archive(program, image, &archive)?;
-        self.progress.tell(step, &format!("loading {image}"));
-        let loaded = loader.load(&archive, image, self.interrupt).await;
         let _ = std::fs::remove_file(&archive);
         loaded?;
         let names: Vec<String> = nodes.into_iter().map(|(name, _)| name).collect();
         self.book.change(|lab| {
             if let Some(cluster) = &mut lab.cluster {
-                cluster.images = [(image.to_owned(), names)].into_iter().collect();
+                // The images of earlier programs are asked for no more.
+                let repository = |image: &str| image.rsplit_once(':').map(|(name, _)| name.to_owned());
+                cluster.images.retain(|known, _| repository(known) != repository(&image));
+                cluster.images.insert(image.clone(), names);
             }
         })?;
         Ok(format!("loaded {image}"))
+    }
+
+    /// Makes an image of this program, or builds it from its Dockerfile.
+    async fn archive(
+        &self,
+        step: &str,
+        wanted: &Image,
+        image: &str,
+        missing: &[&str],
+        archive: &Path,
+    ) -> Result<Built> {
+        let Some(loader) = &self.loader else {
+            return Err(Error::prerequisite(format!("image {image} is not on {}", missing.join(", "))).hint(
+                "name the command that loads an archive onto the nodes: --image-loader 'kind load image-archive {archive}'",
+            ));
+        };
+        match (&wanted.dockerfile, &self.program) {
+            (Some(folder), _) => {
+                let folder = build::folder(&wanted.image, folder)?;
+                let builder = Builder::find("docker", Some(loader), self.interrupt).await?;
+                self.progress.tell(step, &format!("building {image}"));
+                builder.build(&folder, image, archive, self.interrupt).await
+            }
+            (None, Some(program)) => {
+                self.progress.tell(step, "writing the archive");
+                write_archive(program, image, archive)?;
+                Ok(Built::Archive)
+            }
+            (None, None) => Err(Error::prerequisite("the program that the image holds is not known")),
+        }
     }
 
     /// The nodes and the images that each says it has.

@@ -45,12 +45,7 @@ pub struct Helm {
 impl Helm {
     /// Finds helm under this name on PATH; missing or too old is a prerequisite that is missing (exit 5).
     pub async fn find(program: &str, cluster: &Cluster, interrupt: &Interrupt) -> Result<Helm> {
-        let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
-        let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
-        let version = version.trim().to_owned();
-        if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
-            return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
-        }
+        let version = Helm::version_of(program, interrupt).await?;
         let mut connection = vec!["--kube-context".to_owned(), cluster.context().to_owned()];
         if let Some(path) = cluster.kubeconfig() {
             connection.extend(["--kubeconfig".to_owned(), path.display().to_string()]);
@@ -63,6 +58,17 @@ impl Helm {
             kube_version: cluster.version().to_owned(),
             interrupt: interrupt.clone(),
         })
+    }
+
+    /// The version of the helm of this name: `v4.3.1`. Missing or too old is a prerequisite that is missing (exit 5).
+    pub async fn version_of(program: &str, interrupt: &Interrupt) -> Result<String> {
+        let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
+        let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
+        let version = version.trim().to_owned();
+        if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
+            return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
+        }
+        Ok(version)
     }
 
     /// Its version: `v4.3.1`.

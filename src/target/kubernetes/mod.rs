@@ -4,6 +4,7 @@
 //! to the API server, to Helm and to minikube.
 
 pub mod apply;
+pub mod build;
 pub mod client;
 pub mod diagnosis;
 pub mod down;
@@ -13,14 +14,18 @@ pub mod forward;
 pub mod helm;
 pub mod image;
 pub mod leftover;
+pub mod login;
+pub mod logs;
 pub mod minikube;
 pub mod minikube_output;
 pub mod object;
 pub mod operations;
 pub mod orphan;
+pub mod parts;
 pub mod patch;
 pub mod plan;
 pub mod preview;
+pub mod profile;
 pub mod program;
 pub mod progress;
 pub mod reach;
@@ -29,6 +34,7 @@ pub mod record;
 pub mod release;
 pub mod schedule;
 pub mod settle;
+pub mod status;
 pub mod up;
 pub mod values;
 pub mod wait;

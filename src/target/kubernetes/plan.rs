@@ -174,6 +174,11 @@ impl Plan {
         }
     }
 
+    /// Whether helm is needed.
+    pub fn has_charts(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Chart(_)))
+    }
+
     /// What each step needs, for the schedule.
     pub fn needs(&self) -> Vec<Vec<usize>> {
         self.steps.iter().map(|step| step.needs.clone()).collect()
