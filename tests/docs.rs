@@ -59,8 +59,7 @@ fn every_command_is_in_the_readme_and_every_command_of_the_readme_is_there() {
 fn command_lines(file: &str) -> usize {
     let text = text(file);
     let mut lines = 0;
-    for line in
-        text.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines)
+    for line in text.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines)
     {
         let line = line.split('#').next().unwrap_or_default().trim();
         let Some(arguments) = line.strip_prefix("sre ").or(line.strip_prefix("cargo run --release -- "))

@@ -18,7 +18,7 @@ pub(super) fn screen(status: &Status, now: Timestamp) -> String {
         let rows = pods.iter().map(|pod| row(pod, now));
         lines.push(columns(WIDTH, ["POD", "READY", "STATE", "RESTARTS", "AGE"], rows));
     }
-    lines.extend(targets(&status.targets));
+    lines.extend(status.targets.iter().flat_map(targets));
     lines.extend(status.missing.iter().map(|missing| format!("  ✘ {missing}")));
     for pod in status.pods.iter().filter(|pod| !pod.healthy) {
         let why = pod.why.as_deref().unwrap_or("not ready");
@@ -102,7 +102,7 @@ mod tests {
                 ),
             ],
             missing: vec!["Deployment users-api/users-api: 2 of 3 ready".into()],
-            targets: TargetsStatus { healthy: 5, total: 5, unhealthy: Vec::new(), error: None },
+            targets: Some(TargetsStatus { healthy: 5, total: 5, unhealthy: Vec::new(), error: None }),
         };
         insta::assert_snapshot!(screen(&status, now), @r"
         users-api on cluster · kubernetes 1.35.4 · prometheus 3.15.0
@@ -122,7 +122,7 @@ mod tests {
           ✘ Deployment users-api/users-api: 2 of 3 ready
           ✘ users-api-69d4c9bb8b-x7v5m
               container app ends again and again with exit code 2 (Error)
-            → sre logs users-api-69d4c9bb8b-x7v5m --previous
+            → sre logs users-api-69d4c9bb8b-x7v5m
         → sre up mends it
         ");
     }

@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 /// How often is looked for pods that came meanwhile, and a log that ended is asked for again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// What the kubelet answers in place of a log that it has not any more.
+const GONE: &str = "unable to retrieve container logs for ";
+
 /// Which lines are wanted.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -209,6 +212,12 @@ impl Source {
             };
             if error.next_step().is_some() { error } else { error.hint(hint) }
         })?;
+        // The kubelet keeps one ended container; for an earlier one it has this line, and no error.
+        if let Some(why) = log.strip_prefix(GONE) {
+            return Err(Error::target(what())
+                .because_of(format!("the kubelet has not kept it: {}", why.trim()))
+                .hint("without --previous: what the container wrote last"));
+        }
         Ok(log.lines().map(Line::read).collect())
     }
 

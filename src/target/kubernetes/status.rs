@@ -36,8 +36,9 @@ pub struct Status {
     /// What is not as it should be beside single pods: `Deployment users-api/users-api: 2 of 3 ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// What Prometheus scrapes.
-    pub targets: TargetsStatus,
+    /// What Prometheus scrapes, where the stack has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetsStatus>,
 }
 
 /// How a pod is.
@@ -88,13 +89,13 @@ pub async fn status(cluster: &Cluster, lab: &Lab, place: &ClusterLab) -> Result<
             .map(|(part, _)| format!("{part} has no pod")),
     );
     let targets = match &place.endpoints.prometheus {
-        Some(part) => match Forward::open(cluster, part, &place.namespace).await {
+        Some(part) => Some(match Forward::open(cluster, part, &place.namespace).await {
             Ok(forward) => TargetsStatus::of(Some(&Endpoint::new(forward.url()))).await?,
             Err(error) => TargetsStatus::unknown(error.what()),
-        },
-        None => TargetsStatus::of(None).await?,
+        }),
+        None => None,
     };
-    let scraped = place.endpoints.prometheus.is_none() || targets.healthy();
+    let scraped = targets.as_ref().is_none_or(TargetsStatus::healthy);
     let healthy = lab.complete && missing.is_empty() && pods.iter().all(|pod| pod.healthy) && scraped;
     Ok(Status {
         stack: lab.stack.clone(),
