@@ -66,6 +66,9 @@ pub async fn minikube(request: &Request<'_>, interrupt: &Interrupt) -> Result<Ve
         findings.push(memory(wanted));
         findings.push(disk());
     }
+    if !request.steps()?.has_charts() {
+        return Ok(findings);
+    }
     match Helm::version_of("helm", interrupt).await {
         Ok(version) => findings.push(Finding::ok("helm", version)),
         Err(error) => findings.push(of_error("helm", &error, INSTALL_HELM)),
