@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::inspect::{Finding, machine};
 use crate::interrupt::Interrupt;
 use crate::target::Lab;
+use crate::target::kubernetes::chart;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
 use crate::target::kubernetes::helm::Helm;
@@ -47,8 +48,8 @@ pub(super) async fn on(
     interrupt: &Interrupt,
 ) -> Result<Vec<Finding>> {
     let stack = request.cluster_stack()?;
-    let plan = request.steps()?;
     let before = Lab::load(request.folder.root()).ok().flatten().and_then(|lab| lab.cluster);
+    let mut plan = request.steps(&request.values(before.as_ref()))?;
     let kubeconfig =
         request.kubeconfig.clone().or_else(|| before.as_ref().and_then(|before| before.kubeconfig.clone()));
     let cluster = match interrupt.or(Cluster::connect(kubeconfig.as_deref(), context)).await? {
@@ -63,9 +64,8 @@ pub(super) async fn on(
             });
         }
     };
-    let look = Look { request, cluster: &cluster, plan: &plan, before: before.as_ref(), minikube };
     let mut findings = vec![Finding::ok("context", cluster.context()), version(cluster.version())];
-    let helm = if plan.has_charts() {
+    let mut helm = if plan.has_charts() {
         match Helm::find("helm", &cluster, interrupt).await {
             Ok(helm) => {
                 findings.push(Finding::ok("helm", helm.version()));
@@ -80,7 +80,7 @@ pub(super) async fn on(
         None
     };
     let (planned, failed) = interrupt.or(rendered::objects(&plan, &stack.namespace, helm.as_ref())).await?;
-    findings.extend(failed.iter().map(|error| {
+    findings.extend(failed.iter().chain(&unsettled).map(|error| {
         of_error("chart", error, "name one that is here: --set monitoring_chart=FOLDER, or set SRE_MIRROR")
     }));
     findings.extend(images::builder(stack, minikube, interrupt).await);

@@ -66,7 +66,7 @@ pub async fn minikube(request: &Request<'_>, interrupt: &Interrupt) -> Result<Ve
         findings.push(memory(wanted));
         findings.push(disk());
     }
-    if !request.steps()?.has_charts() {
+    if !request.steps(&request.values(None))?.has_charts() {
         return Ok(findings);
     }
     match Helm::version_of("helm", interrupt).await {

@@ -194,7 +194,7 @@ impl Execution<'_> {
     }
 
     /// The nodes and the images that each says it has.
-    async fn nodes(&self) -> Result<Vec<(String, Vec<String>)>> {
+    pub(super) async fn nodes(&self) -> Result<Vec<(String, Vec<String>)>> {
         let api: Api<Node> = Api::all(self.cluster.client());
         let all = ListParams::default();
         let nodes = call(|| "the nodes could not be listed".into(), || api.list(&all)).await?;

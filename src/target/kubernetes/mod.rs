@@ -4,7 +4,9 @@
 //! to the API server, to Helm and to minikube.
 
 pub mod apply;
+pub mod archive;
 pub mod build;
+pub mod chart;
 pub mod client;
 pub mod diagnosis;
 pub mod down;
@@ -18,6 +20,7 @@ pub mod login;
 pub mod logs;
 pub mod minikube;
 pub mod minikube_output;
+pub mod mirrored;
 pub mod object;
 pub mod operations;
 pub mod orphan;

@@ -226,6 +226,7 @@ mod tests {
                 namespace: namespace.map(str::to_owned),
                 labels: IndexMap::from([(APP.to_owned(), app.to_owned())]),
                 port: 8080,
+                enabled: true,
             })
         };
         ClusterLab {
@@ -239,6 +240,7 @@ mod tests {
                 ..ClusterEndpoints::default()
             },
             image_loader: None,
+            values: IndexMap::new(),
             images: IndexMap::new(),
             minikube: None,
             done,
