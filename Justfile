@@ -44,7 +44,11 @@ static:
 
 # Objects, patches, port-forwards, helm and mirrors on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
-    cargo test --locked --test cluster --test helm --test mirror
+    cargo test --locked --test cluster --test cluster_view --test helm --test mirror
+
+# `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
+minikube:
+    cargo test --locked --test minikube --test minikube_up -- --test-threads=1
 
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":

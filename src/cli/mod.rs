@@ -2,6 +2,8 @@
 
 mod app;
 mod capacity;
+mod cluster_open;
+mod cluster_status;
 mod columns;
 mod compare;
 mod completions;

@@ -138,7 +138,8 @@ impl Wanted {
         self.wait.map_or(local::BOUND, Duration::get)
     }
 
-    fn on_cluster<'a>(
+    /// What is to be brought up on a cluster.
+    pub(super) fn on_cluster<'a>(
         &self,
         stack: &'a LoadedStack,
         read: &'a dyn Fn(&str) -> Result<String>,
@@ -166,7 +167,12 @@ impl Wanted {
     }
 
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
-    fn load(&self, name: Option<&str>, target: TargetKind, here: Option<&Lab>) -> Result<LoadedStack> {
+    pub(super) fn load(
+        &self,
+        name: Option<&str>,
+        target: TargetKind,
+        here: Option<&Lab>,
+    ) -> Result<LoadedStack> {
         let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
         let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
         let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();

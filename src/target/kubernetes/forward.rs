@@ -29,21 +29,43 @@ const RETRIES: usize = 2;
 /// costs the connections it had, and no more.
 pub struct Forward {
     address: SocketAddr,
+    route: Arc<Route>,
     accepting: JoinHandle<()>,
 }
 
 impl Forward {
     /// Opens a free loopback port that leads to the pods of an endpoint. One of them must be ready now.
     pub async fn open(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Forward> {
+        Forward::listen(cluster, endpoint, namespace, &[0]).await
+    }
+
+    /// As [`Forward::open`], on the first of these ports that is free; 0 is any free one.
+    pub async fn listen(
+        cluster: &Cluster,
+        endpoint: &ClusterEndpoint,
+        namespace: &str,
+        ports: &[u16],
+    ) -> Result<Forward> {
         let route = Arc::new(Route::new(cluster, endpoint, namespace));
         route.choose().await?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(|e| Error::target("no loopback port could be opened").because(e))?;
+        let addresses: Vec<SocketAddr> =
+            ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect();
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(|e| {
+            let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            Error::target(format!("{} cannot be listened on", names.join(", "))).because(e)
+        })?;
         let address =
             listener.local_addr().map_err(|e| Error::target("a loopback port has no address").because(e))?;
-        let accepting = tokio::spawn(accept(listener, route));
-        Ok(Forward { address, accepting })
+        let accepting = tokio::spawn(accept(listener, route.clone()));
+        Ok(Forward { address, route, accepting })
+    }
+
+    /// The pod that a new connection goes to now.
+    ///
+    /// # Errors
+    /// Where none is ready, or the cluster does not tell (6).
+    pub async fn pod(&self) -> Result<String> {
+        self.route.choose().await
     }
 
     /// Where it listens.
