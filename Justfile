@@ -33,11 +33,15 @@ end-to-end:
 # The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), from a static build
 cluster:
     RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
-    program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
+    program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load -- --test-threads=1
 
 # Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
     cargo test --locked --test cluster --test helm
+
+# Load from inside a cluster (SRE_TEST_KUBECONFIG); an image of this sre is on its nodes (SRE_TEST_SRE_IMAGE)
+cluster-load:
+    cargo test --locked --test cluster_load -- --test-threads=1
 
 # The main job ten times in a row, and the kill tests many times
 soak times="10":

@@ -28,4 +28,7 @@ pub use plan::plan;
 pub use recorder::{Ended, Recorder, Second};
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;
-pub use workers::{Job, Team, serve as serve_as_worker};
+pub use workers::{
+    Away, Carried, Job, LEASE, Link, Team, lead, listen as listen_as_worker, longest, processes,
+    refuse_idlers, serve as serve_as_worker,
+};

@@ -6,6 +6,7 @@ mod folder;
 mod load;
 mod log;
 mod record;
+mod senders;
 mod verify;
 
 pub use capacity::CapacitySearch;
@@ -14,4 +15,5 @@ pub use folder::{RunFolder, STATE_DIR};
 pub use load::{Begun, Run};
 pub use log::{Damage, EventLog, Log};
 pub use record::Record;
+pub use senders::Senders;
 pub use verify::{judge_load, resume, verify};

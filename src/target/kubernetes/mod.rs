@@ -13,6 +13,7 @@ pub mod forward;
 pub mod helm;
 pub mod image;
 pub mod leftover;
+pub mod load_job;
 pub mod minikube;
 pub mod minikube_output;
 pub mod object;
