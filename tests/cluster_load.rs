@@ -73,7 +73,7 @@ const SCENARIO: &str = "
 name: calm
 load: {arrival-rate: {phases: [{duration: 6s, rate: 60}]}}
 requests:
-  echo: {method: POST, path: /api/echo, body: '{\"message\":\"x\"}', weight: 2}
+  echo: {method: POST, path: /api/echo, json: {message: hello}, weight: 2}
   missing: {path: /api/nothing, expect: 404}
 thresholds: [error rate < 1%]
 ";
@@ -194,11 +194,11 @@ impl Place {
 
     /// Comes back once the service has counted more than so many requests.
     async fn under_way(&self, more_than: u64) {
-        until("load on the service", async || self.counted().await > more_than).await;
+        until("load on the service", || async { self.counted().await > more_than }).await;
     }
 
     async fn nothing_is_left(&self) {
-        until("the end of the Job and its pods", async || {
+        until("the end of the Job and its pods", || async {
             let jobs: Api<Job> = self.api();
             jobs.list(&ListParams::default()).await.unwrap().items.is_empty()
                 && self.workers().await.is_empty()
@@ -230,7 +230,7 @@ fn told(output: Output, code: i32) -> (String, String) {
     (stdout, stderr)
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
     let end = Instant::now() + BOUND;
     while !holds().await {
         assert!(Instant::now() < end, "waited in vain for {what}");
@@ -283,7 +283,7 @@ async fn apart(place: &Place, rate: f64, workers: u64) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sum_of_three_workers_is_what_the_service_counted() {
-    with_place("load", async |place: Place| {
+    with_place("load", |place: Place| async move {
         let (stdout, stderr) =
             place.expect(0, &["load", "./calm.yaml", "--workers", "3", "-o", "json"]).await;
         let result: Value = serde_json::from_str(&stdout).unwrap();
@@ -315,7 +315,7 @@ async fn the_sum_of_three_workers_is_what_the_service_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_deleted_is_a_verdict_and_no_smaller_number() {
-    with_place("lost", async |place: Place| {
+    with_place("lost", |place: Place| async move {
         let leader = place.begin(&["load", "./calm.yaml", "--workers", "3"]);
         place.under_way(30).await;
         let name = place.workers().await[1].metadata.name.clone().unwrap();
@@ -338,7 +338,7 @@ async fn a_worker_that_is_deleted_is_a_verdict_and_no_smaller_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_ctrl_c_what_is_known_is_kept_and_nothing_is_left() {
-    with_place("stop", async |place: Place| {
+    with_place("stop", |place: Place| async move {
         let leader = place.begin(&["load", "./calm.yaml", "--workers", "2", "--duration", "2m"]);
         place.under_way(60).await;
         signal(&leader, Signal::INT);
@@ -361,7 +361,7 @@ async fn after_ctrl_c_what_is_known_is_kept_and_nothing_is_left() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_leaves_nothing() {
-    with_place("kill", async |place: Place| {
+    with_place("kill", |place: Place| async move {
         // By itself: nobody comes to clear up.
         let mut leader = place.begin(&["load", "./calm.yaml", "--workers", "2", "--duration", "2m"]);
         place.under_way(60).await;
