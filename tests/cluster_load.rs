@@ -305,9 +305,13 @@ async fn the_sum_of_three_workers_is_what_the_service_counted() {
         assert_eq!(place.counted().await, 420);
         let (_, stderr) = place.expect(6, &["load", "./calm.yaml", "--via", "nodeport"]).await;
         assert!(stderr.contains("--via job"), "{stderr}");
+        place.nothing_is_left().await;
         // Refused before anything is made.
-        let (_, stderr) = place.expect(2, &["load", "./calm.yaml", "--workers", "256", "--users", "3"]).await;
-        assert!(!stderr.is_empty() && place.workers().await.is_empty());
+        let few = SCENARIO.replace("rate: 60}]}", "rate: 60}], connections: 2}");
+        std::fs::write(place.folder.path().join("few.yaml"), few).unwrap();
+        let (_, stderr) = place.expect(2, &["load", "./few.yaml", "--workers", "3"]).await;
+        assert!(stderr.contains("3 workers are too many"), "{stderr}");
+        assert!(place.workers().await.is_empty());
         place.nothing_is_left().await;
     })
     .await;
