@@ -7,6 +7,7 @@ mod failure;
 mod histograms;
 mod judge;
 mod mix;
+mod noted;
 mod plan;
 mod progress;
 mod recorder;
@@ -24,8 +25,10 @@ pub use execute::{LoadResult, LoadRun, execute};
 pub use histograms::{Histograms, Key, Timing};
 pub use judge::judge;
 pub use mix::Mix;
+pub use noted::{Noted, NotedRequest, Notes};
 pub use plan::plan;
 pub use recorder::{Ended, Recorder, Second};
+pub use requests::prefix as request_id_prefix;
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;
 pub use workers::{

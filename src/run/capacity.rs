@@ -97,7 +97,7 @@ impl CapacitySearch<'_> {
         let job = Job { workers, replicas: self.replicas, salt };
         let team = Team::start(job, scenario, self.interrupt).await?;
         let start = Instant::now() + team.lead();
-        team.run(start, self.interrupt, &|_| {}).await
+        team.run(start, self.interrupt, &|_| {}, &|_| {}).await
     }
 
     async fn here(&self, scenario: &Scenario, salt: &str) -> Result<LoadResult> {
@@ -109,6 +109,7 @@ impl CapacitySearch<'_> {
             interrupt: self.interrupt,
             start: Instant::now() + LEAD,
             progress: &|_| {},
+            noted: &|_| {},
         })
         .await
     }

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::load::execute::{LoadResult, Part};
 use crate::load::progress::{Progress, Sampler};
-use crate::load::{Sample, Share};
+use crate::load::{Noted, Sample, Share};
 use crate::scenario::{Load, Scenario};
 use crate::target::Replica;
 
@@ -106,7 +106,8 @@ impl<'a> Team<'a> {
     /// Lets all workers begin at the same instant, and comes back when every request's fate is known or its
     /// worker is lost; the summary names those that were.
     ///
-    /// `progress` is told once a second of all workers together.
+    /// `progress` is told once a second of all workers together, `noted` of the requests that the scenario's checks
+    /// ask for one by one.
     ///
     /// # Errors
     /// A worker that failed (its error), or no worker that was left at the end (3).
@@ -115,11 +116,17 @@ impl<'a> Team<'a> {
         start: Instant,
         interrupt: &Interrupt,
         progress: &(dyn Fn(Sample) + Sync),
+        noted: &(dyn Fn(&[Noted]) + Sync),
     ) -> Result<LoadResult> {
         let (scenario, workers) = (self.scenario, self.members.len() as u64);
         let started = jiff::Timestamp::now() + start.saturating_duration_since(Instant::now());
         let sampler = Sampler::new(scenario);
-        let tell = |second, what: crate::load::Second| progress(sampler.sample(second, &what));
+        let tell = |second, what: crate::load::Second| {
+            if !what.noted.is_empty() {
+                noted(&what.noted);
+            }
+            progress(sampler.sample(second, &what));
+        };
         let mut seconds = Progress::new(self.members.len(), &tell);
         let (news, mut incoming) = unbounded_channel();
         let (mut following, mut orders, mut names) = (JoinSet::new(), Vec::new(), Vec::new());
