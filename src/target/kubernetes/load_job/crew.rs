@@ -75,13 +75,17 @@ struct Worker {
 }
 
 impl PodWorkers {
-    /// The image of `sre` that the lab brought onto its nodes.
+    /// The image of `sre` that the lab brought onto its nodes; other images may have come from a mirror.
     fn image(&self) -> Result<&str> {
+        let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
+        let tagged = |image: &&String| last(image).contains(concat!(":", env!("CARGO_PKG_VERSION"), "-"));
+        let named = |image: &&String| last(image).starts_with("sre:");
         let mut images = self.place.images.keys();
-        images.next().map(String::as_str).ok_or_else(|| {
+        let found = images.clone().find(tagged).or_else(|| images.find(named));
+        found.map(String::as_str).ok_or_else(|| {
             Error::prerequisite("load cannot be sent from inside the cluster")
-                .because_of("there is no image of sre on its nodes: the stack brings none")
-                .hint("send it from here: --via nodeport, or --via URL")
+                .because_of("no image of this sre is on its nodes")
+                .hint("sre up loads it, where the stack has one; or send from here: --via nodeport, or --via URL")
         })
     }
 
