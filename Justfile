@@ -50,6 +50,10 @@ cluster-parts:
 minikube:
     cargo test --locked --test minikube --test minikube_up -- --test-threads=1
 
+# Load from inside a cluster (SRE_TEST_KUBECONFIG); an image of this sre is on its nodes (SRE_TEST_SRE_IMAGE)
+cluster-load:
+    cargo test --locked --test cluster_load -- --test-threads=1
+
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":
     cargo build --release --locked

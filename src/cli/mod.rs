@@ -167,7 +167,9 @@ pub async fn run(cli: Cli) -> Exit {
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     if command.knows_of_a_lab() {
-        crate::fault::recover(&crate::target::Folder::here()?, &context.terminal).await;
+        let here = crate::target::Folder::here()?;
+        crate::fault::recover(&here, &context.terminal).await;
+        crate::target::kubernetes::load_job::recover(&here, &context.terminal).await;
     }
     match command {
         Command::Up(command) => command.run(context).await,

@@ -13,6 +13,7 @@ use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::scenario::Duration;
+use crate::target::kubernetes::reach::Way;
 use crate::target::kubernetes::{preview as cluster_preview, up as cluster_up};
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
 
@@ -240,7 +241,7 @@ pub async fn bring_up(
         return Ok((lab, stack));
     }
     // On a cluster its parts answer as long as somebody reaches for them.
-    let reached = reach(&lab, context).await?;
+    let reached = reach(&lab, &Way::Unneeded, context).await?;
     let steady = Steady {
         stack: &stack.stack,
         rules: &stack.rule_names(),

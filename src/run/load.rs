@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA};
+use super::senders::Called;
+use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA, Senders};
 use crate::catalog::LoadedStack;
 use crate::check::alert::already_firing;
 use crate::check::reconcile::take_baseline;
@@ -20,9 +21,6 @@ use crate::terminal::Terminal;
 
 /// Between the last preparation and the first request: executors and faults start on the same instant.
 const LEAD: Duration = Duration::from_millis(200);
-
-/// The same for workers, which have to be told first.
-const LEAD_OF_WORKERS: Duration = Duration::from_millis(500);
 
 /// What a run is made of.
 pub struct Run<'a> {
@@ -40,8 +38,8 @@ pub struct Run<'a> {
     pub terminal: &'a Terminal,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
-    /// How many processes send the load: with one, this one does.
-    pub workers: u64,
+    /// Who sends the load.
+    pub senders: Senders,
     /// Whether a verdict on the server's side will follow: then Prometheus has to answer before anything is sent.
     pub judged: bool,
 }
@@ -114,13 +112,18 @@ impl Run<'_> {
             events.emit(EventKind::BaselineTaken(Box::new(baseline)))?;
         }
         let mut plan = load::plan(self.scenario);
-        if self.workers > 1 {
-            plan.shape += &format!(" from {} workers", self.workers);
-        }
-        let team = self.team(begun).await?;
-        events.emit(EventKind::LoadStarted(plan))?;
-        let before = time(prometheus.as_ref()).await;
-        let result = self.put_on(begun, &faults, prometheus.as_ref(), team).await?;
+        plan.shape += &self.senders.in_words();
+        let mut called = self.senders.call(self.scenario, begun.folder.id(), self.interrupt).await?;
+        let sent = async {
+            let team = self.team(begun, &mut called).await?;
+            events.emit(EventKind::LoadStarted(plan))?;
+            let before = time(prometheus.as_ref()).await;
+            let result = self.put_on(begun, &faults, prometheus.as_ref(), team).await?;
+            Ok::<_, Error>((before, result))
+        };
+        let sent = sent.await;
+        called.dismiss().await;
+        let (before, result) = sent?;
         let after = time(prometheus.as_ref()).await;
         let pods = self.reached.pods().await;
         let moved = before
@@ -140,19 +143,15 @@ impl Run<'_> {
     }
 
     /// The workers, ready to begin; none where this process sends the load itself.
-    async fn team(&self, begun: &Begun) -> Result<Option<Team<'_>>> {
-        if self.workers <= 1 {
-            return Ok(None);
+    async fn team(&self, begun: &Begun, called: &mut Called) -> Result<Option<Team<'_>>> {
+        let Some(workers) = called.links() else { return Ok(None) };
+        let job = Job { workers, replicas: &self.lab.endpoints.replicas, salt: begun.folder.id() };
+        let team = Team::start(job, self.scenario, self.interrupt).await?;
+        if let Some(place) = called.place() {
+            let apart = team.apart().as_secs_f64() * 1000.0;
+            self.terminal.say(format!("load from {place}; they begin within {apart:.1} ms of each other"));
         }
-        let program = std::env::current_exe()
-            .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
-        let job = Job {
-            program: program.as_os_str(),
-            workers: self.workers,
-            replicas: &self.lab.endpoints.replicas,
-            salt: begun.folder.id(),
-        };
-        Ok(Some(Team::start(job, self.scenario, self.interrupt).await?))
+        Ok(Some(team))
     }
 
     /// Load and faults at the same time, on the same clock.
@@ -185,7 +184,7 @@ impl Run<'_> {
             let spelt = requests.iter().map(|request| request.spell(self.scenario, begun.folder.id()));
             let _ = notes.lock().unwrap_or_else(PoisonError::into_inner).add(spelt).inspect_err(&fail);
         };
-        let start = Instant::now() + if team.is_some() { LEAD_OF_WORKERS } else { LEAD };
+        let start = Instant::now() + team.as_ref().map_or(LEAD, Team::lead);
         let load = async {
             match team {
                 Some(team) => team.run(start, &interrupt, &progress, &noted).await,

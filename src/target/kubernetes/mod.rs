@@ -17,6 +17,7 @@ pub mod gone;
 pub mod helm;
 pub mod image;
 pub mod leftover;
+pub mod load_job;
 pub mod loaded;
 pub mod login;
 pub mod logs;

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lays a program and the libraries that it is linked to into a folder, to make an image of: tests/rootfs.sh PROGRAM FOLDER.
+# For tests: the image that `sre up` makes holds a static program, whose build takes many minutes.
+set -euo pipefail
+program=$1 folder=$2
+install -D -m 755 "$program" "$folder/bin/sre"
+strip --strip-debug "$folder/bin/sre"
+ldd "$program" | grep -oE '/[^ ]+' | while read -r library; do
+  install -D -m 755 "$(readlink -f "$library")" "$folder$library"
+done
