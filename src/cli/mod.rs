@@ -16,6 +16,7 @@ mod list;
 mod load;
 mod logs;
 mod open;
+mod push;
 mod reach;
 mod receiver;
 mod report;
