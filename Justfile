@@ -45,7 +45,14 @@ soak times="10":
     ./tests/end-to-end.sh {{times}}
     SRE_SOAK=200 cargo test --locked --test fault -- --nocapture
 
-# Figures: pacing, omission, memory, start-up
-bench:
-    cargo bench --bench load
+# The load generator beside wrk and oha on one server: prints the tables, writes docs/performance.md (about 3 min)
+bench: bench-tools
+    cargo bench --bench load -- --write {{justfile_directory()}}/docs/performance.md
+
+# What a request costs in each part: schedule, choice, recorder, merge
+bench-parts:
     cargo bench --bench parts
+
+# nginx and wrk, unpacked from the distribution's packages, and oha, built: into the cache, where they are missing
+bench-tools:
+    ./benches/tools.sh
