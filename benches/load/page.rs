@@ -127,8 +127,9 @@ fn machine(nginx: &str) -> String {
     let kernel = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg");
     let load = load.split_whitespace().next().unwrap_or("?");
+    let build = if cfg!(debug_assertions) { ", a development build," } else { "" };
     format!(
-        "Measured with sre {} on {}: {cores} cores ({model}), Linux {}, load average {load} before. The server is nginx \
+        "Measured with sre {}{build} on {}: {cores} cores ({model}), Linux {}, load average {load} before. The server is nginx \
          {nginx} with a worker a core, on loopback; it answers `200 ok` and counts what it answered. Client and server share \
          the cores.",
         env!("CARGO_PKG_VERSION"),
