@@ -15,6 +15,7 @@ mod init_external;
 mod list;
 mod load;
 mod logs;
+mod mirror;
 mod open;
 mod push;
 mod reach;
@@ -115,6 +116,7 @@ enum Command {
     Validate(validate::Validate),
     Schema(schema::Schema),
     Doctor(doctor::Doctor),
+    Mirror(mirror::Mirror),
     Completions(completions::Completions),
     App(app::App),
     Receiver(receiver::Receiver),
@@ -185,6 +187,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Validate(command) => command.run(context).await,
         Command::Schema(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
+        Command::Mirror(command) => command.run(context).await,
         Command::Completions(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
