@@ -146,9 +146,9 @@ const NOTES: &str = "\
 each request has its due time, its id, its place in four histograms, and its fate. wrk and oha know of no due time.
 
 HTTP/1.1 is written and read by `sre` itself, heads by httparse: a request is one write from memory that is used again, an
-answer is one read into a buffer that all connections of a thread share, and nothing is allocated for either. The client of
-hyper in its place cost about a third more processor a request. While every connection is busy the thread that tells what is
-due wakes nobody.
+answer that comes as a whole is one read into a buffer that all connections of a thread share, and nothing is allocated for
+either. hyper's client, which was there before, allocates several times a request and moves each between two halves of a
+task. While every connection is busy the thread that tells what is due wakes nobody, and it works out due times only.
 
 What requests cost in each part: `cargo bench --bench parts`.
 ";
