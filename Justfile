@@ -35,9 +35,9 @@ cluster:
     RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
     program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
 
-# Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
+# Objects, patches, port-forwards, helm and `sre inspect` on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
-    cargo test --locked --test cluster --test helm
+    cargo test --locked --test cluster --test helm --test inspect_cluster
 
 # The main job ten times in a row, and the kill tests many times
 soak times="10":

@@ -1,7 +1,7 @@
 //! What ingress controllers served: ingress-nginx or Traefik, by their own metrics.
 
 use super::eyes::Eyes;
-use super::model::{Ingress, Missing};
+use super::model::{Ingress, Missing, Part, Traffic};
 use super::scope;
 use super::traffic::{self, Source};
 use crate::observe::{Labels, matcher};
@@ -35,14 +35,35 @@ pub async fn look(eyes: &Eyes, namespace: &str, controllers: Option<&str>) -> Re
             elsewhere.extend(namespaces.iter().map(|known| format!("{} in {known}", kind.name())));
             continue;
         }
-        let mut traffic = Vec::new();
+        let mut traffic: Vec<Traffic> = Vec::new();
         for source in kind.sources(&groups, namespace, controllers, has(TRAEFIK_SERVICE_COUNT)) {
-            traffic.push(traffic::look(eyes, &source).await);
+            traffic.push(match eyes.vector(&format!("group({})", source.count_selector())).await? {
+                none if none.is_empty() => uncounted(kind, &source.of),
+                _ => traffic::look(eyes, &source).await,
+            });
+        }
+        // What holds for the namespace is not told again of all.
+        if let [all, ours] = traffic.as_mut_slice() {
+            all.warnings.retain(|warning| !ours.warnings.contains(warning));
         }
         let namespaces = controllers.map_or(namespaces, |wanted| vec![wanted.to_owned()]);
         found.push(Ingress { controller: kind.name(), namespaces, traffic });
     }
     if found.is_empty() { Err(nothing(&names, controllers, &elsewhere)) } else { Ok(found) }
+}
+
+/// Where a controller has never counted a request, its counters are not there.
+fn uncounted(kind: Controller, of: &str) -> Traffic {
+    let missing = Missing::new(
+        format!("{} has counted no request of {of}", kind.name()),
+        "is there an Ingress, and is its host asked for?",
+    );
+    Traffic {
+        of: of.to_owned(),
+        latency: Part::Missing(missing.clone()),
+        rates: Part::Missing(missing),
+        warnings: Vec::new(),
+    }
 }
 
 fn nothing(names: &[String], controllers: Option<&str>, elsewhere: &[String]) -> Missing {

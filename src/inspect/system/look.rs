@@ -62,7 +62,8 @@ pub async fn look(cluster: &Result<Cluster, Missing>, question: &Question) -> In
     let (nodes, source) = tokio::join!(nodes, source);
     let eyes = match &source {
         None => Err(Missing::because("Prometheus was not asked")),
-        Some(Err(missing)) => Err(Missing { why: "Prometheus could not be had".into(), ..missing.clone() }),
+        // Why, and what to do next, is told once, where it is told of Prometheus itself.
+        Some(Err(_)) => Err(Missing::because("Prometheus could not be had")),
         Some(Ok(source)) => Eyes::open(source.prometheus.clone(), question.range).await,
     };
     let told: Option<&[Node]> = nodes.as_ref().map(|(nodes, _)| nodes.as_slice());

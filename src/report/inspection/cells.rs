@@ -98,6 +98,14 @@ pub(super) fn lost(workload: &Workload) -> String {
     }
 }
 
+/// `frontend`, `db (StatefulSet)`.
+pub(super) fn workload(workload: &Workload) -> String {
+    match workload.kind.as_str() {
+        "Deployment" => workload.name.clone(),
+        kind => format!("{} ({kind})", workload.name),
+    }
+}
+
 pub(super) fn zones(workload: &Workload) -> String {
     let mut all: Vec<String> = workload.zones.iter().map(|(zone, pods)| format!("{zone} {pods}")).collect();
     if workload.unscheduled > 0 {

@@ -124,7 +124,7 @@ fn pods(found: &Spread) -> Vec<String> {
     let mut parts = vec![format!("### Pods: {}", cells::worst(found))];
     let row = |workload: &crate::inspect::system::Workload| {
         [
-            cell(&format!("{} {}", workload.kind, workload.name)),
+            cell(&cells::workload(workload)),
             workload.pods.to_string(),
             cells::zones(workload),
             cells::lost(workload),

@@ -148,7 +148,7 @@ fn pods(namespace: &str, found: &Spread) -> Vec<String> {
         .iter()
         .map(|workload| {
             vec![
-                format!("{} {}", workload.kind, workload.name),
+                cells::workload(workload),
                 workload.pods.to_string(),
                 cells::zones(workload),
                 cells::lost(workload),
