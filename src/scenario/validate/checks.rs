@@ -47,6 +47,7 @@ pub(crate) fn checks(checks: &[Check], path: &Path, problems: &mut Vec<Problem>)
                     problems.push(Problem::key_error(&path.key("labels").key(label), message));
                 }
             }
+            Check::Logs(logs) => wait("wait", logs.wait, &item.key("logs"), problems),
             Check::NoAlerts(none) => {
                 for other in checks {
                     if let Check::Alert(alert) = other
