@@ -42,9 +42,9 @@ static:
     cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
     cp target/release/sre {{static}}
 
-# Objects, patches, port-forwards, helm and mirrors on a cluster (SRE_TEST_KUBECONFIG)
+# Objects, patches, port-forwards, helm, mirrors and `sre inspect` on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
-    cargo test --locked --test cluster --test cluster_view --test helm --test mirror
+    cargo test --locked --test cluster --test cluster_view --test helm --test inspect_cluster --test mirror
 
 # `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
 minikube:

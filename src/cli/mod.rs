@@ -7,6 +7,7 @@ mod cluster_status;
 mod columns;
 mod compare;
 mod completions;
+mod credentials;
 mod describe;
 mod doctor;
 mod down;
@@ -14,6 +15,7 @@ mod files;
 mod heal;
 mod init;
 mod init_external;
+mod inspect;
 mod list;
 mod load;
 mod logs;
@@ -85,6 +87,8 @@ pub enum Output {
     Json,
     /// One YAML document.
     Yaml,
+    /// For an issue or a merge request: what `inspect` and `report` show.
+    Markdown,
 }
 
 /// Whether screens are coloured.
@@ -106,6 +110,7 @@ enum Command {
     Report(report::Report),
     Run(run::Run),
     Status(status::Status),
+    Inspect(inspect::Inspect),
     Logs(logs::Logs),
     Open(open::Open),
     Down(down::Down),
@@ -127,6 +132,10 @@ enum Command {
 }
 
 impl Command {
+    fn has_markdown(&self) -> bool {
+        matches!(self, Command::Inspect(_) | Command::Report(_))
+    }
+
     /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
     fn knows_of_a_lab(&self) -> bool {
         use Command::*;
@@ -167,6 +176,9 @@ pub async fn run(cli: Cli) -> Exit {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
+    if context.global.output == Output::Markdown && !command.has_markdown() {
+        return Err(Error::usage("this command does not print Markdown").hint("-o table, json or yaml"));
+    }
     if command.knows_of_a_lab() {
         let here = crate::target::Folder::here()?;
         crate::fault::recover(&here, &context.terminal).await;
@@ -179,6 +191,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Report(command) => command.run(context).await,
         Command::Run(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
+        Command::Inspect(command) => command.run(context).await,
         Command::Logs(command) => command.run(context).await,
         Command::Open(command) => command.run(context).await,
         Command::Down(command) => command.run(context).await,

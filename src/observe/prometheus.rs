@@ -171,6 +171,11 @@ impl Prometheus {
         Ok(Prometheus { http: HttpClient::new("Prometheus", endpoint)? })
     }
 
+    /// A client of the Prometheus behind the proxy of a cluster's API server, at a path there.
+    pub fn behind_api_server(client: kube::Client, path: &str) -> Prometheus {
+        Prometheus { http: HttpClient::behind_api_server("Prometheus", client, path) }
+    }
+
     /// One that asks once: for those who ask again by themselves.
     pub fn once_only(self) -> Prometheus {
         Prometheus { http: self.http.once_only() }
@@ -225,6 +230,15 @@ impl Prometheus {
                 .collect()),
             _ => Err(Error::no_data(format!("`{selector}` selects no series"))),
         }
+    }
+
+    /// The values of a label, of the series of a selector that had samples from one time to another.
+    pub async fn label_values(&self, label: &str, selector: &str, from: f64, to: f64) -> Result<Vec<String>> {
+        let query =
+            [("match[]", selector.to_owned()), ("start", format!("{from:.3}")), ("end", format!("{to:.3}"))];
+        let answer: Answer<Vec<String>> =
+            self.http.get(&format!("api/v1/label/{label}/values"), &query).await?;
+        Ok(answer.data)
     }
 
     /// The active scrape targets.

@@ -2,6 +2,7 @@
 
 pub mod compare;
 mod fold;
+pub mod inspection;
 pub mod junit;
 mod layout;
 pub mod markdown;

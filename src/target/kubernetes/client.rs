@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    name: String,
     context: String,
     kubeconfig: Option<PathBuf>,
     version: String,
@@ -44,6 +45,7 @@ impl Cluster {
     pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster> {
         let file = read(kubeconfig)?;
         let context = choose(&file, context)?.to_owned();
+        let name = name_of(&file, &context);
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(file, &options)
             .await
@@ -59,6 +61,7 @@ impl Cluster {
         .git_version;
         Ok(Cluster {
             client,
+            name,
             context,
             kubeconfig: kubeconfig.map(Path::to_owned),
             version,
@@ -69,6 +72,11 @@ impl Cluster {
     /// The client.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The cluster's name, as the kubeconfig has it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The context's name.
@@ -130,6 +138,19 @@ impl Cluster {
             Api::all_with(self.client(), &kind.resource)
         }
     }
+}
+
+/// The current context of a kubeconfig, for those who only read: whoever changes a cluster has it named.
+///
+/// # Errors
+/// The kubeconfig cannot be read (2).
+pub fn current_context(kubeconfig: Option<&Path>) -> Result<Option<String>> {
+    Ok(read(kubeconfig)?.current_context.filter(|current| !current.is_empty()))
+}
+
+fn name_of(file: &Kubeconfig, context: &str) -> String {
+    let named = file.contexts.iter().find(|named| named.name == context);
+    named.and_then(|named| named.context.as_ref()).map_or(String::new(), |context| context.cluster.clone())
 }
 
 fn read(path: Option<&Path>) -> Result<Kubeconfig> {
