@@ -3,6 +3,7 @@
 pub mod alert;
 mod all;
 mod context;
+mod detected;
 mod outcome;
 mod promql;
 pub mod reconcile;

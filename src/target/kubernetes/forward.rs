@@ -33,6 +33,10 @@ impl Forward {
     pub async fn open(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Forward> {
         let route = Arc::new(Route::new(cluster, endpoint, namespace));
         route.choose().await?;
+        Forward::listen(route).await
+    }
+
+    async fn listen(route: Arc<Route>) -> Result<Forward> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .map_err(|e| Error::target("no loopback port could be opened").because(e))?;
@@ -40,6 +44,20 @@ impl Forward {
             listener.local_addr().map_err(|e| Error::target("a loopback port has no address").because(e))?;
         let accepting = tokio::spawn(accept(listener, route));
         Ok(Forward { address, accepting })
+    }
+
+    /// Opens a free loopback port that leads to one pod, ready or not.
+    ///
+    /// # Errors
+    /// The target (exit 6) where no port can be opened.
+    pub async fn to_pod(cluster: &Cluster, namespace: &str, name: &str, port: u16) -> Result<Forward> {
+        let route = Route {
+            pods: Api::namespaced(cluster.client(), namespace),
+            labels: Selector::default(),
+            only: Some(name.into()),
+            port,
+        };
+        Forward::listen(Arc::new(route)).await
     }
 
     /// Where it listens.
@@ -63,6 +81,8 @@ impl Drop for Forward {
 struct Route {
     pods: Api<Pod>,
     labels: Selector,
+    /// One pod by name, whatever its labels.
+    only: Option<String>,
     port: u16,
 }
 
@@ -72,12 +92,16 @@ impl Route {
         Route {
             pods: Api::namespaced(cluster.client(), namespace),
             labels: endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            only: None,
             port: endpoint.port,
         }
     }
 
     /// A pod that is ready: the first by name, so that connections share it while it is.
     async fn choose(&self) -> Result<String> {
+        if let Some(name) = &self.only {
+            return Ok(name.clone());
+        }
         let params = ListParams::default().labels_from(&self.labels);
         let pods = retry(|| self.pods.list(&params)).await.map_err(|e| {
             Error::target(format!("the pods with {} could not be listed", self.labels))
@@ -91,7 +115,7 @@ impl Route {
 }
 
 /// Whether a pod is ready and stays.
-pub(super) fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
