@@ -35,15 +35,17 @@ cluster:
     RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
     program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
 
-# Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
+# Objects, patches, port-forwards, helm and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:
     cargo test --locked --test cluster --test helm
+    RUST_TEST_THREADS=2 cargo test --locked --test cluster_fault
 
 # The main job ten times in a row, and the kill tests many times
 soak times="10":
     cargo build --release --locked
     ./tests/end-to-end.sh {{times}}
     SRE_SOAK=200 cargo test --locked --test fault -- --nocapture
+    SRE_SOAK=200 cargo test --locked --test cluster_fault killed_at_any_moment -- --nocapture
 
 # Figures: pacing, omission, memory, start-up
 bench:

@@ -62,6 +62,9 @@ pub async fn memory(share: f64, limit: u64, lasts: Duration, interrupt: &Interru
         // Otherwise the kernel would kill this process, the largest, and the container would go on.
         let _ = std::fs::write("/proc/1/oom_score_adj", "1000");
     }
+    if share >= 1.0 {
+        let _ = overflow(limit);
+    }
     let wanted = to_take(share, limit, in_use());
     let mut taken: Vec<Vec<u8>> = Vec::new();
     while (taken.len() * PIECE) as u64 <= wanted && interrupt.exit().is_none() {
@@ -74,6 +77,18 @@ pub async fn memory(share: f64, limit: u64, lasts: Duration, interrupt: &Interru
     let ended = stdin.read_to_end(&mut rest);
     let _ = interrupt.or(tokio::time::timeout(lasts, ended)).await;
     drop(std::hint::black_box(taken));
+}
+
+/// Writes more than the limit to a file in memory: it counts for the container and not for this process, which would
+/// otherwise be the largest, and the one that is killed.
+fn overflow(limit: u64) -> std::io::Result<()> {
+    let file = rustix::fs::memfd_create("pressure", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(file);
+    let piece = vec![1; PIECE];
+    for _ in 0..=limit.saturating_mul(2) / PIECE as u64 {
+        std::io::Write::write_all(&mut file, &piece)?;
+    }
+    Ok(())
 }
 
 /// How many bytes are missing to the share.

@@ -291,7 +291,7 @@ pub async fn serve(cluster: &Cluster, id: &str, on: &ObjectRef, until: Timestamp
         let now = Timestamp::now();
         match record {
             Some(record) if now > record.until + GRACE => {
-                super::heal::undo(cluster, on, &record).await?;
+                super::heal::expire(cluster, on, &record).await?;
                 if on.kind == "Node" {
                     drop_rights(cluster, &name(id)).await?;
                 }

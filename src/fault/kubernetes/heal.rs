@@ -34,9 +34,33 @@ const LOOK: Duration = Duration::from_millis(250);
 /// # Errors
 /// The target (exit 6), with what could not be undone.
 pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    let object = find(cluster, on).await?;
+    let other = object.map_or(Ok(None), |object| Record::of(&object))?;
+    let is_others = other.is_some_and(|other| other.id != record.id);
     for effect in &record.effects {
+        // What another fault has done since is not this one's to undo.
+        if is_others && !matches!(effect, Effect::Create { .. }) {
+            continue;
+        }
         aside(cluster, effect, &record.id).await?;
     }
+    set_back(cluster, on, record).await
+}
+
+/// As [`undo`], by the guard of a fault, which may do less: what ends by itself has ended by then.
+///
+/// # Errors
+/// As for [`undo`].
+pub async fn expire(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    for effect in &record.effects {
+        if matches!(effect, Effect::Create { .. } | Effect::Node { .. }) {
+            aside(cluster, effect, &record.id).await?;
+        }
+    }
+    set_back(cluster, on, record).await
+}
+
+async fn set_back(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
     let left = take_off(cluster, on, record).await?;
     if left.is_empty() {
         return Ok(());

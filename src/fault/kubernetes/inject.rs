@@ -25,6 +25,9 @@ const ATTEMPTS: usize = 10;
 /// How long a helper pod may take to run, and an eviction to be allowed.
 const BOUND: Duration = Duration::from_secs(60);
 
+/// How long a container may live on after its memory has run out.
+const KILLED: Duration = Duration::from_secs(15);
+
 /// The switches of the demo service go off by themselves this much later than they should have been.
 const LAST_RESORT: Duration = Duration::from_secs(10);
 
@@ -53,7 +56,11 @@ pub async fn inject(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Resul
             }
             Effect::Create { object, body } => create(cluster, object, body.as_deref()).await?,
             Effect::Memory { pod, container, share, limit } => {
+                let before = restarts(cluster, pod, container).await?;
                 keepers.push(take_memory(cluster, pod, container, *share, *limit, lasts).await?);
+                if *share >= 1.0 {
+                    killed(cluster, pod, container, before).await?;
+                }
             }
             Effect::Redis { pod, port } => {
                 keepers.push(pause_redis(cluster, pod, *port, lasts).await?);
@@ -98,6 +105,30 @@ async fn annotate(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
         }
     }
     unreachable!("the last attempt returns")
+}
+
+/// How often a container was started again.
+async fn restarts(cluster: &Cluster, pod: &PodRef, container: &str) -> Result<i32> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), &pod.namespace);
+    let found = call(|| format!("Pod {} could not be read", pod.name), || api.get(&pod.name)).await?;
+    let all = found.status.and_then(|status| status.container_statuses).unwrap_or_default();
+    Ok(all.iter().find(|status| status.name == container).map_or(0, |status| status.restart_count))
+}
+
+/// Waits until the container that ran out of memory was killed. On cgroup v1 the kernel kills one process, which may
+/// be another one than the container's first.
+async fn killed(cluster: &Cluster, pod: &PodRef, container: &str, before: i32) -> Result<()> {
+    let started = Instant::now();
+    while restarts(cluster, pod, container).await? <= before {
+        if started.elapsed() > KILLED {
+            let what = format!("{}/{container} was not killed for want of memory", pod.name);
+            return Err(Error::target(what)
+                .because_of("the kernel of its node kills one process, and took the one that had the memory")
+                .hint("it works where `sre` is in the image, and on nodes with cgroup v2"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
 }
 
 async fn delete(cluster: &Cluster, pod: &PodRef) -> Result<()> {
