@@ -81,6 +81,7 @@ impl Server {
             interrupt: &Interrupt::default(),
             start: Instant::now() + Duration::from_millis(100),
             progress: &|sample| each_second(sample.second),
+            noted: &|_| {},
         })
         .await
         .expect("a load");

@@ -43,8 +43,16 @@ async fn run(scenario: &Scenario, replicas: &[Replica], interrupt: &Interrupt) -
 
 async fn run_now(scenario: &Scenario, replicas: &[Replica], interrupt: &Interrupt) -> LoadResult {
     let start = Instant::now() + Duration::from_millis(20);
-    let run =
-        LoadRun { scenario, replicas, salt: "test", share: Share::ALL, interrupt, start, progress: &|_| {} };
+    let run = LoadRun {
+        scenario,
+        replicas,
+        salt: "test",
+        share: Share::ALL,
+        interrupt,
+        start,
+        progress: &|_| {},
+        noted: &|_| {},
+    };
     execute(run).await.expect("a load")
 }
 
@@ -391,6 +399,7 @@ async fn samples_add_up_to_the_whole() {
         interrupt: &interrupt,
         start: Instant::now(),
         progress: &|sample| samples.lock().expect("no panic").push(sample),
+        noted: &|_| {},
     };
     let result = execute(run).await.expect("a load");
     let samples = samples.into_inner().expect("no panic");
@@ -422,6 +431,7 @@ async fn workers_send_the_whole_once_and_their_histograms_merge() {
             interrupt: &interrupt,
             start,
             progress: &|_| {},
+            noted: &|_| {},
         })
     };
     let (a, b, c) = tokio::join!(worker(0), worker(1), worker(2));

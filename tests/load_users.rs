@@ -35,6 +35,7 @@ async fn run(urls: &[url::Url], load: Value, requests: Value, interrupt: &Interr
         interrupt,
         start: Instant::now() + Duration::from_millis(20),
         progress: &|sample| samples.lock().expect("no panic").push(sample),
+        noted: &|_| {},
     };
     let result = execute(run).await.expect("a load");
     let samples = samples.into_inner().expect("no panic");

@@ -69,7 +69,7 @@ async fn run(team: Team<'_>, interrupt: &Interrupt) -> (LoadResult, Vec<Sample>)
     let samples = Mutex::new(Vec::new());
     let progress = |sample| samples.lock().expect("no panic").push(sample);
     let start = Instant::now() + Duration::from_millis(200);
-    let result = team.run(start, interrupt, &progress).await.expect("a load");
+    let result = team.run(start, interrupt, &progress, &|_| {}).await.expect("a load");
     (result, samples.into_inner().expect("no panic"))
 }
 
@@ -100,6 +100,7 @@ async fn the_parts_are_the_whole() {
         interrupt: &Interrupt::default(),
         start: Instant::now(),
         progress: &|_| {},
+        noted: &|_| {},
     })
     .await
     .expect("a load");
@@ -159,7 +160,7 @@ async fn without_any_worker_nothing_is_known() {
     let team = team(1, &scenario, &replicas(&[&server])).await.expect("a worker");
     kill(team.processes()[0].expect("it runs"));
     let start = Instant::now() + Duration::from_millis(100);
-    let error = team.run(start, &Interrupt::default(), &|_| {}).await.expect_err("nothing is known");
+    let error = team.run(start, &Interrupt::default(), &|_| {}, &|_| {}).await.expect_err("nothing is known");
     assert_eq!(error.exit(), Exit::NoData);
     assert!(error.to_string().contains("worker 1 of 1 was lost"), "{error}");
 }

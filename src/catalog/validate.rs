@@ -124,6 +124,13 @@ impl Catalog {
                 _ => {}
             }
         }
+        let of_logs = scenario.checks.iter().position(|check| matches!(check, Check::Logs(_)));
+        if let Some(i) = of_logs.filter(|_| loaded.stack.logs.is_none()) {
+            let path = root.key("checks").index(i).key("logs");
+            let message = format!("the stack {} does not say how its log lines are found", scenario.stack);
+            let help = "`logs` in the stack file, with a `selector` of Loki's streams";
+            problems.push(Problem::warning(&path, message).help(help));
+        }
         let replicas = loaded.stack.local.map(|local| local.service.replicas);
         for (i, step) in scenario.faults.iter().enumerate() {
             for (j, replica) in step.replicas.iter().flatten().enumerate() {

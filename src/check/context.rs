@@ -27,6 +27,10 @@ pub struct CheckContext<'a> {
     pub prometheus: &'a Result<Prometheus>,
     /// The counters before the load.
     pub baseline: Option<&'a Baseline>,
+    /// The run's id, from which the ids of its requests follow.
+    pub run: &'a str,
+    /// The file with the requests that checks ask for one by one.
+    pub noted: &'a std::path::Path,
     /// What the client knows.
     pub load: &'a LoadFinished,
     /// Faults that were injected and undone.

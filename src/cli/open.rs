@@ -16,7 +16,7 @@ use crate::target::{Folder, Lab};
 /// Prints where a part of the lab answers, and opens it where there is a display.
 #[derive(Debug, Args)]
 pub struct Open {
-    /// The part: app, prometheus, alertmanager, receiver, or a replica's name.
+    /// The part: app, prometheus, alertmanager, receiver, loki, or a replica's name.
     name: String,
 }
 

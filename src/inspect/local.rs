@@ -23,7 +23,14 @@ const OPEN_FILES: u64 = 1024;
 pub async fn local(folder: &Folder) -> Result<Vec<Finding>> {
     let cache = Cache::of_user()?;
     let mut findings = Vec::new();
-    for tool in [Tool::Prometheus, Tool::Alertmanager, Tool::NodeExporter, Tool::Promtool] {
+    for tool in [
+        Tool::Prometheus,
+        Tool::Alertmanager,
+        Tool::NodeExporter,
+        Tool::Promtool,
+        Tool::Loki,
+        Tool::Collector,
+    ] {
         findings.push(program(tool, &cache).await);
     }
     findings.push(loopback());
@@ -66,6 +73,11 @@ async fn missing(tool: Tool) -> Finding {
             "missing; sre can get it",
             format!("sre up --yes gets\n{}", plan.ways().join("\nor ")),
         );
+    }
+    if matches!(tool, Tool::Loki | Tool::Collector) {
+        // Without them `up` works; the check `logs` has no data.
+        let hint = format!("put {name} on PATH, or: export {}=/path/to/{name}", tool.variable());
+        return Finding::warning(name, "missing: log lines are not kept", hint);
     }
     let hint =
         format!("sudo apt-get update, or put {name} on PATH, or: export {}=/path/to/{name}", tool.variable());

@@ -7,7 +7,7 @@ use super::progress::{Sampler, Tell};
 use super::recorder::{Recorder, Second, by_name};
 use super::requests::Template;
 use super::watch::{Observed, overload};
-use super::{LoadSummary, PhaseSummary, Sample, Share, engine, users};
+use super::{LoadSummary, Noted, PhaseSummary, Sample, Share, engine, users};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::scenario::{Load, Scenario};
@@ -30,6 +30,8 @@ pub struct LoadRun<'a> {
     pub start: Instant,
     /// Told once a second.
     pub progress: &'a (dyn Fn(Sample) + Sync),
+    /// Told of the requests that the scenario's checks ask for one by one, each once, some seconds' at a time.
+    pub noted: &'a (dyn Fn(&[Noted]) + Sync),
 }
 
 /// What a load left behind.
@@ -86,7 +88,12 @@ pub(super) struct Recorded {
 /// thread (target).
 pub async fn execute(run: LoadRun<'_>) -> Result<LoadResult> {
     let sampler = Sampler::new(run.scenario);
-    let tell = |second: f64, what: Second| (run.progress)(sampler.sample(second, &what));
+    let tell = |second: f64, what: Second| {
+        if !what.noted.is_empty() {
+            (run.noted)(&what.noted);
+        }
+        (run.progress)(sampler.sample(second, &what));
+    };
     Ok(execute_part(&run, &sampler, &tell).await?.whole())
 }
 

@@ -52,7 +52,7 @@ impl<'a> Progress<'a> {
     /// The load ended after this time: tells of what not all parts had a share in.
     pub(super) fn finish(mut self, elapsed: Duration) {
         for (second, (sum, _)) in std::mem::take(&mut self.seconds) {
-            if sum.sent + sum.answered + sum.errors > 0 {
+            if sum.sent + sum.answered + sum.errors > 0 || !sum.noted.is_empty() {
                 (self.tell)((second as f64).min(elapsed.as_secs_f64()), sum);
             }
         }

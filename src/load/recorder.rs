@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::histograms::{Histograms, Key, Timing, as_text, empty, record};
-use super::{Fate, RequestSummary, Tally};
+use super::{Fate, Noted, RequestSummary, Tally};
 
 /// A request that came to its end.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +61,14 @@ pub struct Second {
     /// Times since due.
     #[serde(with = "as_text")]
     pub since_due: Histogram<u64>,
+    /// Requests that are noted one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noted: Vec<Noted>,
 }
 
 impl Default for Second {
     fn default() -> Second {
-        Second { sent: 0, answered: 0, errors: 0, in_flight: 0, since_due: empty() }
+        Second { sent: 0, answered: 0, errors: 0, in_flight: 0, since_due: empty(), noted: Vec::new() }
     }
 }
 
@@ -76,6 +79,7 @@ impl Second {
         self.answered += other.answered;
         self.errors += other.errors;
         self.in_flight += other.in_flight;
+        self.noted.extend_from_slice(&other.noted);
         self.since_due.add(&other.since_due).expect("histograms grow as they must");
     }
 }
@@ -121,6 +125,11 @@ impl Recorder {
             cell.unexpected += 1;
             self.second.errors += 1;
         }
+    }
+
+    /// A request is noted one by one.
+    pub fn note(&mut self, noted: Noted) {
+        self.second.noted.push(noted);
     }
 
     /// What happened since the last look, with so many requests on their way.

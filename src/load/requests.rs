@@ -135,10 +135,38 @@ pub(super) struct Ids {
     buffer: BytesMut,
 }
 
+/// What the ids of a load begin with: letters, digits, `-`, `_` and `.` only.
+pub fn prefix(seed: u64, salt: &str) -> String {
+    let salt: String = salt.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    format!("{seed}-{salt}-")
+}
+
+/// What sets a request's id apart from others of the same load.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number {
+    /// The user that sent it, in the closed model.
+    pub user: Option<u64>,
+    /// The ticket, or how many requests the user had begun.
+    pub index: u64,
+    /// Which request of these it is: 0, or more for redirects and retries.
+    pub turn: u32,
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(user) = self.user {
+            write!(f, "{user}.")?;
+        }
+        match self.turn {
+            0 => write!(f, "{}", self.index),
+            turn => write!(f, "{}-{turn}", self.index),
+        }
+    }
+}
+
 impl Ids {
     pub(super) fn new(seed: u64, salt: &str) -> Ids {
-        let salt: String = salt.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
-        Ids { prefix: format!("{seed}-{salt}-"), buffer: BytesMut::new() }
+        Ids { prefix: prefix(seed, salt), buffer: BytesMut::new() }
     }
 
     /// The id of a request. Parts of one buffer, so that few are allocated.

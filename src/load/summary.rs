@@ -17,6 +17,16 @@ pub enum Fate {
     Unknown(Unknown),
 }
 
+impl Fate {
+    /// The answer's status, where a complete one came.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Fate::Answered(status) => Some(status),
+            Fate::NotSent(_) | Fate::Unknown(_) => None,
+        }
+    }
+}
+
 /// Why a request never reached the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

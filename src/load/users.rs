@@ -22,8 +22,8 @@ use super::plan::USERS_PHASE;
 use super::progress::{Progress, Tell};
 use super::recorder::{Ended, Recorder};
 use super::redirect::{Hop, follow};
-use super::requests::{Ids, REQUEST_ID, Search, Template};
-use super::{Fate, Share, Unknown};
+use super::requests::{Ids, Number, REQUEST_ID, Search, Template};
+use super::{Fate, Noted, Notes, Share, Unknown};
 use crate::error::{Error, Result};
 use crate::scenario::{Http, HttpVersion, Users};
 
@@ -49,6 +49,8 @@ struct Shared {
     share: Share,
     seed: u64,
     salt: String,
+    /// Which requests are noted one by one.
+    notes: Notes,
     /// When the load began.
     start: Instant,
     /// No request leaves after this is cancelled.
@@ -84,6 +86,7 @@ pub(super) async fn run(run: &LoadRun<'_>, load: &Users, tell: Tell<'_>) -> Resu
         share: run.share,
         seed: run.scenario.seed,
         salt: run.salt.to_owned(),
+        notes: Notes::of(run.scenario),
         start: run.start,
         over: CancellationToken::new(),
         abort: CancellationToken::new(),
@@ -248,17 +251,15 @@ impl Shared {
         user.begun += 1;
         let request = user.mix.choose(number);
         let replica = (user.number + number) as usize % self.templates[request].to.len();
-        let mut id = Ids::new(self.seed, &self.salt);
+        let mut ids = Ids::new(self.seed, &self.salt);
         let (mut hop, mut redirects, mut retries) = (None, self.http.redirects, self.http.retries);
-        let mut turn = 0;
+        let mut id = Number { user: Some(user.number), index: number, turn: 0 };
         let answered = loop {
-            let id = match turn {
-                0 => id.id(format_args!("{}.{number}", user.number)),
-                turn => id.id(format_args!("{}.{number}-{turn}", user.number)),
-            };
-            turn += 1;
-            let (fate, next) =
-                self.exchange(&user.client, request, replica, hop.as_ref(), id, redirects > 0).await;
+            let header = ids.id(id);
+            let (fate, next) = self
+                .exchange(&user.client, request, replica, hop.as_ref(), (id, header), redirects > 0)
+                .await;
+            id.turn += 1;
             match (fate, next) {
                 _ if self.over.is_cancelled() => break true,
                 (Fate::Answered(_), None) => break true,
@@ -295,7 +296,7 @@ impl Shared {
         request: usize,
         replica: usize,
         hop: Option<&Hop>,
-        id: HeaderValue,
+        (number, id): (Number, HeaderValue),
         follows: bool,
     ) -> (Fate, Option<Hop>) {
         let template = &self.templates[request];
@@ -335,6 +336,15 @@ impl Shared {
         let mut recorder = lock(&self.recorder);
         if matches!(fate, Fate::NotSent(_)) {
             recorder.unsent();
+        }
+        if self.notes.wants(request, fate) {
+            recorder.note(Noted {
+                number: number.to_string(),
+                request,
+                replica,
+                status: fate.status(),
+                end: end.saturating_duration_since(self.start).as_secs_f64(),
+            });
         }
         recorder.ended(&Ended { phase: 0, request, replica, fate, expected, due: sent, sent, end });
         let mut last = lock(&self.last_end);

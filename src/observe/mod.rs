@@ -1,12 +1,14 @@
-//! Clients of what observes: Prometheus, Alertmanager, the receiver of notifications.
+//! Clients of what observes: Prometheus, Alertmanager, Loki, the receiver of notifications.
 
 mod alertmanager;
 mod http;
+mod loki;
 mod prometheus;
 mod receiver;
 
 pub use alertmanager::Alertmanager;
 pub use http::HttpClient;
+pub use loki::{LogLine, Loki};
 pub use prometheus::{
     AlertingRule, Health, Labels, Prometheus, QueryResult, RuleState, Sample, Series, Target, matcher,
 };

@@ -89,7 +89,7 @@ impl CapacitySearch<'_> {
         if self.workers > 1 {
             let job = Job { program: self.program, workers: self.workers, replicas: self.replicas, salt };
             let team = Team::start(job, scenario, self.interrupt).await?;
-            return team.run(Instant::now() + LEAD, self.interrupt, &|_| {}).await;
+            return team.run(Instant::now() + LEAD, self.interrupt, &|_| {}, &|_| {}).await;
         }
         load::execute(LoadRun {
             scenario,
@@ -99,6 +99,7 @@ impl CapacitySearch<'_> {
             interrupt: self.interrupt,
             start: Instant::now() + LEAD,
             progress: &|_| {},
+            noted: &|_| {},
         })
         .await
     }

@@ -156,6 +156,11 @@ impl RunFolder {
         self.path.join("latency.hlog")
     }
 
+    /// The requests that its checks ask for one by one: `requests.ndjson`; there where a check does.
+    pub fn noted_file(&self) -> PathBuf {
+        self.path.join("requests.ndjson")
+    }
+
     /// The report at the run's end, as `-o json` prints it: `result.json`.
     pub fn result_file(&self) -> PathBuf {
         self.path.join("result.json")

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{EventKind, Events, LoadFinished, Reporter, RunFolder, RunStarted, SCHEMA};
+use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA};
 use crate::catalog::LoadedStack;
 use crate::check::alert::already_firing;
 use crate::check::reconcile::take_baseline;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::fault::kubernetes::Scene;
 use crate::fault::{self, Journal, Timeline};
 use crate::interrupt::Interrupt;
-use crate::load::{self, Job, LoadResult, LoadRun, Share, Team};
+use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
 use crate::observe::Prometheus;
 use crate::scenario::{Check, Scenario};
 use crate::target::{Folder, Lab};
@@ -206,10 +206,19 @@ impl Run<'_> {
         let progress = |sample| {
             let _ = begun.events.emit(EventKind::LoadProgress(sample)).inspect_err(&fail);
         };
+        let notes = match self.scenario.logs_checks().next() {
+            Some(_) => Some(Mutex::new(NotedWriter::create(begun.folder.noted_file())?)),
+            None => None,
+        };
+        let noted = |requests: &[Noted]| {
+            let Some(notes) = &notes else { return };
+            let spelt = requests.iter().map(|request| request.spell(self.scenario, begun.folder.id()));
+            let _ = notes.lock().unwrap_or_else(PoisonError::into_inner).add(spelt).inspect_err(&fail);
+        };
         let start = Instant::now() + if team.is_some() { LEAD_OF_WORKERS } else { LEAD };
         let load = async {
             match team {
-                Some(team) => team.run(start, &interrupt, &progress).await,
+                Some(team) => team.run(start, &interrupt, &progress, &noted).await,
                 None => {
                     load::execute(LoadRun {
                         scenario: self.scenario,
@@ -217,6 +226,7 @@ impl Run<'_> {
                         interrupt: &interrupt,
                         start,
                         progress: &progress,
+                        noted: &noted,
                         salt: begun.folder.id(),
                         share: Share::ALL,
                     })
@@ -229,10 +239,14 @@ impl Run<'_> {
         let faults = faults.run(&journal, start, &begun.events, now, &interrupt);
         let (load, _) =
             tokio::join!(async { load.await.inspect_err(&fail) }, async { faults.await.inspect_err(&fail) },);
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => load,
+        let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failure {
+            return Err(error);
         }
+        if let Some(notes) = notes {
+            notes.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?;
+        }
+        load
     }
 
     /// The client of Prometheus, where it answers.

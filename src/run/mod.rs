@@ -5,6 +5,7 @@ mod event;
 mod folder;
 mod load;
 mod log;
+mod noted;
 mod record;
 mod verify;
 
@@ -13,5 +14,6 @@ pub use event::*;
 pub use folder::{RunFolder, STATE_DIR};
 pub use load::{Begun, Run};
 pub use log::{Damage, EventLog, Log};
+pub use noted::{NotedWriter, read_noted};
 pub use record::Record;
 pub use verify::{judge_load, resume, verify};

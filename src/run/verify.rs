@@ -55,6 +55,8 @@ async fn judged(
             endpoints: &endpoints,
             prometheus: &prometheus,
             baseline: record.baseline.as_ref(),
+            run: folder.id(),
+            noted: &folder.noted_file(),
             load,
             faults: &record.faults,
             horizon: record.horizon(folder, state),

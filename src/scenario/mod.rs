@@ -15,4 +15,4 @@ pub(crate) use named::list as named_list;
 pub use threshold::{Metric, Threshold};
 pub use units::{Comparison, Duration, DurationRange, Expect, Operator, Rate, Ratio};
 pub use validate::validate;
-pub(crate) use validate::{Flaw, checks, expression, is_label_name, is_metric_name};
+pub(crate) use validate::{Flaw, checks, expression, is_label_name, is_metric_name, stream_selector};

@@ -199,6 +199,16 @@ pub struct Request {
     /// Whether the stack's request counter counts this request at all.
     #[serde(default = "yes")]
     pub counted: bool,
+    /// Whether the service writes a log line for this request; as `counted`, if left out.
+    #[serde(default)]
+    pub logged: Option<bool>,
+}
+
+impl Request {
+    /// Whether the service writes a log line for this request.
+    pub fn is_logged(&self) -> bool {
+        self.logged.unwrap_or(self.counted)
+    }
 }
 
 fn default_weight() -> u32 {
@@ -308,6 +318,8 @@ pub enum Check {
     NoAlerts(NoAlertsCheck),
     /// Monitoring sees the faults, and sees that they are over.
     Detected(DetectedCheck),
+    /// Every request that was answered with such a status has its one log line in Loki, exactly.
+    Logs(LogsCheck),
 }
 
 /// Every scrape target is healthy.
@@ -430,4 +442,30 @@ impl DetectedCheck {
 pub struct NoAlertsCheck {
     /// Alerts of the stack's rules that may fire all the same.
     pub except: Vec<String>,
+}
+
+/// Every request that was answered with such a status has its one log line in Loki.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsCheck {
+    /// The statuses whose requests must be logged: `5xx`, `[4xx, 5xx]`.
+    pub status: Expect,
+    /// How long a line may take to reach Loki, after the last answer.
+    pub wait: Duration,
+}
+
+impl Default for LogsCheck {
+    fn default() -> Self {
+        LogsCheck { status: Expect::class(5), wait: Duration::from_secs(30) }
+    }
+}
+
+impl Scenario {
+    /// What its checks ask of the log.
+    pub fn logs_checks(&self) -> impl Iterator<Item = &LogsCheck> {
+        self.checks.iter().filter_map(|check| match check {
+            Check::Logs(logs) => Some(logs),
+            _ => None,
+        })
+    }
 }

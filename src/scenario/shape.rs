@@ -129,6 +129,7 @@ impl Check {
             }
             Check::NoAlerts(check) if check.except.is_empty() => "no alert fires".into(),
             Check::NoAlerts(check) => format!("no alert fires but {}", check.except.join(", ")),
+            Check::Logs(check) => format!("every {} is logged, exactly", check.status),
         }
     }
 }

@@ -339,6 +339,28 @@ impl Default for Expect {
 }
 
 impl Expect {
+    /// Every status of a class: 5 for 500 to 599.
+    pub fn class(class: u8) -> Expect {
+        Expect(vec![StatusPattern::Class(class)])
+    }
+
+    /// Whether every status that is right is that of an error: 400 and above.
+    pub fn is_of_errors(&self) -> bool {
+        self.0.iter().all(|pattern| match pattern {
+            StatusPattern::Exact(exact) => *exact >= 400,
+            StatusPattern::Class(class) => *class >= 4,
+        })
+    }
+
+    /// As a regular expression over the status' text: `404|5..`.
+    pub fn regex(&self) -> String {
+        let pattern = |pattern: &StatusPattern| match pattern {
+            StatusPattern::Exact(exact) => exact.to_string(),
+            StatusPattern::Class(class) => format!("{class}.."),
+        };
+        self.0.iter().map(pattern).collect::<Vec<_>>().join("|")
+    }
+
     /// Whether a status is right.
     pub fn allows(&self, status: u16) -> bool {
         self.0.iter().any(|pattern| match pattern {
@@ -467,6 +489,8 @@ mod tests {
     fn statuses_are_exact_or_a_class() {
         let expect: Expect = serde_json::from_str(r#"[200, "5xx"]"#).expect("a list");
         assert!(expect.allows(200) && expect.allows(503) && !expect.allows(201));
+        assert_eq!(expect.regex(), "200|5..");
+        assert!(!expect.is_of_errors() && Expect::class(5).is_of_errors());
         let one: Expect = serde_json::from_str("404").expect("one");
         assert!(one.allows(404) && !one.allows(200));
         assert!(serde_json::from_str::<Expect>("[]").is_err());

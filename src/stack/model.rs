@@ -21,6 +21,9 @@ pub struct Stack {
     pub parameters: IndexMap<String, Parameter>,
     /// What counts the service's requests.
     pub counter: Counter,
+    /// How the service's log lines are found in Loki.
+    #[serde(default)]
+    pub logs: Option<LogLines>,
     /// Files with alert rules of this stack, from the stack's folder.
     #[serde(default)]
     pub rules: Vec<String>,
@@ -125,6 +128,47 @@ impl StatusAs {
     }
 }
 
+/// How the service's log lines are found in Loki, and how a line tells of its request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLines {
+    /// The stream selector of the service's lines: `{service_name="users-api"}`.
+    pub selector: String,
+    /// How a line holds its fields.
+    #[serde(default)]
+    pub format: LogFormat,
+    /// The field with the request's id, as the header `x-request-id` had it.
+    #[serde(default = "default_request_id")]
+    pub request_id: String,
+    /// The field with the answer's status.
+    #[serde(default = "default_status")]
+    pub status: String,
+    /// The counter of lines that the service itself gave up, where it has one.
+    #[serde(default)]
+    pub lost: Option<String>,
+}
+
+fn default_request_id() -> String {
+    "request_id".into()
+}
+
+fn default_status() -> String {
+    "status".into()
+}
+
+/// How a log line holds its fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// The line is a JSON object; a field within another one is a path: `request.id`.
+    #[default]
+    Json,
+    /// The line is `key=value key="value"`.
+    Logfmt,
+    /// Fields are beside the line: structured metadata, as OpenTelemetry sends attributes.
+    Metadata,
+}
+
 /// How a stack runs on the target `local`: processes on this machine, on free loopback ports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +186,10 @@ pub struct LocalStack {
     /// Whether the node exporter runs.
     #[serde(default)]
     pub node_exporter: bool,
+    /// Whether Loki runs, and a collector that ships every replica's log to it. Both are left out where their programs
+    /// can't be had.
+    #[serde(default)]
+    pub logs: bool,
 }
 
 /// The service of a local stack.

@@ -2,9 +2,9 @@
 
 use url::Url;
 
-use super::{Counter, ExternalEndpoint, ExternalStack, LocalService, LocalStack, Stack};
+use super::{Counter, ExternalEndpoint, ExternalStack, LocalService, LocalStack, LogFormat, LogLines, Stack};
 use crate::config::{Path, Problem, unknown};
-use crate::scenario::{Check, Duration, checks, is_label_name, is_metric_name};
+use crate::scenario::{Check, Duration, checks, is_label_name, is_metric_name, stream_selector};
 
 /// What stands in a local service's command for something that is known only when it starts.
 const COMMAND_PLACEHOLDERS: [&str; 4] = ["sre", "listen", "admin", "replica"];
@@ -15,6 +15,9 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
     let root = Path::root();
     let mut problems = Vec::new();
     counter(&stack.counter, &root.key("counter"), &mut problems);
+    if let Some(lines) = &stack.logs {
+        log_lines(lines, &root.key("logs"), &mut problems);
+    }
     if stack.local.is_none() && stack.external.is_none() {
         let problem = Problem::error(&root, "this stack runs nowhere");
         problems.push(problem.help("say how it runs by `local`, or where it runs already by `external`"));
@@ -31,6 +34,7 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
             Check::Reconcile(_) => ("reconcile", "there is no load before `up` is finished"),
             Check::Alert(_) => ("alert", "nothing is broken before `up` is finished"),
             Check::Detected(_) => ("detected", "nothing is broken before `up` is finished"),
+            Check::Logs(_) => ("logs", "there is no load before `up` is finished"),
             _ => continue,
         };
         let path = root.key("steady").index(i).key(key);
@@ -57,6 +61,24 @@ fn counter(counter: &Counter, path: &Path, problems: &mut Vec<Problem>) {
     for label in counter.except.keys().filter(|label| !is_label_name(label)) {
         let message = format!("`{label}` is not the name of a label");
         problems.push(Problem::key_error(&path.key("except").key(label), message));
+    }
+}
+
+fn log_lines(lines: &LogLines, path: &Path, problems: &mut Vec<Problem>) {
+    if let Err(why) = stream_selector(&lines.selector) {
+        problems.push(Problem::error(&path.key("selector"), why));
+    }
+    for (key, field) in [("request_id", &lines.request_id), ("status", &lines.status)] {
+        let named = match lines.format {
+            LogFormat::Metadata => is_label_name(field),
+            LogFormat::Json | LogFormat::Logfmt => !field.is_empty(),
+        };
+        if !named {
+            problems.push(Problem::error(&path.key(key), format!("`{field}` is not the name of a field")));
+        }
+    }
+    if let Some(lost) = lines.lost.as_ref().filter(|lost| !is_metric_name(lost)) {
+        problems.push(Problem::error(&path.key("lost"), format!("`{lost}` is not the name of a metric")));
     }
 }
 

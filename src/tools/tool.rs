@@ -13,6 +13,8 @@ pub enum Tool {
     NodeExporter,
     /// Loki.
     Loki,
+    /// An OpenTelemetry Collector, as the distribution for Kubernetes has it.
+    Collector,
     /// Helm.
     Helm,
     /// minikube.
@@ -28,6 +30,7 @@ impl Tool {
             Tool::Alertmanager => "alertmanager",
             Tool::NodeExporter => "node_exporter",
             Tool::Loki => "loki",
+            Tool::Collector => "otelcol-k8s",
             Tool::Helm => "helm",
             Tool::Minikube => "minikube",
         }
@@ -41,6 +44,7 @@ impl Tool {
             Tool::Alertmanager => &["alertmanager", "prometheus-alertmanager"],
             Tool::NodeExporter => &["node_exporter", "prometheus-node-exporter"],
             Tool::Loki => &["loki"],
+            Tool::Collector => &["otelcol-k8s", "otelcol-contrib"],
             Tool::Helm => &["helm"],
             Tool::Minikube => &["minikube"],
         }
@@ -54,6 +58,7 @@ impl Tool {
             Tool::Alertmanager => "SRE_ALERTMANAGER",
             Tool::NodeExporter => "SRE_NODE_EXPORTER",
             Tool::Loki => "SRE_LOKI",
+            Tool::Collector => "SRE_OTELCOL",
             Tool::Helm => "SRE_HELM",
             Tool::Minikube => "SRE_MINIKUBE",
         }
@@ -65,7 +70,7 @@ impl Tool {
             Tool::Prometheus | Tool::Promtool => Some("prometheus"),
             Tool::Alertmanager => Some("prometheus-alertmanager"),
             Tool::NodeExporter => Some("prometheus-node-exporter"),
-            Tool::Loki | Tool::Helm | Tool::Minikube => None,
+            Tool::Loki | Tool::Collector | Tool::Helm | Tool::Minikube => None,
         }
     }
 }

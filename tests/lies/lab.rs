@@ -25,6 +25,7 @@ pub struct Lab {
     prometheus_url: Option<String>,
     alertmanager: Option<SocketAddr>,
     receiver: Option<SocketAddr>,
+    loki: Option<SocketAddr>,
     services: Vec<SocketAddr>,
     instances: Vec<String>,
 }
@@ -97,6 +98,7 @@ impl Lab {
             prometheus_url: None,
             alertmanager: None,
             receiver: None,
+            loki: None,
             services: liars.iter().map(|liar| liar.address).collect(),
             instances: liars.iter().map(|liar| liar.metrics.to_string()).collect(),
         }
@@ -180,6 +182,66 @@ impl Lab {
         );
         (self.alertmanager, self.receiver) = (Some(alertmanager), Some(receiver));
         self
+    }
+
+    /// Lines are asked for at this address, of whatever is there.
+    pub fn with_loki_at(mut self, address: SocketAddr) -> Lab {
+        self.loki = Some(address);
+        self
+    }
+
+    /// A real Loki that gives so many lines at once, to be called before `start`.
+    pub fn with_loki(mut self, program: &Path, lines_at_once: usize) -> Lab {
+        let (address, grpc) = (free(), free());
+        let data = self.path("loki");
+        self.write(
+            "loki.yml",
+            &format!(
+                "auth_enabled: false\nanalytics: {{reporting_enabled: false}}\n\
+                 server: {{http_listen_address: 127.0.0.1, http_listen_port: {}, grpc_listen_address: 127.0.0.1, \
+                 grpc_listen_port: {}, log_level: warn}}\n\
+                 common: {{instance_addr: 127.0.0.1, path_prefix: {data}, replication_factor: 1, \
+                 ring: {{kvstore: {{store: inmemory}}}}, storage: {{filesystem: {{chunks_directory: {data}/chunks, \
+                 rules_directory: {data}/rules}}}}}}\n\
+                 schema_config: {{configs: [{{from: \"2024-04-01\", store: tsdb, object_store: filesystem, schema: v13, \
+                 index: {{prefix: index_, period: 24h}}}}]}}\n\
+                 ingester: {{lifecycler: {{min_ready_duration: 0s}}}}\n\
+                 limits_config: {{max_entries_limit_per_query: {lines_at_once}}}\n",
+                address.port(),
+                grpc.port(),
+                data = data.display(),
+            ),
+        );
+        let config = self.path("loki.yml");
+        self.spawn("loki", program, &[format!("-config.file={}", config.display())]);
+        let ready = format!("http://{address}/ready");
+        until("Loki", || succeeds(&ready));
+        self.loki = Some(address);
+        self
+    }
+
+    /// A real collector that ships this file to Loki; `name` is a label of its lines.
+    pub fn collect(&mut self, name: &str, program: &Path, log: &Path, start_at: &str) {
+        let (loki, health) = (self.loki.expect("a Loki"), free());
+        let file = format!("{name}.yml");
+        self.write(
+            &file,
+            &format!(
+                "receivers:\n  file_log: {{include: [{log:?}], start_at: {start_at}, poll_interval: 100ms, \
+                 resource: {{service.name: liar, service.instance.id: {name}}}, operators: [{{type: json_parser, \
+                 parse_to: attributes.parsed, timestamp: {{parse_from: attributes.parsed.timestamp, \
+                 layout_type: gotime, layout: \"2006-01-02T15:04:05Z07:00\"}}}}, {{type: remove, field: attributes.parsed}}]}}\n\
+                 processors: {{batch: {{timeout: 100ms}}}}\n\
+                 exporters: {{otlp_http: {{endpoint: \"http://{loki}/otlp\"}}}}\n\
+                 extensions: {{health_check: {{endpoint: \"{health}\"}}}}\n\
+                 service: {{extensions: [health_check], telemetry: {{metrics: {{level: none}}}}, \
+                 pipelines: {{logs: {{receivers: [file_log], processors: [batch], exporters: [otlp_http]}}}}}}\n"
+            ),
+        );
+        let config = self.path(&file);
+        self.spawn(name, program, &[format!("--config={}", config.display())]);
+        let ready = format!("http://{health}/");
+        until("the collector", || succeeds(&ready));
     }
 
     /// Prometheus is asked by way of this address.
@@ -266,6 +328,13 @@ impl Lab {
                 "  alertmanager: {{url: \"http://{alertmanager}\"}}\n  receiver: {{url: \"http://{receiver}\"}}\n"
             );
         }
+        if let Some(loki) = self.loki {
+            let _ = write!(
+                stack,
+                "  loki: {{url: \"http://{loki}\"}}\n\
+                 logs: {{selector: '{{service_name=\"liar\"}}', lost: lines_lost_total}}\n"
+            );
+        }
         self.write("stacks/liar/stack.yaml", &stack);
         self.write(
             "scenarios/lie.yaml",
@@ -338,6 +407,12 @@ impl Drop for Lab {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether an address answers with success.
+fn succeeds(url: &str) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success()) })
 }
 
 /// An answer's JSON; null where there is none.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -39,6 +40,25 @@ pub enum Lie {
     Slow(Duration),
 }
 
+/// How the server's log lies. Every answer with 500 has a line, but for one in so many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LogLie {
+    /// It does not.
+    None,
+    /// It has no line.
+    Skips(u64),
+    /// It has two, in other words.
+    Repeats(u64),
+    /// Its line tells 503.
+    OtherStatus(u64),
+    /// There is a line of a request that nobody sent.
+    Invents(u64),
+    /// It has no line, and the server says so: `lines_lost_total`.
+    GivesUp(u64),
+    /// Times in whole seconds: many lines have the same.
+    Coarse,
+}
+
 #[derive(Debug, Default)]
 struct State {
     requests: u64,
@@ -51,6 +71,8 @@ struct State {
     restarted: bool,
     slow_scrape_done: bool,
     scrapes: u64,
+    errors: u64,
+    lost: u64,
 }
 
 /// A running liar; it ends with its value.
@@ -64,6 +86,7 @@ pub struct Liar {
 
 struct Shared {
     lie: Lie,
+    log: Option<(PathBuf, LogLie)>,
     state: Mutex<State>,
     alarm: AtomicU64,
     ended: AtomicBool,
@@ -71,8 +94,18 @@ struct Shared {
 
 impl Liar {
     pub fn start(lie: Lie) -> Liar {
+        Liar::with(lie, None)
+    }
+
+    /// One that counts what it answers, and logs its errors to this file.
+    pub fn logging(log: PathBuf, lie: LogLie) -> Liar {
+        Liar::with(Lie::None, Some((log, lie)))
+    }
+
+    fn with(lie: Lie, log: Option<(PathBuf, LogLie)>) -> Liar {
         let shared = Arc::new(Shared {
             lie,
+            log,
             state: Mutex::default(),
             alarm: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -127,11 +160,12 @@ fn serve(shared: &Arc<Shared>, handle: fn(&Shared, TcpStream)) -> SocketAddr {
     address
 }
 
-/// The path of one request; `None` where the connection has ended.
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
+/// The path of one request, and its id; `None` where the connection has ended.
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|n| *n > 0)?;
     let mut length = 0;
+    let mut id = String::new();
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
@@ -142,9 +176,12 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
         }
+        if let Some(value) = line.strip_prefix("x-request-id:") {
+            id = value.trim().to_owned();
+        }
     }
     std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).ok()?;
-    Some(first.split_whitespace().nth(1)?.to_owned())
+    Some((first.split_whitespace().nth(1)?.to_owned(), id))
 }
 
 fn answer(stream: &mut TcpStream, status: u16, kind: &str, body: &str) -> std::io::Result<()> {
@@ -161,12 +198,15 @@ impl Shared {
     fn request(&self, stream: TcpStream) {
         let mut writer = stream.try_clone().expect("a second handle");
         let mut reader = BufReader::new(stream);
-        while let Some(path) = read_request(&mut reader) {
+        while let Some((path, id)) = read_request(&mut reader) {
             let status = if path.starts_with("/error") { 500 } else { 200 };
             if let Lie::Slow(time) = self.lie {
                 std::thread::sleep(time);
             }
             let number = self.count(&path, status);
+            if status == 500 {
+                self.log(&id);
+            }
             match self.lie {
                 // The first half of an answer, and then the end.
                 Lie::Cuts { one_in, .. } if number.is_multiple_of(one_in) => {
@@ -210,6 +250,35 @@ impl Shared {
         number
     }
 
+    /// Logs an answer with 500, as the lie has it.
+    fn log(&self, id: &str) {
+        let Some((path, lie)) = &self.log else { return };
+        let mut state = self.state();
+        state.errors += 1;
+        let lies = |one_in: u64| state.errors.is_multiple_of(one_in);
+        let now = jiff::Timestamp::now();
+        let time = if *lie == LogLie::Coarse { format!("{now:.0}") } else { format!("{now:.6}") };
+        let line = |id: &str, status: u16, text: &str| {
+            format!(
+                "{{\"timestamp\":\"{time}\",\"request_id\":\"{id}\",\"status\":{status},\"message\":\"{text}\"}}\n"
+            )
+        };
+        let honest = line(id, 500, "request");
+        let text = match *lie {
+            LogLie::Skips(one_in) if lies(one_in) => String::new(),
+            LogLie::GivesUp(one_in) if lies(one_in) => {
+                state.lost += 1;
+                String::new()
+            }
+            LogLie::Repeats(one_in) if lies(one_in) => honest + &line(id, 500, "once more"),
+            LogLie::OtherStatus(one_in) if lies(one_in) => line(id, 503, "request"),
+            LogLie::Invents(one_in) if lies(one_in) => honest + &line(&format!("{id}9999"), 500, "request"),
+            _ => honest,
+        };
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the log can be written");
+    }
+
     fn lie_begins(&self, state: &State) -> bool {
         match self.lie {
             Lie::StandsStill { after } | Lie::Unavailable { after } | Lie::Unscraped { after } => {
@@ -232,7 +301,7 @@ impl Shared {
     fn scrape(&self, stream: TcpStream) {
         let mut writer = stream.try_clone().expect("a second handle");
         let mut reader = BufReader::new(stream);
-        while let Some(path) = read_request(&mut reader) {
+        while let Some((path, _)) = read_request(&mut reader) {
             let mut state = self.state();
             state.scrapes += 1;
             let begins = self.lie_begins(&state);
@@ -266,6 +335,7 @@ impl Shared {
 
     fn exposition(&self, state: &State) -> String {
         let mut page = format!("# TYPE alarm gauge\nalarm {}\n", self.alarm.load(Ordering::SeqCst));
+        let _ = write!(page, "# TYPE lines_lost_total counter\nlines_lost_total {}\n", state.lost);
         page += "# TYPE requests_total counter\n";
         // A family with both names would not be told from an honest one that has both labels.
         let renamed = matches!(self.lie, Lie::Renames { after } if state.requests > after);

@@ -11,6 +11,7 @@ mod disguise;
 mod expressions;
 mod lab;
 mod liar;
+mod logs;
 mod more;
 mod observers;
 mod serve;

@@ -11,7 +11,8 @@ use super::reading::{Question, Selector};
 use crate::check::context::CheckContext;
 use crate::check::wait::{pause, seconds_of};
 use crate::check::{Group, Kind, Outcome, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::figures::clock;
 use crate::observe::{Prometheus, Target};
 use crate::scenario::{ReconcileCheck, Scenario};
 use crate::stack::Stack;
@@ -130,6 +131,35 @@ pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result
         context.waiting("every request is counted", &message)?;
         pause(context.interrupt, stopwatch.next()).await?;
     }
+}
+
+/// Targets of the service that did not run from the baseline on: the `instance` label of each, and what is known of it.
+///
+/// # Errors
+/// No data (exit 3) where the counters were not read before the load, or Prometheus does not answer.
+pub async fn interruptions(
+    context: &CheckContext<'_>,
+    prometheus: &Prometheus,
+) -> Result<Vec<(String, String)>> {
+    let baseline =
+        context.baseline.ok_or_else(|| Error::no_data("the counters were not read before the load"))?;
+    let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
+    let instances: Vec<String> =
+        context.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
+    let counters = counters(context.stack, context.scenario);
+    let targets = prometheus.targets().await?;
+    let histories = fetch::since(prometheus, &counters, &instances, baseline, now).await?;
+    Ok(histories
+        .into_iter()
+        .filter_map(|history| {
+            let what = match history.count(now).restarts.first() {
+                Some(gap) => format!("was started again between {} and {}", clock(gap.from), clock(gap.to)),
+                None if targets.iter().all(|target| target.labels != history.labels) => "is gone".into(),
+                None => return None,
+            };
+            Some((history.instance().to_owned(), what))
+        })
+        .collect())
 }
 
 async fn look(

@@ -16,7 +16,7 @@ mod reading;
 mod tests;
 
 pub use baseline::{Baseline, BaselineSeries, BaselineTarget};
-pub use check::{check, take_baseline};
+pub use check::{check, interruptions, take_baseline};
 pub use history::{Gap, Rise, TargetCount, TargetHistory, display_labels};
 pub use judge::{Case, Judgement};
 pub use ledger::{Group, Key, Ledger, Raised};

@@ -32,11 +32,7 @@ pub(super) fn request(
         headers.append(name.clone(), value.clone());
     }
     if template.identified {
-        let id = match job.turn {
-            0 => ids.id(job.index),
-            turn => ids.id(format_args!("{}-{turn}", job.index)),
-        };
-        headers.insert(REQUEST_ID, id);
+        headers.insert(REQUEST_ID, ids.id(job.number()));
     }
     let (method, uri, body) = match &job.hop {
         None => (template.method.clone(), address.uri.clone(), template.body.clone()),

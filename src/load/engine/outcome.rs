@@ -7,7 +7,7 @@ use super::lane::Lane;
 use super::pool::Job;
 use crate::load::recorder::Ended;
 use crate::load::redirect::follow;
-use crate::load::{Fate, NotSent};
+use crate::load::{Fate, NotSent, Noted};
 
 /// How often a request that certainly never left is given another connection.
 const UNSENT: u32 = 3;
@@ -79,6 +79,15 @@ impl Lane {
     fn record(&self, replica: usize, job: &Job, fate: Fate, expected: bool, sent: Instant, end: Instant) {
         let mut left = self.left.borrow_mut();
         left.last_end = left.last_end.max(end);
+        if self.shared.notes.wants(job.request, fate) {
+            left.recorder.note(Noted {
+                number: job.number().to_string(),
+                request: job.request,
+                replica,
+                status: fate.status(),
+                end: end.saturating_duration_since(self.shared.start).as_secs_f64(),
+            });
+        }
         left.recorder.ended(&Ended {
             phase: job.phase,
             request: job.request,

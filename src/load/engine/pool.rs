@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::NotSent;
 use crate::load::redirect::Hop;
+use crate::load::requests::Number;
 use crate::load::schedule::{Ticket, Tickets};
 
 /// The pause after a first failed connection; it doubles with each further one.
@@ -33,6 +34,13 @@ pub(super) struct Job {
     pub turn: u32,
     /// Where a redirect led.
     pub hop: Option<Box<Hop>>,
+}
+
+impl Job {
+    /// What sets its id apart.
+    pub(super) fn number(&self) -> Number {
+        Number { user: None, index: self.index, turn: self.turn }
+    }
 }
 
 /// One connection, as the lane sees it.

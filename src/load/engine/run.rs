@@ -12,6 +12,7 @@ use super::connect::{Connector, native_roots};
 use super::lane::{Lane, Left};
 use super::pacer::pace;
 use crate::error::{Error, Result};
+use crate::load::Notes;
 use crate::load::execute::{LoadRun, PhaseRow, Recorded};
 use crate::load::progress::{Progress, Tell};
 use crate::load::recorder::{Recorder, Second};
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub timeout: Duration,
     pub seed: u64,
     pub salt: String,
+    /// Which requests are noted one by one.
+    pub notes: Notes,
     /// When the first request is due.
     pub start: Instant,
     /// One a lane.
@@ -164,6 +167,7 @@ fn prepare(run: &LoadRun<'_>, load: &ArrivalRate, schedule: Arc<Schedule>) -> Re
         timeout: load.http.timeout.get(),
         seed: run.scenario.seed,
         salt: run.salt.to_owned(),
+        notes: Notes::of(run.scenario),
         start: run.start,
         wakes: (0..lanes).map(|_| Notify::new()).collect(),
         connections,

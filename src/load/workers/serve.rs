@@ -83,6 +83,8 @@ async fn run(
         interrupt,
         start,
         progress: &|_| {},
+        // The leader is told with each second.
+        noted: &|_| {},
     };
     let mut load = Box::pin(execute_part(&load, sampler, &tell));
     let mut listening = true;

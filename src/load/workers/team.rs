@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::load::execute::{LoadResult, Part};
 use crate::load::progress::{Progress, Sampler};
-use crate::load::{Sample, Share};
+use crate::load::{Noted, Sample, Share};
 use crate::scenario::{Load, Scenario};
 use crate::target::Replica;
 
@@ -89,7 +89,8 @@ impl<'a> Team<'a> {
     /// Lets all workers begin at the same instant, and comes back when every request's fate is known or its
     /// worker is lost; the summary names those that were.
     ///
-    /// `progress` is told once a second of all workers together.
+    /// `progress` is told once a second of all workers together, `noted` of the requests that the scenario's checks
+    /// ask for one by one.
     ///
     /// # Errors
     /// A worker that failed (its error), or no worker that was left at the end (3).
@@ -98,10 +99,16 @@ impl<'a> Team<'a> {
         start: Instant,
         interrupt: &Interrupt,
         progress: &(dyn Fn(Sample) + Sync),
+        noted: &(dyn Fn(&[Noted]) + Sync),
     ) -> Result<LoadResult> {
         let (scenario, workers) = (self.scenario, self.members.len() as u64);
         let sampler = Sampler::new(scenario);
-        let tell = |second, what: crate::load::Second| progress(sampler.sample(second, &what));
+        let tell = |second, what: crate::load::Second| {
+            if !what.noted.is_empty() {
+                noted(&what.noted);
+            }
+            progress(sampler.sample(second, &what));
+        };
         let mut seconds = Progress::new(self.members.len(), &tell);
         let at = jiff::Timestamp::now() + start.saturating_duration_since(Instant::now());
         let (news, mut incoming) = unbounded_channel();

@@ -53,6 +53,7 @@ pub(crate) fn checks(checks: &[Check], path: &Path, problems: &mut Vec<Problem>)
                 wait("recovers", detected.recovers, &path, problems);
                 self::promql(&detected.expr, &path.key("expr"), problems);
             }
+            Check::Logs(logs) => wait("wait", logs.wait, &item.key("logs"), problems),
             Check::NoAlerts(none) => {
                 for other in checks {
                     if let Check::Alert(alert) = other

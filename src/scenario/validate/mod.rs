@@ -9,5 +9,5 @@ mod scenario;
 mod thresholds;
 
 pub(crate) use checks::checks;
-pub(crate) use promql::{Flaw, expression, is_label_name, is_metric_name};
+pub(crate) use promql::{Flaw, expression, is_label_name, is_metric_name, stream_selector};
 pub use scenario::validate;

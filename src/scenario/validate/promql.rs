@@ -42,6 +42,20 @@ pub(crate) fn selector(text: &str) -> Result<VectorSelector, String> {
     }
 }
 
+/// A selector of log streams, which LogQL writes as PromQL does: `{label="value"}`.
+pub(crate) fn stream_selector(text: &str) -> Result<(), String> {
+    let example = "write for example `{service_name=\"users-api\"}`";
+    match parser::parse(text) {
+        Ok(Expr::VectorSelector(selector))
+            if selector.name.is_none() && selector.offset.is_none() && selector.at.is_none() =>
+        {
+            Ok(())
+        }
+        Ok(_) => Err(format!("this selects no log streams; {example}")),
+        Err(why) => Err(format!("this selects no log streams: {why}; {example}")),
+    }
+}
+
 /// Whether this can be the name of a metric.
 pub(crate) fn is_metric_name(name: &str) -> bool {
     let mut letters = name.chars();
@@ -66,6 +80,14 @@ mod tests {
         assert!(matches!(expression("a[5m]"), Err(Flaw::Wrong(_))));
         assert!(matches!(expression("sum(a"), Err(Flaw::Wrong(_))));
         assert!(matches!(expression("\"a\""), Err(Flaw::Wrong(_))));
+    }
+
+    #[test]
+    fn a_stream_has_labels_alone() {
+        assert!(stream_selector("{a=\"b\", c=~\"d.*\"}").is_ok());
+        for wrong in ["m{a=\"b\"}", "{a=\"b\"} |= \"c\"", "{a=\"b\"", "{}", ""] {
+            assert!(stream_selector(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

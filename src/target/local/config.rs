@@ -143,7 +143,7 @@ impl AlertmanagerConfig {
     }
 }
 
-fn write(file: &impl Serialize) -> Result<String> {
+pub(super) fn write(file: &impl Serialize) -> Result<String> {
     let yaml = serde_saphyr::to_string(file)
         .map_err(|e| Error::target("a configuration cannot be written as YAML").because(e))?;
     Ok(format!("# Written by `sre up`; changes are lost.\n{yaml}"))

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 
 use super::down::{GRACE, stop_all};
 use super::health::{Health, Reload, not_healthy};
-use super::plan::{File, PROMETHEUS, Part, Plan, Programs, RuleFile, plan, port_names, port_owner};
+use super::plan::{
+    COLLECTOR, File, LOKI, PROMETHEUS, Part, Plan, Programs, RuleFile, plan, port_names, port_owner,
+};
 use super::ports::{self, allocate, is_free};
 use super::process::{self, LAB_MARK, NAME_MARK, Spec, is_alive, last_lines};
 use crate::error::{Error, Result};
@@ -130,7 +132,8 @@ impl Converge<'_> {
         Ok(())
     }
 
-    /// Prometheus is started when all others answer, so that it never sees one that is not there yet.
+    /// Prometheus is started when all that it scrapes answer, so that it never sees one that is not there yet. What
+    /// keeps log lines is started first, because it takes longest, and is waited for last.
     async fn start_and_wait(
         &mut self,
         plan: &Plan,
@@ -138,14 +141,19 @@ impl Converge<'_> {
     ) -> Result<(), NotReady> {
         let (prometheus, others): (Vec<&Part>, Vec<&Part>) =
             plan.parts.iter().partition(|part| part.spec.name == PROMETHEUS);
-        for parts in [others, prometheus] {
-            for part in &parts {
-                self.interrupt.check().map_err(NotReady::Failed)?;
-                self.ensure(part, changed).await.map_err(NotReady::Failed)?;
-            }
-            self.wait_until_ready(&parts).await?;
+        let (logs, scraped): (Vec<&Part>, Vec<&Part>) =
+            others.iter().partition(|part| [LOKI, COLLECTOR].contains(&part.spec.name.as_str()));
+        for part in logs.iter().chain(&scraped) {
+            self.interrupt.check().map_err(NotReady::Failed)?;
+            self.ensure(part, changed).await.map_err(NotReady::Failed)?;
         }
-        Ok(())
+        self.wait_until_ready(&scraped).await?;
+        for part in &prometheus {
+            self.interrupt.check().map_err(NotReady::Failed)?;
+            self.ensure(part, changed).await.map_err(NotReady::Failed)?;
+        }
+        self.wait_until_ready(&prometheus).await?;
+        self.wait_until_ready(&logs).await
     }
 
     /// Leaves a part alone, has it read its configuration again, or starts it.

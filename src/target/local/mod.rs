@@ -5,6 +5,7 @@ mod config;
 mod converge;
 mod down;
 pub mod health;
+mod log_config;
 pub mod plan;
 pub mod ports;
 mod preview;

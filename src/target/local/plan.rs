@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::config::{AlertmanagerConfig, Job, PrometheusConfig};
+use super::log_config::{CollectorConfig, LokiConfig};
 use super::ports::Ports;
 use super::process::Spec;
 use crate::error::{Error, Result};
@@ -21,8 +23,19 @@ pub const NODE_EXPORTER: &str = "node-exporter";
 /// The receiver's.
 pub const RECEIVER: &str = "receiver";
 
+/// Loki's.
+pub const LOKI: &str = "loki";
+/// The OpenTelemetry Collector's.
+pub const COLLECTOR: &str = "collector";
+
 /// What follows a replica's name in that of its admin port.
 const ADMIN: &str = "-admin";
+/// What follows Loki's name in that of its second port.
+const GRPC: &str = "-grpc";
+
+/// Names the digest of a configuration in the environment of who cannot read it again: it is started anew when
+/// the configuration changes.
+const DIGEST: &str = "SRE_CONFIGURATION";
 
 /// The programs that a stack is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +54,17 @@ pub struct Programs {
     pub alertmanager_folder: Option<PathBuf>,
     /// The node exporter, if the stack has one.
     pub node_exporter: Option<PathBuf>,
+    /// What keeps log lines, if the stack has it and it can be had.
+    pub logs: Option<LogPrograms>,
+}
+
+/// The programs that keep log lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPrograms {
+    /// Loki.
+    pub loki: PathBuf,
+    /// The OpenTelemetry Collector, which ships lines to it.
+    pub collector: PathBuf,
 }
 
 /// A file with rules, and what is in it.
@@ -113,6 +137,9 @@ pub fn port_names(local: &LocalStack) -> Vec<String> {
     if local.node_exporter {
         names.push(NODE_EXPORTER.into());
     }
+    if local.logs {
+        names.extend([LOKI.to_owned(), format!("{LOKI}{GRPC}"), COLLECTOR.to_owned()]);
+    }
     for number in 0..local.service.replicas {
         let name = replica_name(local, number);
         if has_admin(local) {
@@ -125,7 +152,7 @@ pub fn port_names(local: &LocalStack) -> Vec<String> {
 
 /// The process that a port's name belongs to.
 pub fn port_owner(name: &str) -> &str {
-    name.strip_suffix(ADMIN).unwrap_or(name)
+    name.strip_suffix(ADMIN).or_else(|| name.strip_suffix(GRPC)).unwrap_or(name)
 }
 
 /// Plans a stack. `ports` has a port for each of [`port_names`].
@@ -148,8 +175,19 @@ pub fn plan(
     let prometheus = port(PROMETHEUS)?;
 
     let mut parts = Vec::new();
+    let mut files = Vec::new();
     let mut jobs = Vec::new();
     let mut replicas = Vec::new();
+    let mut loki = None;
+    if let Some(programs) = &programs.logs {
+        let ports = LogPorts {
+            loki: port(LOKI)?,
+            grpc: port(&format!("{LOKI}{GRPC}"))?,
+            collector: port(COLLECTOR)?,
+        };
+        loki = Some(Endpoint::new(url(ports.loki, "/")?));
+        keep_logs(local, programs, &ports, folder, &mut parts, &mut files)?;
+    }
 
     parts.push(Part {
         spec: Spec {
@@ -256,10 +294,8 @@ pub fn plan(
         jobs,
     };
     let file = |name: &str, text, reader| File { path: folder.local().join(name), text, reader };
-    let mut files = vec![
-        file("alertmanager.yml", alertmanager_config.to_yaml()?, ALERTMANAGER),
-        file("prometheus.yml", prometheus_config.to_yaml()?, PROMETHEUS),
-    ];
+    files.push(file("alertmanager.yml", alertmanager_config.to_yaml()?, ALERTMANAGER));
+    files.push(file("prometheus.yml", prometheus_config.to_yaml()?, PROMETHEUS));
     files.extend(rules.iter().map(|rule| File {
         path: rule.path.clone(),
         text: rule.text.clone(),
@@ -276,9 +312,64 @@ pub fn plan(
             prometheus: Some(Endpoint::new(url(prometheus, "/")?)),
             alertmanager: Some(Endpoint::new(url(alertmanager, "/")?)),
             receiver: Some(Endpoint::new(url(receiver, "/")?)),
-            loki: None,
+            loki,
         },
     })
+}
+
+/// The ports of what keeps log lines.
+struct LogPorts {
+    loki: u16,
+    grpc: u16,
+    collector: u16,
+}
+
+/// Loki, and the collector that ships every replica's log to it. The first parts: Loki takes longest to start.
+fn keep_logs(
+    local: &LocalStack,
+    programs: &LogPrograms,
+    ports: &LogPorts,
+    folder: &Folder,
+    parts: &mut Vec<Part>,
+    files: &mut Vec<File>,
+) -> Result<()> {
+    let loki = LokiConfig {
+        address: address(ports.loki),
+        grpc: address(ports.grpc),
+        data: folder.local().join("loki"),
+    };
+    let replicas = (0..local.service.replicas).map(|number| replica_name(local, number));
+    let collector = CollectorConfig {
+        service: local.service.name.clone(),
+        logs: replicas.map(|name| (name.clone(), folder.log(&name))).collect(),
+        loki: url(ports.loki, "/otlp")?,
+        health: address(ports.collector),
+    };
+    let mut part = |name: &'static str, program: &PathBuf, text: String, ports: Vec<u16>, ready: Url| {
+        let path = folder.local().join(format!("{name}.yml"));
+        let option = if name == LOKI { "-config.file" } else { "--config" };
+        parts.push(Part {
+            spec: Spec {
+                name: name.into(),
+                program: program.clone(),
+                arguments: vec![format!("{option}={}", path.display())],
+                environment: IndexMap::from([(DIGEST.to_owned(), digest(&text))]),
+                directory: None,
+            },
+            ports,
+            ready,
+            reload: None,
+        });
+        files.push(File { path, text, reader: name });
+    };
+    part(LOKI, &programs.loki, loki.to_yaml()?, vec![ports.loki, ports.grpc], url(ports.loki, "/ready")?);
+    let ready = url(ports.collector, "/")?;
+    part(COLLECTOR, &programs.collector, collector.to_yaml()?, vec![ports.collector], ready);
+    Ok(())
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<String> {
@@ -403,6 +494,7 @@ mod tests {
             group_wait: Duration::from_secs(0),
             group_interval: Duration::from_secs(1),
             node_exporter: true,
+            logs: true,
         };
         let stack = Stack {
             name: "users-api".into(),
@@ -419,6 +511,7 @@ mod tests {
                 method_as: Default::default(),
                 status_as: Default::default(),
             },
+            logs: None,
             rules: vec!["rules/lab.yaml".into()],
             local: Some(local.clone()),
             external: None,
@@ -437,6 +530,7 @@ mod tests {
             alertmanager: "/bin/alertmanager".into(),
             alertmanager_folder: None,
             node_exporter: Some("/bin/node_exporter".into()),
+            logs: None,
         }
     }
 
@@ -472,11 +566,28 @@ mod tests {
         assert_eq!(replica.program, Path::new("/bin/sre"));
         assert_eq!(
             replica.arguments,
-            ["app", "--listen=127.0.0.1:20007", "--admin=127.0.0.1:20006", "--replica=1"]
+            ["app", "--listen=127.0.0.1:20010", "--admin=127.0.0.1:20009", "--replica=1"]
         );
-        assert_eq!(replica.environment["WHERE"], "127.0.0.1:20007");
-        assert_eq!(plan.endpoints.replicas[1].instance.as_deref(), Some("127.0.0.1:20007"));
+        assert_eq!(replica.environment["WHERE"], "127.0.0.1:20010");
+        assert_eq!(plan.endpoints.replicas[1].instance.as_deref(), Some("127.0.0.1:20010"));
         assert_eq!(port_owner("users-api-1-admin"), "users-api-1");
+    }
+
+    #[test]
+    fn where_they_can_be_had_loki_and_the_collector_come_first() {
+        let logs = LogPrograms { loki: "/bin/loki".into(), collector: "/bin/otelcol-k8s".into() };
+        let plan = planned(&Programs { logs: Some(logs), ..programs() });
+        let names: Vec<&str> = plan.parts.iter().take(2).map(|part| part.spec.name.as_str()).collect();
+        assert_eq!(names, ["loki", "collector"]);
+        assert_eq!(plan.parts[0].spec.arguments, ["-config.file=/lab/.sre/local/loki.yml"]);
+        assert_eq!(plan.endpoints.loki.as_ref().map(|loki| loki.url.port()), Some(Some(20_004)));
+        assert_eq!(plan.targets.len(), 5, "Prometheus scrapes neither");
+        assert_eq!(port_owner("loki-grpc"), "loki");
+        assert!(planned(&programs()).endpoints.loki.is_none());
+        // Neither reads its configuration again: with another one it is another process.
+        let digests: Vec<&String> =
+            plan.parts.iter().filter_map(|part| part.spec.environment.get(DIGEST)).collect();
+        assert!(digests.len() == 2 && digests[0] != digests[1]);
     }
 
     #[test]

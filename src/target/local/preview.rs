@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::plan::{Programs, RuleFile, plan, port_names, port_owner};
+use super::plan::{LogPrograms, Programs, RuleFile, plan, port_names, port_owner};
 use super::ports;
 use super::process::is_alive;
 use super::up::Request;
@@ -79,6 +79,24 @@ pub async fn preview(request: &Request<'_>) -> Result<Preview> {
         }
         programs.push(found.map_or_else(|| PathBuf::from(tool.name()), |program| program.path));
     }
+    let mut logs = Vec::new();
+    for tool in [Tool::Loki, Tool::Collector].into_iter().filter(|_| local.logs) {
+        match tools::find(tool, &cache)? {
+            Some(program) => logs.push(program.path),
+            None => {
+                let ways = tools::plan(tool).await?.ways();
+                // Where one cannot be had, neither runs.
+                if !ways.is_empty() {
+                    missing.push(MissingTool { name: tool.to_string(), ways });
+                    logs.push(PathBuf::from(tool.name()));
+                }
+            }
+        }
+    }
+    let logs = match <[PathBuf; 2]>::try_from(logs) {
+        Ok([loki, collector]) => Some(LogPrograms { loki, collector }),
+        Err(_) => None,
+    };
     let programs = Programs {
         sre: request.sre.clone(),
         prometheus: programs[0].clone(),
@@ -87,6 +105,7 @@ pub async fn preview(request: &Request<'_>) -> Result<Preview> {
         alertmanager: programs[1].clone(),
         alertmanager_folder: None,
         node_exporter: local.node_exporter.then(|| programs[2].clone()),
+        logs,
     };
     let place = folder.root().to_string_lossy();
     let held = |name: &str| is_running(port_owner(name));

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::plan::{ALERTMANAGER, NODE_EXPORTER, PROMETHEUS, Programs};
+use super::plan::{ALERTMANAGER, COLLECTOR, LOKI, LogPrograms, NODE_EXPORTER, PROMETHEUS, Programs};
 use super::process::is_alive;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::stack::LocalStack;
 use crate::target::Lab;
 use crate::terminal::Terminal;
-use crate::tools::{Cache, Tool, require, version};
+use crate::tools::{Cache, Tool, find, require, version};
 
 /// The oldest Prometheus that has the flags that are used.
 const OLDEST_PROMETHEUS: (u64, u64) = (2, 42);
@@ -43,6 +43,15 @@ pub async fn programs(
             .or(found)
             .ok_or_else(|| Error::target(format!("{name} ended just now")).hint("sre up, once more"))
     };
+    let logs = if local.logs {
+        let running = running(Tool::Loki, LOKI).zip(running(Tool::Collector, COLLECTOR));
+        match running {
+            Some((loki, collector)) => Some(LogPrograms { loki, collector }),
+            None => log_programs(&cache, terminal, interrupt).await?,
+        }
+    } else {
+        None
+    };
     let prometheus = path(Tool::Prometheus, PROMETHEUS)?;
     let alertmanager = path(Tool::Alertmanager, ALERTMANAGER)?;
     Ok(Programs {
@@ -57,7 +66,35 @@ pub async fn programs(
         } else {
             None
         },
+        logs,
     })
+}
+
+/// Loki and the collector. A lab is of use without them, too: where they are missing, it is told, and no more.
+async fn log_programs(
+    cache: &Cache,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<Option<LogPrograms>> {
+    let tools = [Tool::Loki, Tool::Collector];
+    // Who names a program by the environment and names none is told so.
+    for tool in tools {
+        find(tool, cache)?;
+    }
+    match require(&tools, cache, terminal, interrupt).await {
+        Ok(found) => {
+            let mut paths = found.into_iter().map(|program| program.path);
+            Ok(paths.next().zip(paths.next()).map(|(loki, collector)| LogPrograms { loki, collector }))
+        }
+        Err(error) => {
+            interrupt.check()?;
+            terminal.say(format!("log lines are not kept: {}", error.what()));
+            for cause in error.causes() {
+                terminal.detail(cause.clone());
+            }
+            Ok(None)
+        }
+    }
 }
 
 async fn prometheus_version(program: &Path, lab: Option<&Lab>) -> Result<String> {

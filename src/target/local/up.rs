@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::converge::Converge;
 use super::health::Health;
-use super::plan::{ALERTMANAGER, NODE_EXPORTER, PROMETHEUS, Programs, RuleFile};
+use super::plan::{ALERTMANAGER, COLLECTOR, LOKI, NODE_EXPORTER, PROMETHEUS, Programs, RuleFile};
 use super::process::{self, State, is_alive};
 use super::{down, programs};
 use crate::error::{Error, Result};
@@ -136,8 +136,13 @@ async fn bring_up(
 /// Versions of what runs; a program that still runs is not asked again.
 async fn versions(programs: &Programs, previous: Option<&Lab>) -> Result<IndexMap<String, String>> {
     let mut versions = IndexMap::from([(PROMETHEUS.to_owned(), programs.prometheus_version.clone())]);
-    let others =
-        [(ALERTMANAGER, Some(&programs.alertmanager)), (NODE_EXPORTER, programs.node_exporter.as_ref())];
+    let logs = programs.logs.as_ref();
+    let others = [
+        (ALERTMANAGER, Some(&programs.alertmanager)),
+        (NODE_EXPORTER, programs.node_exporter.as_ref()),
+        (LOKI, logs.map(|logs| &logs.loki)),
+        (COLLECTOR, logs.map(|logs| &logs.collector)),
+    ];
     for (name, program) in others.into_iter().filter_map(|(name, program)| Some((name, program?))) {
         let known = previous.and_then(|lab| {
             lab.process(name).filter(|process| process.program == *program && is_alive(process))?;
