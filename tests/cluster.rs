@@ -264,6 +264,7 @@ async fn a_port_forward_survives_its_pod() {
             namespace: None,
             labels: IndexMap::from([("app".to_owned(), "web".to_owned())]),
             port: 8080,
+            enabled: true,
         };
         wait::ready(&cluster, &references(&applied), Duration::from_secs(60), &quiet).await.unwrap();
         let forward = Forward::open(&cluster, &endpoint, &namespace).await.unwrap();

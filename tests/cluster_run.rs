@@ -3,8 +3,9 @@
 //! Any cluster, named by `SRE_TEST_KUBECONFIG`, whose nodes' ports can be reached from here. `SRE_TEST_STATIC` is a
 //! static build of `sre`, for the image of the service, `SRE_TEST_IMAGE_LOADER` the command that loads it onto the nodes
 //! (`--image-loader`), and helm is on PATH. `SRE_TEST_PROGRAM` is the `sre` that is tested, if not the one of this build. The monitoring is a chart of the tests' own that runs the real
-//! operator, Prometheus and Alertmanager; `SRE_TEST_MONITORING_CHART` names another, such as a folder of the real
-//! kube-prometheus-stack.
+//! operator, Prometheus and Alertmanager; Loki and the collector likewise. `SRE_TEST_MONITORING_CHART`, `SRE_TEST_LOKI_CHART`
+//! and `SRE_TEST_COLLECTOR_CHART` name others, such as folders of the real charts, and `SRE_TEST_VALUES` values for them
+//! (`monitoring=FILE loki=FILE`): `tests/charts/real/` has those for clusters that lack the images.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
@@ -78,13 +79,25 @@ impl Place {
     }
 
     fn up(&self, more: &[&str]) -> String {
-        let chart = std::env::var("SRE_TEST_MONITORING_CHART")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/monitoring").into());
-        let (chart, namespace) =
-            (format!("monitoring_chart={chart}"), format!("namespace={}", self.namespace));
-        let base =
-            ["up", "--target", "cluster", "--context", &self.context, "--set", &chart, "--set", &namespace];
+        let arguments = self.up_arguments();
+        let base: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.expect(0, &[&base[..], more].concat())
+    }
+
+    /// With the tests' own charts, or those that `SRE_TEST_…_CHART` name, with the values of `SRE_TEST_VALUES`.
+    fn up_arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> =
+            ["up", "--target", "cluster", "--context", &self.context].map(String::from).into();
+        arguments.extend(["--set".into(), format!("namespace={}", self.namespace)]);
+        for chart in ["monitoring", "loki", "collector"] {
+            let path = std::env::var(format!("SRE_TEST_{}_CHART", chart.to_uppercase()))
+                .unwrap_or_else(|_| format!("{}/tests/charts/{chart}", env!("CARGO_MANIFEST_DIR")));
+            arguments.extend(["--set".into(), format!("{chart}_chart={path}")]);
+        }
+        for values in std::env::var("SRE_TEST_VALUES").iter().flat_map(|all| all.split_whitespace()) {
+            arguments.extend(["--values".into(), values.into()]);
+        }
+        arguments
     }
 
     fn lab(&self) -> Value {

@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::shipped::STACKS;
 use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown};
 use crate::error::{Error, Result};
-use crate::stack::{self, AlertRule, Stack};
+use crate::stack::{self, AlertRule, ClusterStack, Stack};
 
 /// A stack with its parameters applied, and the files of its folder.
 #[derive(Debug, Clone)]
@@ -96,6 +96,7 @@ pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedSta
         return Err(refuse(problems));
     }
     let warnings = problems.iter().map(|problem| document.render(problem)).collect();
+    let stack = Stack { cluster: stack.cluster.map(ClusterStack::enabled), ..stack };
     Ok(LoadedStack { stack, parameters, origin: folder.origin(), warnings, alerts, folder })
 }
 

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use indexmap::IndexMap;
 
 use super::Context;
+use super::reach::reach;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::check::Steady;
@@ -60,6 +62,9 @@ pub struct Place {
     /// The static program that the image of the demo service holds [default: this one].
     #[arg(long, value_name = "FILE", env = "SRE_IMAGE_BINARY")]
     image_binary: Option<PathBuf>,
+    /// Further values of a chart, which win over the stack's; may be given several times, the later win.
+    #[arg(long, value_name = "CHART=FILE", value_parser = chart_and_file)]
+    values: Vec<(String, PathBuf)>,
     /// Replaces the minikube profile that is there.
     #[arg(long)]
     fresh: bool,
@@ -108,6 +113,25 @@ impl Up {
     }
 }
 
+impl Place {
+    /// The files of values by chart, each by its full path: they are read again by a later `up` elsewhere.
+    fn values(&self) -> IndexMap<String, Vec<PathBuf>> {
+        let mut values: IndexMap<String, Vec<PathBuf>> = IndexMap::new();
+        for (chart, file) in &self.values {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            values.entry(chart.clone()).or_default().push(file);
+        }
+        values
+    }
+}
+
+fn chart_and_file(text: &str) -> std::result::Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((chart, file)) if !chart.is_empty() && !file.is_empty() => Ok((chart.into(), file.into())),
+        _ => Err("it must be CHART=FILE, such as loki=values.yaml".into()),
+    }
+}
+
 impl Wanted {
     fn bound(&self) -> std::time::Duration {
         self.wait.map_or(local::BOUND, Duration::get)
@@ -132,6 +156,7 @@ impl Wanted {
             kubeconfig: self.place.kubeconfig.clone(),
             image_loader: self.place.image_loader.clone(),
             image_binary: self.place.image_binary.clone(),
+            values: self.place.values(),
             fresh: self.place.fresh,
             bound: self.wait.map_or(cluster_up::BOUND, Duration::get),
         }
@@ -202,10 +227,15 @@ pub async fn bring_up(
             cluster_up::up(&request, &context.terminal, &context.interrupt).await?
         }
     };
+    if stack.stack.steady.is_empty() {
+        return Ok((lab, stack));
+    }
+    // On a cluster its parts answer as long as somebody reaches for them.
+    let reached = reach(&lab, context).await?;
     let steady = Steady {
         stack: &stack.stack,
         rules: &stack.rule_names(),
-        endpoints: &lab.endpoints,
+        endpoints: &reached.lab.endpoints,
         terminal: &context.terminal,
         interrupt: &context.interrupt,
     };

@@ -157,14 +157,17 @@ impl Execution<'_> {
         let names: Vec<String> = nodes.into_iter().map(|(name, _)| name).collect();
         self.book.change(|lab| {
             if let Some(cluster) = &mut lab.cluster {
-                cluster.images = [(image.to_owned(), names)].into_iter().collect();
+                // An older program's image is no longer of interest.
+                let repository = |image: &str| image.rsplit_once(':').map(|(name, _)| name.to_owned());
+                cluster.images.retain(|known, _| repository(known) != repository(image));
+                cluster.images.insert(image.to_owned(), names);
             }
         })?;
         Ok(format!("loaded {image}"))
     }
 
     /// The nodes and the images that each says it has.
-    async fn nodes(&self) -> Result<Vec<(String, Vec<String>)>> {
+    pub(super) async fn nodes(&self) -> Result<Vec<(String, Vec<String>)>> {
         let api: Api<Node> = Api::all(self.cluster.client());
         let all = ListParams::default();
         let nodes = call(|| "the nodes could not be listed".into(), || api.list(&all)).await?;

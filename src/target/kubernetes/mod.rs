@@ -4,6 +4,8 @@
 //! to the API server, to Helm and to minikube.
 
 pub mod apply;
+pub mod archive;
+pub mod chart;
 pub mod client;
 pub mod diagnosis;
 pub mod down;
@@ -15,6 +17,7 @@ pub mod image;
 pub mod leftover;
 pub mod minikube;
 pub mod minikube_output;
+pub mod mirrored;
 pub mod object;
 pub mod operations;
 pub mod orphan;

@@ -4,6 +4,7 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 
 use super::apply::{Applied, Change, Mode, apply};
+use super::chart;
 use super::client::Cluster;
 use super::helm::Helm;
 use super::minikube::start_arguments;
@@ -47,6 +48,7 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
     let stack = request.cluster_stack()?;
     let before = Lab::load(request.folder.root())?.and_then(|lab| lab.cluster);
     let context = request.context.clone().or_else(|| before.as_ref().map(|before| before.context.clone()));
+    let values = request.values(before.as_ref());
     let kubeconfig = request.kubeconfig.clone().or_else(|| before.and_then(|before| before.kubeconfig));
     let (place, cluster) = match request.target {
         TargetKind::Minikube => {
@@ -61,10 +63,18 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
             (format!("context {} ({})", cluster.context(), cluster.version()), Some(cluster))
         }
     };
-    let (plan, _) = request.plan()?;
+    let (mut plan, _) = request.plan(&values)?;
+    let helm = match &cluster {
+        Some(cluster) if plan.has_charts() => Some(Helm::find("helm", cluster, interrupt).await?),
+        _ => None,
+    };
+    if let Some(helm) = &helm {
+        chart::settle(&mut plan, helm, &|_| ()).await?;
+    }
     let mut steps = Vec::new();
     for step in &plan.steps {
-        let (what, details) = look(step, &stack.namespace, cluster.as_ref(), interrupt).await?;
+        let (what, details) =
+            look(step, &stack.namespace, cluster.as_ref(), helm.as_ref(), interrupt).await?;
         let needs = step.needs.iter().map(|need| plan.steps[*need].name.clone()).collect();
         steps.push(PreviewStep { name: step.name.clone(), what, needs, details });
     }
@@ -75,6 +85,7 @@ async fn look(
     step: &Step,
     namespace: &str,
     cluster: Option<&Cluster>,
+    helm: Option<&Helm>,
     interrupt: &Interrupt,
 ) -> Result<(String, Vec<String>)> {
     Ok(match &step.action {
@@ -86,10 +97,8 @@ async fn look(
             let version = release.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
             let what =
                 format!("chart {}{version} as release {}/{}", release.chart, release.namespace, release.name);
-            let rendered = match cluster {
-                Some(cluster) => {
-                    vec![Helm::find("helm", cluster, interrupt).await?.template(release).await?]
-                }
+            let rendered = match helm {
+                Some(helm) => vec![helm.template(release).await?],
                 None => Vec::new(),
             };
             (what, rendered)

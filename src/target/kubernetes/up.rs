@@ -17,12 +17,14 @@ use super::progress::Progress;
 use super::reach::identity;
 use super::record::{Book, ClusterLab, Done, MinikubeLab};
 use super::settle::{Expected, settle};
-use super::{down, minikube, schedule};
+use super::{chart, down, minikube, mirrored, schedule};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::mirror::Mirror;
 use crate::stack::{ClusterStack, Stack};
 use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Lock, TargetKind};
 use crate::terminal::Terminal;
+use crate::tools;
 
 /// How long Prometheus may take to see all of the lab, unless another bound is asked for.
 pub const BOUND: Duration = Duration::from_secs(180);
@@ -52,6 +54,8 @@ pub struct Request<'a> {
     pub image_loader: Option<String>,
     /// The static program that an image of `sre` holds; this program, if left out.
     pub image_binary: Option<PathBuf>,
+    /// Further files of values by the chart that they are for; those of an earlier `up` hold for charts without.
+    pub values: IndexMap<String, Vec<PathBuf>>,
     /// Whether an existing minikube profile is replaced.
     pub fresh: bool,
     /// How long Prometheus may take to see all of the lab.
@@ -83,10 +87,11 @@ impl Request<'_> {
     }
 
     /// The plan, images by their full names; and the program that an image of `sre` holds, if one is needed.
-    pub(super) fn plan(&self) -> Result<(Plan, Option<PathBuf>)> {
+    pub(super) fn plan(&self, values: &IndexMap<String, Vec<PathBuf>>) -> Result<(Plan, Option<PathBuf>)> {
         let stack = self.cluster_stack()?;
-        let mirror = std::env::var("SRE_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+        let mirror = tools::mirror()?.map(tools::place);
         let sources = Sources {
+            values,
             read: self.read,
             parameters: self.parameters,
             rules: &self.stack.rules,
@@ -104,6 +109,12 @@ impl Request<'_> {
         }
         plan.name_images(&names);
         Ok((plan, program))
+    }
+
+    /// The files of values that hold now: those that are asked for, for other charts those that were.
+    pub(super) fn values(&self, before: Option<&ClusterLab>) -> IndexMap<String, Vec<PathBuf>> {
+        let kept = before.map(|before| before.values.clone()).unwrap_or_default();
+        kept.into_iter().chain(self.values.clone()).collect()
     }
 }
 
@@ -132,7 +143,8 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             Some(interrupt.or(connect(context)).await??)
         }
     };
-    let (plan, program) = request.plan()?;
+    let values = request.values(before.as_ref());
+    let (mut plan, program) = request.plan(&values)?;
     request.folder.prepare()?;
     let _lock = Lock::take(request.folder, "sre up", LOCK_BOUND, terminal, interrupt).await?;
     let progress = Progress::new(terminal);
@@ -142,6 +154,10 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             let made = provision(request, stack, before.as_ref(), &progress, terminal, interrupt).await?;
             (interrupt.or(connect(Some(made.profile.clone()))).await??, Some(made))
         }
+    };
+    let helm = match plan.has_charts() {
+        true => Some(Helm::find("helm", &cluster, interrupt).await?),
+        false => None,
     };
     let identity = identity(&cluster).await?;
     // A minikube that was deleted behind our back comes back as another cluster, with nothing on it.
@@ -164,6 +180,9 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         );
         terminal.consent(&question, interrupt).await?;
     }
+    if let Some(helm) = &helm {
+        chart::settle(&mut plan, helm, &|line| progress.say(line)).await?;
+    }
 
     let place = ClusterLab {
         context: cluster.context().into(),
@@ -175,6 +194,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             .image_loader
             .clone()
             .or_else(|| before.as_ref().and_then(|before| before.image_loader.clone())),
+        values,
         images: before.as_ref().map(|before| before.images.clone()).unwrap_or_default(),
         minikube: made,
         done: before.map(|before| before.done).unwrap_or_default(),
@@ -194,10 +214,9 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         (Some(made), None) => Some(Loader::Minikube(Minikube::new(&made.profile, interrupt))),
         (None, None) => None,
     };
-    let charts = plan.steps.iter().any(|step| matches!(step.action, Action::Chart(_)));
     let execution = Execution {
         cluster: &cluster,
-        helm: if charts { Some(Helm::find("helm", &cluster, interrupt).await?) } else { None },
+        helm,
         namespace: &stack.namespace,
         book: &book,
         loader,
@@ -206,6 +225,9 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         interrupt,
         configured: Mutex::default(),
     };
+    if let Some(mirror) = Mirror::of_environment()? {
+        mirrored::load(&execution, &plan, &mirror).await?;
+    }
     schedule::run(&plan.needs(), |step| execution.step(&plan.steps[step])).await?;
     prune(&plan, &execution).await?;
 
@@ -355,6 +377,7 @@ async fn provision(
             namespace: stack.namespace.clone(),
             endpoints: stack.endpoints.clone(),
             image_loader: request.image_loader.clone(),
+            values: request.values.clone(),
             images: IndexMap::new(),
             minikube: Some(MinikubeLab { profile: wanted.profile.clone(), created }),
             done: Vec::new(),
