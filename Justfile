@@ -42,9 +42,11 @@ static:
     cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
     cp target/release/sre {{static}}
 
-# Objects, patches, port-forwards, helm, mirrors and `sre inspect` on a cluster (SRE_TEST_KUBECONFIG)
+# Objects, patches, port-forwards, helm, mirrors, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:
     cargo test --locked --test cluster --test cluster_view --test helm --test inspect_cluster --test mirror
+    RUST_TEST_THREADS=2 cargo test --locked --test cluster_fault -- --skip a_node_is
+    cargo test --locked --test cluster_fault -- a_node_is
 
 # `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
 minikube:
@@ -63,7 +65,7 @@ soak times="10" kills="200":
 
 # The same on a cluster alone
 soak-cluster times="10" kills="200": static
-    program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture
+    program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_fault killed_at_any_moment -- --nocapture
 
 # The load generator beside wrk and oha on one server: prints the tables, writes docs/performance.md (about 3 min)
 bench: bench-tools

@@ -107,6 +107,7 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
         Kind::Generator,
         Kind::Alert,
         Kind::Notification,
+        Kind::Detected,
         Kind::Logs,
     ];
     let checks = text("docs/checks.md");

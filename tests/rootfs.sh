@@ -8,3 +8,6 @@ strip --strip-debug "$folder/bin/sre"
 ldd "$program" | grep -oE '/[^ ]+' | while read -r library; do
   install -D -m 755 "$(readlink -f "$library")" "$folder$library"
 done
+mkdir -p "$folder/tmp"
+chmod -R a+rX "$folder"
+chmod 1777 "$folder/tmp"

@@ -11,6 +11,7 @@ mod credentials;
 mod describe;
 mod doctor;
 mod down;
+mod fault;
 mod files;
 mod heal;
 mod init;
@@ -21,6 +22,7 @@ mod load;
 mod logs;
 mod mirror;
 mod open;
+mod pressure;
 mod push;
 mod reach;
 mod receiver;
@@ -115,6 +117,7 @@ enum Command {
     Open(open::Open),
     Down(down::Down),
     Heal(heal::Heal),
+    Fault(Box<fault::Fault>),
     Init(Box<init::Init>),
     List(list::List),
     Runs(runs::Runs),
@@ -128,6 +131,8 @@ enum Command {
     App(app::App),
     Receiver(receiver::Receiver),
     #[command(hide = true)]
+    Pressure(pressure::Pressure),
+    #[command(hide = true)]
     Worker(worker::Worker),
 }
 
@@ -139,7 +144,10 @@ impl Command {
     /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
     fn knows_of_a_lab(&self) -> bool {
         use Command::*;
-        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_) | Worker(_))
+        if let Fault(fault) = self {
+            return !fault.is_inside() && !fault.is_heal();
+        }
+        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_) | Pressure(_) | Worker(_))
     }
 }
 
@@ -161,7 +169,10 @@ pub async fn run(cli: Cli) -> Exit {
         Err(error) => return fail(&error),
     };
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
-    let is_service = matches!(cli.command, Command::App(_) | Command::Receiver(_) | Command::Worker(_));
+    let is_service = matches!(
+        cli.command,
+        Command::App(_) | Command::Receiver(_) | Command::Pressure(_) | Command::Worker(_)
+    );
     let result: Result<Exit> = dispatch(cli.command, &context).await;
     // Where several causes hold, an interruption comes first; but a service is there to be stopped.
     match (result, context.interrupt.exit()) {
@@ -196,6 +207,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Open(command) => command.run(context).await,
         Command::Down(command) => command.run(context).await,
         Command::Heal(command) => command.run(context).await,
+        Command::Fault(command) => command.run(context).await,
         Command::Init(command) => command.run(context).await,
         Command::List(command) => command.run(context).await,
         Command::Runs(command) => command.run(context).await,
@@ -208,6 +220,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Completions(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
+        Command::Pressure(command) => command.run(context).await,
         Command::Worker(command) => command.run(context).await,
     }
 }

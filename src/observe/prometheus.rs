@@ -212,9 +212,13 @@ impl Prometheus {
 
     /// The raw samples of a selector's series, from one time to another, both included. Stale markers are left out.
     pub async fn samples(&self, selector: &str, from: f64, to: f64) -> Result<Vec<Series>> {
+        self.range(selector, "", from, to).await
+    }
+
+    async fn range(&self, selector: &str, step: &str, from: f64, to: f64) -> Result<Vec<Series>> {
         // One second more on the left: Prometheus 3 leaves that end of a range open, 2 closes it.
         let window = ((to - from).max(0.0) * 1000.0).ceil() + 1000.0;
-        match self.ask(&format!("{selector}[{window}ms]"), Some(to)).await? {
+        match self.ask(&format!("{selector}[{window}ms{step}]"), Some(to)).await? {
             Data::Matrix(series) => Ok(series
                 .into_iter()
                 .map(|series| Series {
@@ -239,6 +243,12 @@ impl Prometheus {
         let answer: Answer<Vec<String>> =
             self.http.get(&format!("api/v1/label/{label}/values"), &query).await?;
         Ok(answer.data)
+    }
+
+    /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
+    pub async fn evaluations(&self, expression: &str, from: f64, to: f64, step: f64) -> Result<Vec<Series>> {
+        let step = (step * 1000.0).round();
+        self.range(&format!("({expression})"), &format!(":{step}ms"), from, to).await
     }
 
     /// The active scrape targets.

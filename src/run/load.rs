@@ -10,6 +10,7 @@ use crate::catalog::LoadedStack;
 use crate::check::alert::already_firing;
 use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
+use crate::fault::kubernetes::Scene;
 use crate::fault::{self, Journal, Timeline};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
@@ -21,6 +22,9 @@ use crate::terminal::Terminal;
 
 /// Between the last preparation and the first request: executors and faults start on the same instant.
 const LEAD: Duration = Duration::from_millis(200);
+
+/// How long the baseline and the workers may take before the load begins.
+const UNTIL_LOAD: Duration = Duration::from_secs(120);
 
 /// What a run is made of.
 pub struct Run<'a> {
@@ -95,10 +99,41 @@ impl Run<'_> {
     }
 
     async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
-        let events = &begun.events;
         let prometheus = self.prometheus().await?;
-        let faults = fault::plan(&self.scenario.faults, self.lab)?;
+        let mut faults = self.faults().await?;
         fault::ensure_none(self.state, self.terminal).await?;
+        // The guards come before the baseline: what takes time is over when the load begins.
+        let prepared = self.interrupt.or(faults.prepare(UNTIL_LOAD)).await;
+        let finished = match prepared {
+            Ok(Ok(())) => self.load_with(begun, &faults, prometheus).await,
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
+        faults.dismiss().await;
+        finished
+    }
+
+    /// The faults, on what there is here.
+    async fn faults(&self) -> Result<Timeline> {
+        let steps = &self.scenario.faults;
+        if steps.is_empty() {
+            return Ok(Timeline::default());
+        }
+        match self.interrupt.or(Scene::of(self.lab)).await?? {
+            Some(scene) => {
+                fault::ensure_none_on(&scene.cluster, &scene.namespace, self.terminal).await?;
+                self.interrupt.or(fault::aim(steps, &scene)).await?
+            }
+            None => fault::plan(steps, self.lab),
+        }
+    }
+
+    async fn load_with(
+        &self,
+        begun: &Begun,
+        faults: &Timeline,
+        prometheus: Option<Prometheus>,
+    ) -> Result<LoadFinished> {
+        let events = &begun.events;
         if let Some(prometheus) = &prometheus {
             self.refuse_what_fires(prometheus).await?;
             let instances: Vec<String> =
@@ -118,7 +153,7 @@ impl Run<'_> {
             let team = self.team(begun, &mut called).await?;
             events.emit(EventKind::LoadStarted(plan))?;
             let before = time(prometheus.as_ref()).await;
-            let result = self.put_on(begun, &faults, prometheus.as_ref(), team).await?;
+            let result = self.put_on(begun, faults, prometheus.as_ref(), team).await?;
             Ok::<_, Error>((before, result))
         };
         let sent = sent.await;

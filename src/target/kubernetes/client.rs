@@ -69,6 +69,19 @@ impl Cluster {
         })
     }
 
+    /// Connects to the cluster that this process runs in, as a pod with a service account.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where it is no such pod, the target (exit 6) where the cluster does not answer.
+    pub async fn inside() -> Result<Cluster> {
+        let failed = || Error::prerequisite("this is no pod with a service account");
+        let config = Config::incluster().map_err(|e| failed().because(e))?;
+        let client = client(config).map_err(|e| failed().because_of(explain(&e)))?;
+        let asked = call(|| "the cluster did not answer".into(), || client.apiserver_version()).await?;
+        let (context, version) = ("in-cluster".to_owned(), asked.git_version);
+        Ok(Cluster { client, context, kubeconfig: None, version, kinds: Arc::default() })
+    }
+
     /// The client.
     pub fn client(&self) -> Client {
         self.client.clone()

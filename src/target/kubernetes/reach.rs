@@ -1,6 +1,7 @@
 //! Where the parts of a lab on a cluster answer just now: port-forwards for what is asked, a node's port for load.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServicePort};
@@ -68,13 +69,21 @@ pub enum Way {
 /// # Errors
 /// The context cannot be used (2), or the cluster does not answer or is another one (6).
 pub async fn connect(lab: &ClusterLab) -> Result<Cluster> {
-    let cluster = Cluster::connect(lab.kubeconfig.as_deref(), Some(&lab.context)).await?;
-    let now = identity(&cluster).await?;
-    if now == lab.identity {
+    connect_to(lab.kubeconfig.as_deref(), &lab.context, &lab.identity).await
+}
+
+/// The cluster of a context, if it is the one with this identity.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_to(kubeconfig: Option<&Path>, context: &str, identity: &str) -> Result<Cluster> {
+    let cluster = Cluster::connect(kubeconfig, Some(context)).await?;
+    let now = self::identity(&cluster).await?;
+    if now == identity {
         return Ok(cluster);
     }
-    Err(Error::target(format!("context `{}` leads to another cluster than `sre up` used", lab.context))
-        .because_of(format!("the UID of its namespace kube-system is {now}, and was {}", lab.identity))
+    Err(Error::target(format!("context `{context}` leads to another cluster than before"))
+        .because_of(format!("the UID of its namespace kube-system is {now}, and was {identity}"))
         .hint("mend the kubeconfig; if that cluster is gone for good, remove .sre/lab.json"))
 }
 
