@@ -16,6 +16,9 @@ use serde_json::Value;
 /// There is one machine, so one test has it at a time.
 static MACHINE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+/// How long one command may take, in seconds; a start takes about 20 s.
+const BOUND: &str = "200";
+
 /// A stack that needs nothing but a cluster: a ConfigMap, a zone, an addon.
 const STACK: &str = r#"
 name: tiny
@@ -81,7 +84,18 @@ impl Place {
 
     /// Runs it, and expects an exit code; what it wrote to stdout and stderr.
     fn expect(&self, code: i32, arguments: &[&str]) -> (String, String) {
-        let output = self.command(arguments).output().unwrap();
+        // A start that hangs is a failure, not a test that never ends.
+        let plain = self.command(arguments);
+        let mut bounded = Command::new("timeout");
+        bounded.args(["--signal=INT", BOUND]).arg(plain.get_program()).args(plain.get_args());
+        bounded.current_dir(self.folder.path());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => bounded.env(name, value),
+                None => bounded.env_remove(name),
+            };
+        }
+        let output = bounded.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "sre {arguments:?}\n{stdout}\n{stderr}");
@@ -159,14 +173,6 @@ fn a_profile_comes_from_nothing_stays_and_is_mended() {
     let other = place.expect(2, &["up", "tiny", "--set", "profile=another"]).1;
     assert!(other.contains("the lab here is on minikube's profile"), "{other}");
 
-    // Stopped: told at once, and started by `up`.
-    assert_eq!(place.minikube(&["stop"]).0, 0);
-    let stopped = place.expect(6, &["status"]).1;
-    assert!(stopped.contains("does not run") && stopped.contains("sre up starts it"), "{stopped}");
-    place.up(0, &[]);
-    assert_eq!(place.minikube(&["status"]).0, 0);
-    assert_eq!(place.lab().unwrap()["cluster"]["identity"], first["cluster"]["identity"], "the same cluster");
-
     // Deleted behind our back: told at once, and made again.
     place.minikube(&["delete"]);
     let gone = place.expect(6, &["status"]).1;
@@ -198,6 +204,20 @@ fn a_profile_comes_from_nothing_stays_and_is_mended() {
     place.expect(0, &["down", "--yes"]);
     assert!(place.has_profile());
     assert!(!place.kubectl(&["get", "nodes", "-o", "yaml"]).contains("zone-a"), "the labels are gone");
+    place.expect(0, &["down", "--yes"]);
+}
+
+#[test]
+fn a_stopped_profile_is_told_at_once_and_started() {
+    let Some(place) = Place::new() else { return };
+    place.up(0, &[]);
+    let first = place.lab().unwrap();
+    assert_eq!(place.minikube(&["stop"]).0, 0);
+    let stopped = place.expect(6, &["status"]).1;
+    assert!(stopped.contains("does not run") && stopped.contains("sre up starts it"), "{stopped}");
+    place.up(0, &[]);
+    assert_eq!(place.minikube(&["status"]).0, 0);
+    assert_eq!(place.lab().unwrap()["cluster"]["identity"], first["cluster"]["identity"], "the same cluster");
     place.expect(0, &["down", "--yes"]);
 }
 

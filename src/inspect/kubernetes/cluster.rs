@@ -79,6 +79,15 @@ pub(super) async fn on(
     } else {
         None
     };
+    // Charts that are pinned are got into the cache, as `up --dry-run` does.
+    let unsettled = match &helm {
+        Some(found) => interrupt.or(chart::settle(&mut plan, found, &|_| ())).await?.err(),
+        None => None,
+    };
+    if unsettled.is_some() {
+        helm = None;
+    }
+    let look = Look { request, cluster: &cluster, plan: &plan, before: before.as_ref(), minikube };
     let (planned, failed) = interrupt.or(rendered::objects(&plan, &stack.namespace, helm.as_ref())).await?;
     findings.extend(failed.iter().chain(&unsettled).map(|error| {
         of_error("chart", error, "name one that is here: --set monitoring_chart=FOLDER, or set SRE_MIRROR")
