@@ -188,7 +188,7 @@ mod tests {
           lifecycler:
             min_ready_duration: 0s
         frontend_worker:
-          frontend_address: "127.0.0.1:15002"
+          frontend_address: 127.0.0.1:15002
         compactor:
           retention_enabled: true
           delete_request_store: filesystem
