@@ -35,7 +35,7 @@ end-to-end:
 
 # The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and an up that is killed at any moment
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_up --test guestbook --test mirror -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_up --test guestbook --test mirror -- --test-threads=1
 
 # A static program for images: only the last step differs from the usual release build
 static:
@@ -51,10 +51,6 @@ cluster-parts:
 # `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
 minikube:
     cargo test --locked --test minikube --test minikube_up -- --test-threads=1
-
-# Load from inside a cluster (SRE_TEST_KUBECONFIG); an image of this sre is on its nodes (SRE_TEST_SRE_IMAGE)
-cluster-load:
-    cargo test --locked --test cluster_load -- --test-threads=1
 
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lays a program and the libraries that it is linked to into a folder, to make an image of: tests/rootfs.sh PROGRAM FOLDER.
-# For tests: the image that `sre up` makes holds a static program, whose build takes many minutes.
+# For tests that need an image of sre and no static build of it.
 set -euo pipefail
 program=$1 folder=$2
 install -D -m 755 "$program" "$folder/bin/sre"

@@ -44,7 +44,7 @@ impl Doctor {
             TargetKind::Cluster | TargetKind::Minikube => {
                 let stack = self.wanted.load(self.stack.as_deref(), target, here.as_ref())?;
                 let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
-                let request = self.wanted.on_cluster(&stack, &file, &rules, &folder, target);
+                let request = self.wanted.on_cluster(&stack, &file, &rules, &folder, target, here.as_ref());
                 match target {
                     TargetKind::Minikube => inspect::minikube(&request, &context.interrupt).await?,
                     _ => inspect::cluster(&request, &context.interrupt).await?,
