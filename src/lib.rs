@@ -16,6 +16,7 @@ pub mod figures;
 pub mod inspect;
 pub mod interrupt;
 pub mod load;
+pub mod mirror;
 pub mod observe;
 pub mod receiver;
 pub mod report;

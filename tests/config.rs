@@ -427,6 +427,7 @@ fn the_schemas_hold_for_what_is_shipped_and_refuse_typos() {
         };
         // Placeholders are in the file, but the schema describes it as it is with them replaced.
         let text = file.text.replace("${replicas}", "3").replace("_interval}", "").replace("${scrape", "1s");
+        let text = text.replace("${logs}", "true").replace("${grafana}", "false");
         let text = text.replace("${evaluation", "1s").replace("${group_wait}", "1s").replace("${group", "1s");
         keeps(schema, &text).unwrap_or_else(|why| panic!("{}: {why}", file.path));
     }
@@ -498,6 +499,44 @@ fn examples_in_the_documentation_are_valid() {
             assert!(page == "docs/scenarios.md", "{page} has a part of a file");
             let screen = with(part);
             assert!(screen.starts_with('✔'), "{page}: {screen}\n{part}");
+        }
+    }
+}
+
+/// Every file below a folder of this repository.
+fn files_below(folder: &str) -> Vec<std::path::PathBuf> {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+#[test]
+fn charts_images_and_tools_are_pinned_in_one_file() {
+    let pinned = |line: &&str| {
+        let line = line.trim_start_matches([' ', '-', '{']);
+        let digit = |value: &str| value.contains(|c: char| c.is_ascii_digit());
+        let version = ["version:", "tag:"].iter().find_map(|key| line.strip_prefix(key)).is_some_and(digit);
+        // An image without a tag is one of this program.
+        let image = line.strip_prefix("image:").and_then(|image| image.rsplit_once(':'));
+        version || image.is_some_and(|(_, tag)| digit(tag))
+    };
+    let mut looked_at = 0;
+    for path in files_below("stacks").into_iter().chain(files_below("manifests")) {
+        let text = std::fs::read_to_string(&path).expect("a text");
+        assert_eq!(text.lines().find(pinned), None, "{} pins a version", path.display());
+        looked_at += 1;
+    }
+    assert!(looked_at > 5, "only {looked_at} files were found");
+    for path in files_below("src").into_iter().filter(|path| !path.ends_with("tools/versions.rs")) {
+        let text = std::fs::read_to_string(&path).expect("a text");
+        for chart in sre::tools::versions::CHARTS {
+            assert!(!text.contains(chart.version), "{} pins {}", path.display(), chart.name);
         }
     }
 }

@@ -17,6 +17,7 @@ mod inspect;
 mod list;
 mod load;
 mod logs;
+mod mirror;
 mod open;
 mod reach;
 mod receiver;
@@ -119,6 +120,7 @@ enum Command {
     Validate(validate::Validate),
     Schema(schema::Schema),
     Doctor(doctor::Doctor),
+    Mirror(mirror::Mirror),
     Completions(completions::Completions),
     App(app::App),
     Receiver(receiver::Receiver),
@@ -197,6 +199,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Validate(command) => command.run(context).await,
         Command::Schema(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
+        Command::Mirror(command) => command.run(context).await,
         Command::Completions(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,

@@ -70,7 +70,7 @@ mod tests {
             id: format!("42-run-{number}"),
             request: "a".into(),
             replica: number % 3,
-            status: (number % 2 == 0).then_some(500),
+            status: (number.is_multiple_of(2)).then_some(500),
             end: number as f64 / 8.0,
         }
     }

@@ -61,14 +61,18 @@ pub struct Image {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chart {
-    /// The chart's name in `repository`, an `oci://` reference, or the path of a folder or a `.tgz`.
+    /// The chart's name in `repository`, an `oci://` reference, the path of a folder or a `.tgz`, or the name of a chart
+    /// whose repository and version `sre` pins.
     pub chart: String,
     /// The repository's URL, where `chart` is a name.
     #[serde(default)]
     pub repository: Option<String>,
-    /// The exact version; required unless the chart is a folder or a file.
+    /// The exact version; required unless the chart is a folder or a file, or pinned.
     #[serde(default)]
     pub version: Option<String>,
+    /// Whether it is installed at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
     /// The release's namespace, if not the stack's.
     #[serde(default)]
     pub namespace: Option<String>,
@@ -95,6 +99,9 @@ pub struct Manifests {
     /// The namespace of objects that name none, if not the stack's.
     #[serde(default)]
     pub namespace: Option<String>,
+    /// Whether they are applied at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
     /// Steps that must be done first.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -110,6 +117,9 @@ pub struct RuleObjects {
     /// Labels by which the operator selects them.
     #[serde(default)]
     pub labels: IndexMap<String, String>,
+    /// How often their groups are evaluated, if not as often as their files say.
+    #[serde(default)]
+    pub interval: Option<Duration>,
     /// Steps that must be done first.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -192,6 +202,9 @@ pub struct ClusterEndpoint {
     pub labels: IndexMap<String, String>,
     /// The pods' port.
     pub port: u16,
+    /// Whether there is such a part at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
 }
 
 /// The cluster that the target `minikube` provisions. What is left out is minikube's own choice.
@@ -216,6 +229,46 @@ pub struct Minikube {
     pub addons: Vec<String>,
 }
 
+impl ClusterStack {
+    /// The stack without what is not `enabled`; nobody needs a step that is not there.
+    pub fn enabled(mut self) -> ClusterStack {
+        let mut left_out: Vec<String> = Vec::new();
+        self.charts.retain(|name, chart| kept(name, chart.enabled, &mut left_out));
+        self.manifests.retain(|name, manifests| kept(name, manifests.enabled, &mut left_out));
+        let needs = self
+            .images
+            .values_mut()
+            .map(|step| &mut step.needs)
+            .chain(self.charts.values_mut().map(|step| &mut step.needs))
+            .chain(self.manifests.values_mut().map(|step| &mut step.needs))
+            .chain(self.patches.values_mut().map(|step| &mut step.needs))
+            .chain(self.rules.iter_mut().map(|step| &mut step.needs));
+        needs.for_each(|needs| needs.retain(|need| !left_out.contains(need)));
+        let of = &mut self.endpoints;
+        for endpoint in [
+            &mut of.service,
+            &mut of.admin,
+            &mut of.prometheus,
+            &mut of.alertmanager,
+            &mut of.receiver,
+            &mut of.loki,
+            &mut of.grafana,
+        ] {
+            if endpoint.as_ref().is_some_and(|endpoint| !endpoint.enabled) {
+                *endpoint = None;
+            }
+        }
+        self
+    }
+}
+
+fn kept(name: &str, enabled: bool, left_out: &mut Vec<String>) -> bool {
+    if !enabled {
+        left_out.push(name.to_owned());
+    }
+    enabled
+}
+
 impl Default for Minikube {
     fn default() -> Minikube {
         Minikube {
@@ -231,6 +284,31 @@ impl Default for Minikube {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn default_wait() -> Duration {
     Duration::from_secs(600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_enabled_is_not_there_and_needed_by_nobody() {
+        let stack: ClusterStack = serde_saphyr::from_str(
+            "namespace: lab\n\
+             charts: {loki: {chart: ./loki, enabled: false}, collector: {chart: ./c, needs: [loki, other]}}\n\
+             manifests: {other: {files: []}, off: {files: [], enabled: false}}\n\
+             endpoints: {loki: {labels: {a: b}, port: 1, enabled: false}, grafana: {labels: {a: b}, port: 1}}\n",
+        )
+        .unwrap();
+        let stack = stack.enabled();
+        assert_eq!(stack.charts.keys().collect::<Vec<_>>(), ["collector"]);
+        assert_eq!(stack.charts["collector"].needs, ["other"]);
+        assert_eq!(stack.manifests.keys().collect::<Vec<_>>(), ["other"]);
+        assert!(stack.endpoints.loki.is_none() && stack.endpoints.grafana.is_some());
+    }
 }

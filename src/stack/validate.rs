@@ -18,9 +18,11 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
     if let Some(lines) = &stack.logs {
         log_lines(lines, &root.key("logs"), &mut problems);
     }
-    if stack.local.is_none() && stack.external.is_none() {
+    if stack.local.is_none() && stack.external.is_none() && stack.cluster.is_none() {
         let problem = Problem::error(&root, "this stack runs nowhere");
-        problems.push(problem.help("say how it runs by `local`, or where it runs already by `external`"));
+        problems.push(
+            problem.help("say how it runs by `local` or `cluster`, or where it runs already by `external`"),
+        );
     }
     if let Some(local) = &stack.local {
         self::local(local, &root.key("local"), &mut problems);

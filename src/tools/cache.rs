@@ -19,8 +19,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The user's: `$XDG_CACHE_HOME/sre/tools`, else `~/.cache/sre/tools`.
+    /// The user's for programs: `$XDG_CACHE_HOME/sre/tools`, else `~/.cache/sre/tools`.
     pub fn of_user() -> Result<Cache> {
+        Cache::of_user_for("tools")
+    }
+
+    /// The user's for things of one kind: `$XDG_CACHE_HOME/sre/KIND`, else `~/.cache/sre/KIND`.
+    pub fn of_user_for(kind: &str) -> Result<Cache> {
         let base = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
             Some(base) if base.is_absolute() => base,
             _ => std::env::home_dir()
@@ -32,7 +37,7 @@ impl Cache {
                 })?
                 .join(".cache"),
         };
-        Ok(Cache::at(base.join("sre/tools")))
+        Ok(Cache::at(base.join("sre").join(kind)))
     }
 
     /// The one in this folder.

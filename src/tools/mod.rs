@@ -12,5 +12,6 @@ pub mod versions;
 pub use cache::Cache;
 pub use find::{Origin, Program, find};
 pub use obtain::{Plan, obtain, plan, require};
+pub use release::{mirror, place, save};
 pub use tool::Tool;
 pub use version::version;

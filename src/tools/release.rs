@@ -28,6 +28,14 @@ pub fn mirror() -> Result<Option<Url>> {
     }
 }
 
+/// A mirror as paths go on from it: a folder of this machine, or a URL.
+pub fn place(mirror: Url) -> String {
+    match mirror.to_file_path() {
+        Ok(folder) => folder.display().to_string(),
+        Err(()) => mirror.to_string(),
+    }
+}
+
 /// Where a release's archive for a platform is.
 pub fn address(release: &Release, platform: &str, mirror: Option<&Url>) -> String {
     let base = match mirror {
@@ -74,6 +82,26 @@ pub async fn install(
         Err(error) if unreachable => Err(Failure::Unreachable(error)),
         Err(error) => Err(Failure::Refused(error)),
     }
+}
+
+/// Gets a release's archive, as it is, from its project's own place into a file, unless it is there; whether it was.
+///
+/// # Errors
+/// A prerequisite (exit 5): it cannot be downloaded or written, or is not what is pinned.
+pub async fn save(release: &Release, archive: &Archive, platform: &str, path: &Path) -> Result<bool> {
+    let failed =
+        |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
+    let address = address(release, platform, None);
+    if let Ok(mut there) = File::open(path) {
+        verify(&mut there, archive.sha256, &path.display().to_string())?;
+        return Ok(true);
+    }
+    let mut file =
+        tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    download(&address, file.as_file_mut()).await?;
+    verify(file.as_file_mut(), archive.sha256, &address)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(false)
 }
 
 async fn download(address: &str, file: &mut File) -> Result<()> {

@@ -29,6 +29,40 @@ pub struct Archive {
     pub size: u64,
 }
 
+/// A Helm chart: which repository it is in, and which version of it is installed. The images of its programs are those
+/// that this version names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chart {
+    /// Its name.
+    pub name: &'static str,
+    /// Its repository's URL.
+    pub repository: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The charts.
+pub const CHARTS: &[Chart] = &[
+    Chart {
+        name: "kube-prometheus-stack",
+        repository: "https://prometheus-community.github.io/helm-charts",
+        version: "88.5.3",
+    },
+    Chart { name: "loki", repository: "https://grafana-community.github.io/helm-charts", version: "18.11.0" },
+    Chart {
+        name: "opentelemetry-collector",
+        repository: "https://open-telemetry.github.io/opentelemetry-helm-charts",
+        version: "0.170.0",
+    },
+];
+
+impl Chart {
+    /// The pinned chart of this name.
+    pub fn named(name: &str) -> Option<&'static Chart> {
+        CHARTS.iter().find(|chart| chart.name == name)
+    }
+}
+
 /// The releases.
 pub const RELEASES: &[Release] = &[
     Release {

@@ -38,29 +38,37 @@ pub struct Helm {
     version: String,
     connection: Vec<String>,
     context: String,
-    kube_version: String,
+    kube_version: Option<String>,
     interrupt: Interrupt,
 }
 
 impl Helm {
     /// Finds helm under this name on PATH; missing or too old is a prerequisite that is missing (exit 5).
     pub async fn find(program: &str, cluster: &Cluster, interrupt: &Interrupt) -> Result<Helm> {
+        let mut helm = Helm::offline(program, interrupt).await?;
+        helm.connection = vec!["--kube-context".to_owned(), cluster.context().to_owned()];
+        if let Some(path) = cluster.kubeconfig() {
+            helm.connection.extend(["--kubeconfig".to_owned(), path.display().to_string()]);
+        }
+        helm.context = cluster.context().to_owned();
+        helm.kube_version = Some(cluster.version().to_owned());
+        Ok(helm)
+    }
+
+    /// As [`Helm::find`], for what needs no cluster: getting charts and rendering them.
+    pub async fn offline(program: &str, interrupt: &Interrupt) -> Result<Helm> {
         let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
         let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
         let version = version.trim().to_owned();
         if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
             return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
         }
-        let mut connection = vec!["--kube-context".to_owned(), cluster.context().to_owned()];
-        if let Some(path) = cluster.kubeconfig() {
-            connection.extend(["--kubeconfig".to_owned(), path.display().to_string()]);
-        }
         Ok(Helm {
             program: program.into(),
             version,
-            connection,
-            context: cluster.context().to_owned(),
-            kube_version: cluster.version().to_owned(),
+            connection: Vec::new(),
+            context: String::new(),
+            kube_version: None,
             interrupt: interrupt.clone(),
         })
     }
@@ -153,8 +161,8 @@ impl Helm {
         serde_json::from_str(&json).map_err(|e| Error::target(what).because(e))
     }
 
-    /// The workloads that a release's manifest names, to be waited for.
-    pub async fn workloads(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
+    /// The objects that a release's manifest names; those that name no namespace are said to be in the release's.
+    pub async fn objects(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
         let finished = self
             .helm(["get", "manifest", name, "--namespace", namespace])
             .arguments(&self.connection)
@@ -165,7 +173,6 @@ impl Helm {
         Ok(objects
             .iter()
             .map(ObjectRef::of)
-            .filter(|object| WORKLOADS.contains(&object.kind.as_str()))
             .map(|mut object| {
                 object.namespace.get_or_insert_with(|| namespace.to_owned());
                 object
@@ -173,12 +180,41 @@ impl Helm {
             .collect())
     }
 
+    /// The workloads among them, to be waited for.
+    pub async fn workloads(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
+        let mut objects = self.objects(namespace, name).await?;
+        objects.retain(is_workload);
+        Ok(objects)
+    }
+
+    /// Gets a release's chart, as a `.tgz`, into a folder.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5): the repository cannot be reached, or has no such chart.
+    pub async fn pull(&self, release: &Release, folder: &Path) -> Result<()> {
+        let destination = folder.display().to_string();
+        let finished = self
+            .helm(["pull", &release.chart, "--destination", &destination])
+            .arguments(source(release))
+            .run(&self.interrupt, |_| ())
+            .await?;
+        let what = format!("the chart {} cannot be got", release.chart);
+        succeed(&what, finished).map(|_| ()).map_err(|error| {
+            let from = release.repository.as_deref().unwrap_or("its registry");
+            error.causes().iter().fold(Error::prerequisite(format!("{what} from {from}")), |error, cause| {
+                error.because_of(cause)
+            })
+            .hint("without internet: `sre mirror fill DIR` where there is, and export SRE_MIRROR=file://DIR here")
+        })
+    }
+
     /// What a release would install, as YAML documents; asks the cluster nothing.
     pub async fn template(&self, release: &Release) -> Result<String> {
         let finished = self
             .helm(["template", &release.name, &release.chart, "--namespace", &release.namespace])
             .arguments(source(release))
-            .arguments(["--values", "-", "--include-crds", "--kube-version", &self.kube_version])
+            .arguments(["--values", "-", "--include-crds"])
+            .arguments(self.kube_version.iter().flat_map(|version| ["--kube-version", version]))
             .input(release.values.to_string())
             .run(&self.interrupt, |_| ())
             .await?;
@@ -205,6 +241,11 @@ impl Helm {
     fn mark(&self, release: &Release) -> String {
         format!("{}/{}/{}", self.context, release.namespace, release.name)
     }
+}
+
+/// Whether an object of a release is waited for.
+pub fn is_workload(object: &ObjectRef) -> bool {
+    WORKLOADS.contains(&object.kind.as_str())
 }
 
 /// Where the chart comes from, as arguments.

@@ -5,13 +5,16 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tar::{Builder, EntryType, Header};
+use tar::{Builder, EntryType};
 
+use super::archive::{self, file, header};
 use super::minikube::Minikube;
 use super::program::Program;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+
+/// The media type of the image's manifest.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The user that the image's processes run as: nobody in particular, and not root.
 const USER: u32 = 65532;
@@ -26,6 +29,18 @@ pub enum Loader {
 }
 
 impl Loader {
+    /// The command that [`Loader::load`] runs, for people to run by hand.
+    pub fn command(&self, archive: &Path, image: &str) -> String {
+        match self {
+            Loader::Minikube(minikube) => {
+                format!("minikube --profile {} image load {}", minikube.profile_name(), archive.display())
+            }
+            Loader::Command(line) => {
+                line.replace("{archive}", &archive.display().to_string()).replace("{image}", image)
+            }
+        }
+    }
+
     /// Loads an archive that holds `image`, by its full name.
     pub async fn load(&self, archive: &Path, image: &str, interrupt: &Interrupt) -> Result<()> {
         match self {
@@ -106,7 +121,7 @@ fn is_static(path: &Path) -> io::Result<bool> {
 
 /// The tag of an image that holds this program: equal programs have equal tags, different ones do not.
 pub fn tag(program: &Path) -> Result<String> {
-    let (digest, _) = digest(program)
+    let (digest, _) = archive::digest(program)
         .map_err(|e| Error::prerequisite(format!("{} can't be read", program.display())).because(e))?;
     Ok(format!("{}-{}", env!("CARGO_PKG_VERSION"), &digest[..12]))
 }
@@ -119,11 +134,11 @@ pub fn write_archive(program: &Path, image: &str, archive: &Path) -> Result<()> 
     })
 }
 
-fn assemble(program: &Path, image: &str, archive: &Path) -> io::Result<()> {
-    let folder = archive.parent().unwrap_or(Path::new("."));
+fn assemble(program: &Path, image: &str, path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
     let mut layer = tempfile::NamedTempFile::new_in(folder)?;
     write_layer(program, layer.as_file_mut())?;
-    let (layer_digest, layer_size) = digest(layer.path())?;
+    let (layer_digest, layer_size) = archive::digest(layer.path())?;
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -144,44 +159,24 @@ fn assemble(program: &Path, image: &str, archive: &Path) -> io::Result<()> {
         "history": [{"created_by": "sre", "comment": "the program, and nothing else"}],
     });
     let config = config.to_string();
-    let config_digest = hex(Sha256::digest(&config));
     let manifest = json!({
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "mediaType": MANIFEST,
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": format!("sha256:{config_digest}"), "size": config.len()},
+            "digest": format!("sha256:{}", archive::sha256(config.as_bytes())), "size": config.len()},
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar",
             "digest": format!("sha256:{layer_digest}"), "size": layer_size}],
     })
     .to_string();
-    let manifest_digest = hex(Sha256::digest(&manifest));
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": format!("sha256:{manifest_digest}"), "size": manifest.len(),
-            "platform": {"architecture": architecture, "os": "linux"},
-            "annotations": {"io.containerd.image.name": image,
-                "org.opencontainers.image.ref.name": image.rsplit(':').next()}}],
-    });
-    // Docker's own older form, over the same blobs.
-    let docker = json!([{"Config": format!("blobs/sha256/{config_digest}"), "RepoTags": [image],
-        "Layers": [format!("blobs/sha256/{layer_digest}")]}]);
-
-    // Nobody sees half an archive: it is renamed when it is whole.
-    let mut whole = tempfile::NamedTempFile::new_in(folder)?;
-    let mut tar = Builder::new(io::BufWriter::new(whole.as_file_mut()));
-    file(&mut tar, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
-    file(&mut tar, "index.json", index.to_string().as_bytes())?;
-    file(&mut tar, "manifest.json", docker.to_string().as_bytes())?;
-    file(&mut tar, &format!("blobs/sha256/{config_digest}"), config.as_bytes())?;
-    file(&mut tar, &format!("blobs/sha256/{manifest_digest}"), manifest.as_bytes())?;
-    let mut header = header(EntryType::Regular, 0o644, 0);
-    header.set_size(layer_size);
-    tar.append_data(&mut header, format!("blobs/sha256/{layer_digest}"), File::open(layer.path())?)?;
-    tar.into_inner()?.flush()?;
-    whole.persist(archive)?;
-    Ok(())
+    let whole = archive::Whole {
+        image,
+        manifest: manifest.as_bytes(),
+        media_type: MANIFEST,
+        config: config.as_bytes(),
+        architecture,
+        layers: &[(layer_digest, layer.path().to_owned())],
+    };
+    archive::write(&whole, path)
 }
 
 /// The one layer: the program, a world-writable `/tmp`, and the names of the users.
@@ -196,42 +191,6 @@ fn write_layer(program: &Path, layer: &mut File) -> io::Result<()> {
     let size = source.metadata()?.len();
     tar.append_data(&mut header(EntryType::Regular, 0o755, size), "bin/sre", source)?;
     tar.into_inner()?.flush()
-}
-
-fn file(tar: &mut Builder<impl Write>, path: &str, content: &[u8]) -> io::Result<()> {
-    tar.append_data(&mut header(EntryType::Regular, 0o644, content.len() as u64), path, content)
-}
-
-/// A header that says nothing of when and where the archive was made.
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(size);
-    header.set_mtime(0);
-    header.set_uid(0);
-    header.set_gid(0);
-    header
-}
-
-/// A file's SHA-256 in hex, and its size.
-fn digest(path: &Path) -> io::Result<(String, u64)> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((hex(hash.finalize()), size));
-        }
-        hash.update(&buffer[..read]);
-        size += read as u64;
-    }
-}
-
-fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The image names that a document of pods or workloads asks for.
@@ -272,17 +231,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         std::fs::write(&program, b"a program").unwrap();
-        let archive = folder.path().join("a.tar");
-        write_archive(&program, "sre:1", &archive).unwrap();
+        let archive_file = folder.path().join("a.tar");
+        write_archive(&program, "sre:1", &archive_file).unwrap();
         let mut files = BTreeMap::new();
-        for entry in tar::Archive::new(File::open(&archive).unwrap()).entries().unwrap() {
+        for entry in tar::Archive::new(File::open(&archive_file).unwrap()).entries().unwrap() {
             let mut entry = entry.unwrap();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
             files.insert(entry.path().unwrap().display().to_string(), content);
         }
         for (name, content) in files.iter().filter(|(name, _)| name.starts_with("blobs/")) {
-            assert_eq!(*name, format!("blobs/sha256/{}", hex(Sha256::digest(content))));
+            assert_eq!(*name, format!("blobs/sha256/{}", archive::sha256(content)));
         }
         let read = |name: &str| serde_json::from_slice::<Value>(&files[name]).unwrap();
         let index = read("index.json");
@@ -304,7 +263,7 @@ mod tests {
 
         let again = folder.path().join("b.tar");
         write_archive(&program, "sre:1", &again).unwrap();
-        assert_eq!(digest(&again).unwrap(), digest(&archive).unwrap());
+        assert_eq!(archive::digest(&again).unwrap(), archive::digest(&archive_file).unwrap());
     }
 
     #[test]

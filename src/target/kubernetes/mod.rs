@@ -4,17 +4,23 @@
 //! to the API server, to Helm and to minikube.
 
 pub mod apply;
+pub mod archive;
+pub mod chart;
 pub mod client;
 pub mod diagnosis;
 pub mod down;
 pub mod execute;
 pub mod failure;
 pub mod forward;
+pub mod gone;
 pub mod helm;
 pub mod image;
 pub mod leftover;
+pub mod loaded;
 pub mod minikube;
 pub mod minikube_output;
+pub mod mirrored;
+pub mod node_image;
 pub mod object;
 pub mod operations;
 pub mod orphan;

@@ -1,15 +1,17 @@
 //! A stack as steps: everything that `up` will do on a cluster, read and checked before anything is done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{object, values};
+use crate::config::{self, nearest, unknown};
 use crate::error::{Error, Result};
 use crate::scenario::Duration;
-use crate::stack::{Chart, ClusterStack, Image, Manifests, Patch, PatchTarget};
+use crate::stack::{self, ClusterStack, Image, Manifests, Patch, PatchTarget, RuleObjects};
+use crate::tools::versions::Chart;
 
 /// Everything that `up` will do, in an order in which it could be done one after another.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +89,8 @@ pub struct Sources<'a> {
     pub rules: &'a [String],
     /// Where charts are found instead of in their repositories, as `charts/NAME-VERSION.tgz`: a folder or a URL.
     pub mirror: Option<&'a str>,
+    /// Further files of values by the chart that they are for; they win over those of the stack.
+    pub values: &'a IndexMap<String, Vec<PathBuf>>,
 }
 
 impl Sources<'_> {
@@ -120,6 +124,10 @@ pub fn fill(text: &str, parameters: &IndexMap<String, String>) -> String {
 impl Plan {
     /// The plan of a stack whose own `${…}` are filled in. Reads every file; changes nothing.
     pub fn new(stack: &ClusterStack, sources: &Sources<'_>) -> Result<Plan> {
+        if let Some(name) = sources.values.keys().find(|name| !stack.charts.contains_key(*name)) {
+            return Err(Error::usage(format!("--values {name}=…: the stack has no chart `{name}`"))
+                .hint(unknown(name, stack.charts.keys().map(String::as_str))));
+        }
         let mut steps = Vec::new();
         if !stack.zones.is_empty() {
             steps.push(Draft::new("zones", &[], Duration::from_secs(60), Action::Zones(stack.zones.clone())));
@@ -141,7 +149,7 @@ impl Plan {
             steps.push(Draft::new(name, &manifests.needs, manifests.wait, Action::Apply(objects)));
         }
         if let Some(rules) = &stack.rules {
-            let objects = rule_objects(&rules.labels, sources)?;
+            let objects = rule_objects(rules, sources)?;
             steps.push(Draft::new("rules", &rules.needs, Duration::from_secs(60), Action::Apply(objects)));
         }
         for (name, patch) in &stack.patches {
@@ -174,37 +182,52 @@ impl Plan {
         }
     }
 
+    /// Whether any step is a chart, for which helm is needed.
+    pub fn has_charts(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Chart(_)))
+    }
+
     /// What each step needs, for the schedule.
     pub fn needs(&self) -> Vec<Vec<usize>> {
         self.steps.iter().map(|step| step.needs.clone()).collect()
     }
 }
 
-fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sources<'_>) -> Result<Release> {
-    let local = chart.repository.is_none() && !chart.chart.starts_with("oci://");
-    if chart.version.is_none() && !local {
+fn release(name: &str, chart: &stack::Chart, namespace: &str, sources: &Sources<'_>) -> Result<Release> {
+    let is_path = chart.chart.contains('/') || Path::new(&chart.chart).exists();
+    let pin = Chart::named(&chart.chart).filter(|_| !is_path && chart.repository.is_none());
+    let repository = chart.repository.as_deref().filter(|_| !is_path).or(pin.map(|pin| pin.repository));
+    let version = chart.version.as_deref().or(pin.map(|pin| pin.version));
+    let local = repository.is_none() && !chart.chart.starts_with("oci://");
+    if version.is_none() && !local {
         return Err(Error::usage(format!("chart `{name}` has no `version`"))
             .hint("name the exact version; the newest one may differ at every `sre up`"));
     }
-    let mut files = Vec::new();
+    let mut texts = Vec::new();
     for file in &chart.values {
-        let documents = object::read_documents(file, &sources.text(file)?)?;
+        texts.push((file.clone(), (sources.read)(file)?));
+    }
+    for path in sources.values.get(name).into_iter().flatten() {
+        texts.push((path.display().to_string(), config::read(path)?));
+    }
+    let mut files = Vec::new();
+    for (file, text) in texts {
+        let documents = object::read_documents(&file, &fill(&text, sources.parameters))?;
         if documents.len() > 1 || documents.iter().any(|document| !document.is_object()) {
             return Err(Error::usage(format!("{file} is not one mapping, as a chart's values must be")));
         }
         files.extend(documents);
     }
-    let mirrored = sources.mirror.filter(|_| chart.repository.is_some() && !Path::new(&chart.chart).exists());
-    let from = mirrored.map(|mirror| {
-        let (mirror, version) = (mirror.trim_end_matches('/'), chart.version.as_deref().unwrap_or_default());
-        let mirror = mirror.strip_prefix("file://").unwrap_or(mirror);
-        format!("{mirror}/charts/{}-{version}.tgz", chart.chart)
+    let from = sources.mirror.filter(|_| !local).map(|mirror| {
+        let mirror = mirror.trim_end_matches('/');
+        let name = chart.chart.rsplit('/').next().unwrap_or_default();
+        format!("{mirror}/charts/{name}-{}.tgz", version.unwrap_or_default())
     });
     Ok(Release {
         name: name.into(),
         namespace: chart.namespace.clone().unwrap_or_else(|| namespace.into()),
-        repository: chart.repository.clone().filter(|_| from.is_none()),
-        version: chart.version.clone(),
+        repository: repository.filter(|_| from.is_none()).map(str::to_owned),
+        version: version.map(str::to_owned),
         chart: from.unwrap_or_else(|| chart.chart.clone()),
         values: values::of_chart(files, &chart.set)?,
     })
@@ -225,7 +248,7 @@ fn objects(manifests: &Manifests, sources: &Sources<'_>) -> Result<Vec<DynamicOb
 }
 
 /// `rules/lab.yaml` is the `PrometheusRule` `rules-lab`.
-fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
+fn rule_objects(rules: &RuleObjects, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
     let mut objects = Vec::new();
     for file in sources.rules {
         let name: String = file
@@ -234,11 +257,18 @@ fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Res
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
             .collect();
-        for spec in object::read_documents(file, &(sources.read)(file)?)? {
+        for mut spec in object::read_documents(file, &(sources.read)(file)?)? {
+            if let (Some(interval), Some(groups)) =
+                (rules.interval, spec.get_mut("groups").and_then(Value::as_array_mut))
+            {
+                for group in groups {
+                    group["interval"] = Value::from(interval.to_string());
+                }
+            }
             let object = serde_json::json!({
                 "apiVersion": "monitoring.coreos.com/v1",
                 "kind": "PrometheusRule",
-                "metadata": {"name": name, "labels": labels},
+                "metadata": {"name": name, "labels": rules.labels},
                 "spec": spec,
             });
             objects
@@ -248,6 +278,38 @@ fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Res
         }
     }
     Ok(objects)
+}
+
+/// Stands, in a list of a manifest, for the address of every replica as they are when it is applied.
+const REPLICAS: &str = "{replicas}";
+
+/// Whether an object names the replicas by their addresses.
+pub fn names_replicas(object: &DynamicObject) -> bool {
+    fn any(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => fields.values().any(any),
+            Value::Array(items) => items.iter().any(|item| item == REPLICAS || any(item)),
+            _ => false,
+        }
+    }
+    any(&object.data)
+}
+
+/// Writes the replicas' addresses where an object's lists have `{replicas}`.
+pub fn fill_replicas(object: &mut DynamicObject, addresses: &[String]) {
+    fn fill(value: &mut Value, addresses: &[String]) {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(|field| fill(field, addresses)),
+            Value::Array(items) => {
+                if let Some(place) = items.iter().position(|item| item == REPLICAS) {
+                    items.splice(place..=place, addresses.iter().cloned().map(Value::from));
+                }
+                items.iter_mut().for_each(|item| fill(item, addresses));
+            }
+            _ => {}
+        }
+    }
+    fill(&mut object.data, addresses);
 }
 
 fn name_images(value: &mut Value, names: &IndexMap<String, String>) {
@@ -345,14 +407,6 @@ fn cycle(drafts: &[Draft]) -> String {
     path.join(" → ")
 }
 
-fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +419,16 @@ mod tests {
             other => Err(Error::usage(format!("there is no {other}"))),
         };
         let parameters = IndexMap::from([("replicas".to_owned(), "3".to_owned())]);
-        Plan::new(&stack, &Sources { read: &read, parameters: &parameters, rules: &[], mirror: None })
+        Plan::new(
+            &stack,
+            &Sources {
+                read: &read,
+                parameters: &parameters,
+                rules: &[],
+                mirror: None,
+                values: &IndexMap::new(),
+            },
+        )
     }
 
     fn names(plan: &Plan) -> Vec<&str> {
@@ -404,17 +467,38 @@ mod tests {
     }
 
     #[test]
+    fn replicas_stand_in_lists_by_their_addresses() {
+        let text =
+            "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec: {all: [{targets: [a, '{replicas}']}]}";
+        let mut object = object::read_objects("x.yaml", text).unwrap().remove(0);
+        assert!(names_replicas(&object));
+        fill_replicas(&mut object, &["10.0.0.1:80".to_owned(), "10.0.0.2:80".to_owned()]);
+        assert!(!names_replicas(&object));
+        let targets = serde_json::json!(["a", "10.0.0.1:80", "10.0.0.2:80"]);
+        assert_eq!(object.data["spec"]["all"][0]["targets"], targets);
+    }
+
+    #[test]
     fn rule_files_are_objects_of_the_operator_and_taken_as_they_are() {
         let stack: ClusterStack =
-            serde_saphyr::from_str("namespace: lab\nrules: {labels: {release: m}}\n").unwrap();
-        let read = |_: &str| Ok("groups: [{name: g, rules: [{alert: A, expr: '${x}'}]}]\n".into());
+            serde_saphyr::from_str("namespace: lab\nrules: {labels: {release: m}, interval: 2s}\n").unwrap();
+        let read =
+            |_: &str| Ok("groups: [{name: g, interval: 1s, rules: [{alert: A, expr: '${x}'}]}]\n".into());
         let parameters = IndexMap::from([("x".to_owned(), "filled".to_owned())]);
         let rules = ["rules/lab.yaml".to_owned()];
-        let sources = Sources { read: &read, parameters: &parameters, rules: &rules, mirror: None };
+        let sources = Sources {
+            read: &read,
+            parameters: &parameters,
+            rules: &rules,
+            mirror: None,
+            values: &IndexMap::new(),
+        };
         let plan = Plan::new(&stack, &sources).unwrap();
         let Action::Apply(objects) = &plan.steps[0].action else { panic!("objects") };
         assert_eq!(objects[0].metadata.name.as_deref(), Some("rules-lab"));
-        assert_eq!(objects[0].data["spec"]["groups"][0]["rules"][0]["expr"], "${x}");
+        let group = &objects[0].data["spec"]["groups"][0];
+        assert_eq!(group["rules"][0]["expr"], "${x}");
+        assert_eq!(group["interval"], "2s");
     }
 
     #[test]
@@ -424,8 +508,13 @@ mod tests {
         )
         .unwrap();
         let (read, parameters) = (|_: &str| Ok(String::new()), IndexMap::new());
-        let sources =
-            Sources { read: &read, parameters: &parameters, rules: &[], mirror: Some("file:///srv/mirror/") };
+        let sources = Sources {
+            read: &read,
+            parameters: &parameters,
+            rules: &[],
+            mirror: Some("/srv/mirror/"),
+            values: &IndexMap::new(),
+        };
         let charts: Vec<String> = Plan::new(&stack, &sources)
             .unwrap()
             .steps
@@ -462,6 +551,35 @@ mod tests {
     fn charts_from_a_repository_are_pinned() {
         let error = plan("namespace: lab\ncharts: {a: {chart: oci://ghcr.io/x/a}}");
         assert_eq!(error.unwrap_err().what(), "chart `a` has no `version`");
+    }
+
+    #[test]
+    fn a_pinned_chart_needs_no_more_than_its_name() {
+        let plan = plan("namespace: lab\ncharts: {logs: {chart: loki}}").unwrap();
+        let Action::Chart(release) = &plan.steps[0].action else { panic!("a chart") };
+        let pin = Chart::named("loki").unwrap();
+        assert_eq!(release.repository.as_deref(), Some(pin.repository));
+        assert_eq!(release.version.as_deref(), Some(pin.version));
+    }
+
+    #[test]
+    fn further_files_of_values_win_and_are_filled() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.yaml");
+        std::fs::write(&file, "a: {b: 5}\nnew: ${replicas}\n").unwrap();
+        let stack: ClusterStack =
+            serde_saphyr::from_str("namespace: lab\ncharts: {a: {chart: ./a, values: [v.yaml]}}").unwrap();
+        let read = |_: &str| Ok("a: {b: 1, c: 2}\n".into());
+        let parameters = IndexMap::from([("replicas".to_owned(), "3".to_owned())]);
+        let with = |chart: &str| {
+            let values = IndexMap::from([(chart.to_owned(), vec![file.clone()])]);
+            let sources =
+                Sources { read: &read, parameters: &parameters, rules: &[], mirror: None, values: &values };
+            Plan::new(&stack, &sources)
+        };
+        let Action::Chart(release) = &with("a").unwrap().steps[0].action.clone() else { panic!("a chart") };
+        assert_eq!(release.values, serde_json::json!({"a": {"b": 5, "c": 2}, "new": 3}));
+        assert!(with("aa").unwrap_err().to_string().contains("did you mean `a`?"));
     }
 
     #[test]

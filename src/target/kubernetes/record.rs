@@ -29,6 +29,9 @@ pub struct ClusterLab {
     /// The command that loads images onto the nodes, where one was given.
     #[serde(default)]
     pub image_loader: Option<String>,
+    /// Further files of values that were given, by the chart that they are for.
+    #[serde(default)]
+    pub values: IndexMap<String, Vec<PathBuf>>,
     /// Images that were loaded, and the nodes that had them then.
     #[serde(default)]
     pub images: IndexMap<String, Vec<String>>,

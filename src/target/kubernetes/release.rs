@@ -57,14 +57,16 @@ pub fn fingerprint(release: &Release) -> Result<String> {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
-    for text in [Some(&release.chart), release.repository.as_ref(), release.version.as_ref()] {
-        part(text.map_or("", String::as_str).as_bytes());
-    }
     part(release.values.to_string().as_bytes());
     let path = Path::new(&release.chart);
-    if path.exists() {
+    if !path.exists() {
+        for text in [Some(&release.chart), release.repository.as_ref(), release.version.as_ref()] {
+            part(text.map_or("", String::as_str).as_bytes());
+        }
+    } else {
         let mut add = |name: &Path, content: &[u8]| {
-            part(name.to_string_lossy().as_bytes());
+            // Where the chart lies does not matter.
+            part(name.strip_prefix(path).unwrap_or(name).to_string_lossy().as_bytes());
             part(content);
         };
         content(path, &mut add)

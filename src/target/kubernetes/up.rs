@@ -5,24 +5,28 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use kube::core::DynamicObject;
 
 use super::client::Cluster;
-use super::execute::{Execution, locate};
+use super::execute::{Execution, OPERATOR, locate};
 use super::helm::Helm;
 use super::image::{self, Loader};
 use super::minikube::Minikube;
 use super::minikube_output::{Event, State};
+use super::object::ObjectRef;
 use super::plan::{Action, Plan, Sources};
 use super::progress::Progress;
 use super::reach::identity;
 use super::record::{Book, ClusterLab, Done, MinikubeLab};
 use super::settle::{Expected, settle};
-use super::{down, minikube, schedule};
+use super::{chart, down, minikube, mirrored, schedule};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::mirror::Mirror;
 use crate::stack::{ClusterStack, Stack};
 use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Lock, TargetKind};
 use crate::terminal::Terminal;
+use crate::tools;
 
 /// How long Prometheus may take to see all of the lab, unless another bound is asked for.
 pub const BOUND: Duration = Duration::from_secs(180);
@@ -36,6 +40,8 @@ pub struct Request<'a> {
     pub stack: &'a Stack,
     /// The parameters as they were applied.
     pub parameters: &'a IndexMap<String, String>,
+    /// The lab that was up here when the parameters were chosen.
+    pub here: Option<&'a Lab>,
     /// Gives the text of a file of the stack, or of `manifests/`.
     pub read: &'a dyn Fn(&str) -> Result<String>,
     /// The names of the stack's alert rules.
@@ -52,6 +58,8 @@ pub struct Request<'a> {
     pub image_loader: Option<String>,
     /// The static program that an image of `sre` holds; this program, if left out.
     pub image_binary: Option<PathBuf>,
+    /// Further files of values by the chart that they are for; those of an earlier `up` hold for charts without.
+    pub values: IndexMap<String, Vec<PathBuf>>,
     /// Whether an existing minikube profile is replaced.
     pub fresh: bool,
     /// How long Prometheus may take to see all of the lab.
@@ -83,10 +91,11 @@ impl Request<'_> {
     }
 
     /// The plan, images by their full names; and the program that an image of `sre` holds, if one is needed.
-    pub(super) fn plan(&self) -> Result<(Plan, Option<PathBuf>)> {
+    pub(super) fn plan(&self, values: &IndexMap<String, Vec<PathBuf>>) -> Result<(Plan, Option<PathBuf>)> {
         let stack = self.cluster_stack()?;
-        let mirror = std::env::var("SRE_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+        let mirror = tools::mirror()?.map(tools::place);
         let sources = Sources {
+            values,
             read: self.read,
             parameters: self.parameters,
             rules: &self.stack.rules,
@@ -105,6 +114,12 @@ impl Request<'_> {
         plan.name_images(&names);
         Ok((plan, program))
     }
+
+    /// The files of values that hold now: those that are asked for, for other charts those that were.
+    pub(super) fn values(&self, before: Option<&ClusterLab>) -> IndexMap<String, Vec<PathBuf>> {
+        let kept = before.map(|before| before.values.clone()).unwrap_or_default();
+        kept.into_iter().chain(self.values.clone()).collect()
+    }
 }
 
 /// Brings the stack up on a cluster, or mends it. What was up and is not in the stack any more is taken down.
@@ -114,9 +129,8 @@ impl Request<'_> {
 /// does not come up; what was done by then is written down, and the next `up` or `down` takes it from there.
 pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrupt) -> Result<Lab> {
     let stack = request.cluster_stack()?;
-    let previous = Lab::load(request.folder.root())?;
-    same_place(request, previous.as_ref())?;
-    let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
+    same_place(request, request.here)?;
+    let before = request.here.and_then(|lab| lab.cluster.clone());
     let kubeconfig = match &request.kubeconfig {
         Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         None => before.as_ref().and_then(|before| before.kubeconfig.clone()),
@@ -132,9 +146,15 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             Some(interrupt.or(connect(context)).await??)
         }
     };
-    let (plan, program) = request.plan()?;
+    let values = request.values(before.as_ref());
+    let (mut plan, program) = request.plan(&values)?;
     request.folder.prepare()?;
     let _lock = Lock::take(request.folder, "sre up", LOCK_BOUND, terminal, interrupt).await?;
+    // Whoever held the lock may have changed the lab; what it is now is what is gone on from.
+    let previous = Lab::load(request.folder.root())?;
+    not_changed_meanwhile(request, previous.as_ref())?;
+    same_place(request, previous.as_ref())?;
+    let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
     let progress = Progress::new(terminal);
     let (cluster, made) = match named {
         Some(cluster) => (cluster, None),
@@ -142,6 +162,10 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             let made = provision(request, stack, before.as_ref(), &progress, terminal, interrupt).await?;
             (interrupt.or(connect(Some(made.profile.clone()))).await??, Some(made))
         }
+    };
+    let helm = match plan.has_charts() {
+        true => Some(Helm::find("helm", &cluster, interrupt).await?),
+        false => None,
     };
     let identity = identity(&cluster).await?;
     // A minikube that was deleted behind our back comes back as another cluster, with nothing on it.
@@ -164,6 +188,9 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         );
         terminal.consent(&question, interrupt).await?;
     }
+    if let Some(helm) = &helm {
+        chart::settle(&mut plan, helm, &|line| progress.say(line)).await?;
+    }
 
     let place = ClusterLab {
         context: cluster.context().into(),
@@ -175,6 +202,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
             .image_loader
             .clone()
             .or_else(|| before.as_ref().and_then(|before| before.image_loader.clone())),
+        values,
         images: before.as_ref().map(|before| before.images.clone()).unwrap_or_default(),
         minikube: made,
         done: before.map(|before| before.done).unwrap_or_default(),
@@ -194,11 +222,11 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         (Some(made), None) => Some(Loader::Minikube(Minikube::new(&made.profile, interrupt))),
         (None, None) => None,
     };
-    let charts = plan.steps.iter().any(|step| matches!(step.action, Action::Chart(_)));
     let execution = Execution {
         cluster: &cluster,
-        helm: if charts { Some(Helm::find("helm", &cluster, interrupt).await?) } else { None },
+        helm,
         namespace: &stack.namespace,
+        service: stack.endpoints.service.as_ref(),
         book: &book,
         loader,
         program,
@@ -206,6 +234,9 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         interrupt,
         configured: Mutex::default(),
     };
+    if let Some(mirror) = Mirror::of_environment()? {
+        mirrored::load(&execution, &plan, &mirror).await?;
+    }
     schedule::run(&plan.needs(), |step| execution.step(&plan.steps[step])).await?;
     prune(&plan, &execution).await?;
 
@@ -213,11 +244,13 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         // What an `up` that was broken off changed is not known, but may be on its way still.
         execution.note_configured(Instant::now());
     }
+    let objects = applied(&plan, &execution).await?;
     let expected = Expected {
         endpoints: &stack.endpoints,
         namespace: &stack.namespace,
         job: request.stack.counter.job.as_deref(),
         rules: request.rules,
+        objects: &objects,
         changed: *execution.configured.lock().unwrap_or_else(PoisonError::into_inner),
         bound: request.bound,
     };
@@ -230,6 +263,22 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         lab.complete = true;
     })?;
     Ok(book.lab())
+}
+
+/// What was asked for was chosen by the lab that was up here: its parameters are kept. Another one by now would be
+/// set back to those of the old one.
+fn not_changed_meanwhile(request: &Request<'_>, now: Option<&Lab>) -> Result<()> {
+    let known = |lab: &Lab| {
+        let place = lab.cluster.as_ref().map(|place| (place.context.clone(), place.identity.clone()));
+        (lab.parameters.clone(), place)
+    };
+    let (before, now) = (request.here.map(known), now.map(known));
+    let as_wanted = now.as_ref().is_none_or(|(parameters, _)| parameters == request.parameters);
+    if now == before || (request.here.is_none() && as_wanted) {
+        return Ok(());
+    }
+    Err(Error::target("another `sre` changed the lab here while this one waited for it")
+        .hint("the same command again goes on from what is there now"))
 }
 
 /// A folder holds one lab, and a lab is in one place.
@@ -274,6 +323,20 @@ pub(super) fn namespaces(plan: &Plan, stack: &ClusterStack) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The objects of the Prometheus operator's kinds as they were applied, with their namespaces.
+async fn applied(plan: &Plan, execution: &Execution<'_>) -> Result<Vec<DynamicObject>> {
+    let mut applied = Vec::new();
+    for step in &plan.steps {
+        let Action::Apply(objects) = &step.action else { continue };
+        for object in objects.iter().filter(|object| ObjectRef::of(object).group() == OPERATOR) {
+            let mut object = execution.with_replicas(object).await?;
+            object.metadata.namespace.get_or_insert_with(|| execution.namespace.to_owned());
+            applied.push(object);
+        }
+    }
+    Ok(applied)
 }
 
 /// Takes down what an earlier `up` brought and the plan does not have any more.
@@ -355,6 +418,7 @@ async fn provision(
             namespace: stack.namespace.clone(),
             endpoints: stack.endpoints.clone(),
             image_loader: request.image_loader.clone(),
+            values: request.values.clone(),
             images: IndexMap::new(),
             minikube: Some(MinikubeLab { profile: wanted.profile.clone(), created }),
             done: Vec::new(),

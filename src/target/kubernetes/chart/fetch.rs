@@ -1,0 +1,72 @@
+//! Gets a chart once: from its repository, a registry or a mirror into the cache, where helm and the check of its values
+//! read it.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::target::kubernetes::helm::Helm;
+use crate::target::kubernetes::plan::Release;
+use crate::tools::Cache;
+
+/// Puts the chart's file in place of the name by which it is got. A chart that is a folder or a file stays as it is.
+///
+/// # Errors
+/// Usage (exit 2) where its path leads nowhere, a prerequisite (5) where it cannot be got.
+pub async fn fetch(release: &Release, helm: &Helm, cache: &Cache) -> Result<Release> {
+    if Path::new(&release.chart).exists() {
+        return Ok(release.clone());
+    }
+    let missing = || Error::usage(format!("release {}: there is no chart {}", release.name, release.chart));
+    if release.repository.is_none() && !release.chart.contains("://") {
+        return Err(match release.chart.contains("/charts/") && release.version.is_some() {
+            true => missing().hint("`sre mirror fill DIR` fills a mirror with what a stack needs"),
+            false => missing().hint("name a folder with a Chart.yaml, a .tgz, or a chart of a `repository`"),
+        });
+    }
+    let folder = cache.insert(&key(release), async |new| helm.pull(release, &new).await).await?;
+    let file = archive(&folder).ok_or_else(|| {
+        Error::prerequisite(format!("{} holds no chart", folder.display()))
+            .hint(format!("remove it, and it is got again: rm -r {}", folder.display()))
+    })?;
+    Ok(Release { chart: file.display().to_string(), repository: None, ..release.clone() })
+}
+
+/// The only `.tgz` of a folder.
+pub fn archive(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "tgz"))
+}
+
+/// The name of its folder in the cache, which tells equal names of different repositories apart.
+fn key(release: &Release) -> String {
+    let from = format!("{} {}", release.repository.as_deref().unwrap_or_default(), release.chart);
+    let hash: String = Sha256::digest(from).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let name = release.chart.rsplit('/').next().unwrap_or_default().trim_end_matches(".tgz");
+    format!("{name}-{}-{hash}", release.version.as_deref().unwrap_or("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(chart: &str, repository: Option<&str>) -> Release {
+        Release {
+            name: "logs".into(),
+            namespace: "lab".into(),
+            chart: chart.into(),
+            repository: repository.map(str::to_owned),
+            version: Some("1.2.3".into()),
+            values: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn charts_of_one_name_and_two_repositories_are_two() {
+        let one = key(&release("loki", Some("https://a.example")));
+        let two = key(&release("loki", Some("https://b.example")));
+        assert!(one.starts_with("loki-1.2.3-") && one != two, "{one} {two}");
+        assert!(key(&release("oci://ghcr.io/x/loki", None)).starts_with("loki-1.2.3-"));
+    }
+}

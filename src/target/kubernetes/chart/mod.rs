@@ -1,0 +1,11 @@
+//! Charts themselves: how they come here, and which values they know.
+
+mod content;
+mod fetch;
+mod keys;
+mod settle;
+
+pub use content::Content;
+pub use fetch::{archive, fetch};
+pub use keys::{Known, Unknown, check};
+pub use settle::settle;
