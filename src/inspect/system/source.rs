@@ -228,6 +228,7 @@ async fn reach(cluster: &Cluster, candidate: &Candidate) -> Result<Source, Missi
                 namespace: Some(candidate.namespace.clone()),
                 labels: labels.clone(),
                 port: *port,
+                enabled: true,
             };
             forward(cluster, &endpoint, &candidate.path).await
         }
