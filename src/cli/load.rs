@@ -116,6 +116,7 @@ impl Load {
             scenario: &scenario,
             stack: &stack,
             lab: &reached.lab,
+            reached: &reached,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,

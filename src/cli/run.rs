@@ -50,6 +50,7 @@ impl Run {
             scenario: &scenario,
             stack: &stack,
             lab,
+            reached: &reached,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,

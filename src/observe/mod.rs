@@ -10,6 +10,7 @@ pub use alertmanager::Alertmanager;
 pub use http::HttpClient;
 pub use loki::{LogLine, Loki};
 pub use prometheus::{
-    AlertingRule, Health, Labels, Prometheus, QueryResult, RuleState, Sample, Series, Target, matcher,
+    AlertingRule, Health, Labels, LoadedRule, Prometheus, QueryResult, RuleGroup, RuleState, Sample, Series,
+    Target, matcher,
 };
 pub use receiver::{Notification, NotifiedAlert, Receiver};

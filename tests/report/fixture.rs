@@ -93,6 +93,7 @@ impl Run {
     pub fn load_finished(self, summary: LoadSummary) -> Run {
         self.event(EventKind::LoadFinished(Box::new(LoadFinished {
             clock_moved: None,
+            pods: None,
             summary,
             prometheus_started: None,
             prometheus_ended: None,
