@@ -19,6 +19,7 @@ mod logs;
 mod mirror;
 mod open;
 mod pressure;
+mod push;
 mod reach;
 mod receiver;
 mod report;
