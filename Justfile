@@ -61,7 +61,8 @@ soak times="10" kills="200":
 
 # The same on a cluster alone
 soak-cluster times="10" kills="200": static
-    program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_fault killed_at_any_moment -- --nocapture
+    program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture
+    SRE_SOAK={{kills}} cargo test --locked --test cluster_fault killed_at_any_moment -- --nocapture
 
 # The load generator beside wrk and oha on one server: prints the tables, writes docs/performance.md (about 3 min)
 bench: bench-tools
