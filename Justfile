@@ -57,7 +57,14 @@ soak times="10" kills="200":
 soak-cluster times="10" kills="200": static
     program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture
 
-# Figures: pacing, omission, memory, start-up
-bench:
-    cargo bench --bench load
+# The load generator beside wrk and oha on one server: prints the tables, writes docs/performance.md (about 3 min)
+bench: bench-tools
+    cargo bench --bench load -- --write {{justfile_directory()}}/docs/performance.md
+
+# What a request costs in each part: schedule, choice, recorder, merge
+bench-parts:
     cargo bench --bench parts
+
+# nginx and wrk, unpacked from the distribution's packages, and oha, built: into the cache, where they are missing
+bench-tools:
+    ./benches/tools.sh

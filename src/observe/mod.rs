@@ -5,6 +5,7 @@ mod http;
 mod loki;
 mod prometheus;
 mod receiver;
+pub mod remote_write;
 
 pub use alertmanager::Alertmanager;
 pub use http::HttpClient;

@@ -84,6 +84,7 @@ impl Run {
                 in_flight: 4,
                 p50: 1.2,
                 p99: 8.4,
+                whole: None,
             }));
         }
         self
