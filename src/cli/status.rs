@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::Context;
-use super::columns::{WIDTH, columns};
+use super::columns::{WIDTH, columns, dotted};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::target::kubernetes::record::ClusterLab;
@@ -42,16 +42,9 @@ async fn on_cluster(lab: &Lab, place: &ClusterLab, context: &Context) -> Result<
 }
 
 fn screen(status: &LabStatus) -> String {
-    let mut lines = vec![format!("{} on {}", status.stack, status.target)];
-    for (name, version) in &status.versions {
-        let more = format!(" · {name} {version}");
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + more.chars().count() <= usize::from(WIDTH) => {
-                line.push_str(&more)
-            }
-            _ => lines.push(format!("  {}", more.trim_start_matches(" · "))),
-        }
-    }
+    let versions = status.versions.iter().map(|(name, version)| format!("{name} {version}"));
+    let place = format!("{} on {}", status.stack, status.target);
+    let mut lines = dotted(std::iter::once(place).chain(versions));
     let rows = status.processes.iter().map(|process| {
         [
             process.name.clone(),

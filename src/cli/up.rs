@@ -6,6 +6,7 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use super::Context;
+use super::columns::dotted;
 use super::reach::reach;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
@@ -283,10 +284,9 @@ fn screen(lab: &Lab) -> String {
         count => format!("{count} replicas"),
     };
     let versions = lab.versions.iter().map(|(name, version)| format!("{name} {version}"));
-    let parts: Vec<String> =
-        [format!("{} on {}", lab.stack, lab.target), replicas].into_iter().chain(versions).collect();
-    let mut lines = vec![parts.join(" · ")];
-    for name in ["app", "prometheus", "alertmanager"] {
+    let place = format!("{} on {}", lab.stack, lab.target);
+    let mut lines = dotted([place, replicas].into_iter().chain(versions));
+    for name in ["app", "prometheus", "alertmanager", "loki"] {
         if let Some(url) = lab.url(name) {
             lines.push(format!("  {name:<14}{url}"));
         }
