@@ -122,7 +122,7 @@ mod tests {
           ✘ Deployment users-api/users-api: 2 of 3 ready
           ✘ users-api-69d4c9bb8b-x7v5m
               container app ends again and again with exit code 2 (Error)
-            → sre logs users-api-69d4c9bb8b-x7v5m
+            → sre logs users-api-69d4c9bb8b-x7v5m --previous
         → sre up mends it
         ");
     }
