@@ -2,6 +2,9 @@
 
 export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
 
+# The static program that images on a cluster hold
+static := justfile_directory() / "target/sre-static"
+
 # Everything that CI runs
 ci: format lint test docs deny end-to-end
 
@@ -30,10 +33,14 @@ end-to-end:
     cargo build --release --locked
     ./tests/end-to-end.sh
 
-# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), from a static build
-cluster:
-    RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --target x86_64-unknown-linux-gnu --bin sre
-    program={{justfile_directory()}}/target/x86_64-unknown-linux-gnu/release/sre; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run -- --test-threads=1
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and an up that is killed at any moment
+cluster: static
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_up -- --test-threads=1
+
+# A static program for images: only the last step differs from the usual release build
+static:
+    cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
+    cp target/release/sre {{static}}
 
 # Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
 cluster-parts:
@@ -43,13 +50,25 @@ cluster-parts:
 minikube:
     cargo test --locked --test minikube --test minikube_up -- --test-threads=1
 
-# The main job ten times in a row, and the kill tests many times
-soak times="10":
+# The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
+soak times="10" kills="200":
     cargo build --release --locked
     ./tests/end-to-end.sh {{times}}
-    SRE_SOAK=200 cargo test --locked --test fault -- --nocapture
+    SRE_SOAK={{kills}} cargo test --locked --test fault -- --nocapture
+    if [ -n "${SRE_TEST_KUBECONFIG:-}" ]; then just soak-cluster {{times}} {{kills}}; else echo "SKIPPED: SRE_TEST_KUBECONFIG names no cluster" >&2; fi
 
-# Figures: pacing, omission, memory, start-up
-bench:
-    cargo bench --bench load
+# The same on a cluster alone
+soak-cluster times="10" kills="200": static
+    program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture
+
+# The load generator beside wrk and oha on one server: prints the tables, writes docs/performance.md (about 3 min)
+bench: bench-tools
+    cargo bench --bench load -- --write {{justfile_directory()}}/docs/performance.md
+
+# What a request costs in each part: schedule, choice, recorder, merge
+bench-parts:
     cargo bench --bench parts
+
+# nginx and wrk, unpacked from the distribution's packages, and oha, built: into the cache, where they are missing
+bench-tools:
+    ./benches/tools.sh

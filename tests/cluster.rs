@@ -8,15 +8,17 @@ mod common;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use common::{image, in_namespace, kubeconfig};
+use common::{connect, image, in_namespace, kubeconfig};
 use indexmap::IndexMap;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::core::DynamicObject;
 use sre::stack::{ClusterEndpoint, PatchTarget};
-use sre::target::kubernetes::apply::{Applied, Change, Mode, apply, delete, is_ours};
+use sre::target::kubernetes::apply::{Applied, Change, Mode, apply, delete, ensure_namespace, is_ours};
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::forward::Forward;
+use sre::target::kubernetes::gone::is_going;
+use sre::target::kubernetes::node_image::{self, Presence};
 use sre::target::kubernetes::object::{ObjectRef, read_objects, sort_for_apply};
 use sre::target::kubernetes::patch::{Undo, diff, patch};
 use sre::target::kubernetes::plan::PatchBody;
@@ -152,6 +154,75 @@ async fn what_is_somebody_else_s_is_neither_overwritten_nor_deleted() {
         reference.namespace = Some(namespace.clone());
         assert!(!delete(&cluster, &reference).await.unwrap());
         assert!(!is_ours(&api.get("theirs").await.unwrap()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_being_deleted_is_made_anew_once_it_is_gone() {
+    in_namespace("going", |cluster, namespace| async move {
+        let text =
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.org/hold]}\n";
+        let object = read_objects("test.yaml", text).unwrap().remove(0);
+        let first = apply_text(&cluster, &namespace, text).await;
+        let (api, _) = cluster.api(&ObjectRef::of(&object), &namespace).await.unwrap().unwrap();
+        let old = api.get("held").await.unwrap();
+        api.delete("held", &DeleteParams::default()).await.unwrap();
+        assert!(is_going(&api.get("held").await.unwrap()));
+
+        let planned = apply(&cluster, &namespace, std::slice::from_ref(&object), Mode::DryRun).await.unwrap();
+        assert_eq!(planned[0].change, Change::Created);
+        let free = async {
+            // Whoever holds it lets go while the apply waits.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let patch = kube::api::Patch::Merge(serde_json::json!({"metadata": {"finalizers": null}}));
+            api.patch("held", &kube::api::PatchParams::default(), &patch).await.unwrap();
+        };
+        let again = apply(&cluster, &namespace, std::slice::from_ref(&object), Mode::Write);
+        let (again, ()) = tokio::join!(again, free);
+        assert_eq!(again.unwrap()[0].change, Change::Created);
+        let new = api.get("held").await.unwrap();
+        assert!(new.metadata.uid != old.metadata.uid && !is_going(&new));
+        let patch = kube::api::Patch::Merge(serde_json::json!({"metadata": {"finalizers": null}}));
+        api.patch("held", &kube::api::PatchParams::default(), &patch).await.unwrap();
+        assert_eq!(references(&first)[0].to_string(), format!("ConfigMap {namespace}/held"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_ends_is_made_anew() {
+    let Some(cluster) = connect().await else { return };
+    let name = format!("sre-test-ends-{}", &uuid::Uuid::new_v4().to_string()[..6]);
+    assert!(ensure_namespace(&cluster, &name, Mode::Write).await.unwrap());
+    let reference =
+        ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: name.clone() };
+    for _ in 0..2 {
+        // In the first round it is on its way out, as what is in it has to go before it.
+        assert!(delete(&cluster, &reference).await.unwrap());
+        let made = ensure_namespace(&cluster, &name, Mode::Write).await;
+        assert!(made.unwrap(), "it counts as there although it ends");
+    }
+    assert!(delete(&cluster, &reference).await.unwrap());
+}
+
+#[tokio::test]
+async fn nodes_tell_whether_they_have_an_image() {
+    in_namespace("image", |cluster, namespace| async move {
+        let nodes: Vec<String> =
+            node_image::listed(&cluster, &namespace, &image()).await.unwrap().into_keys().collect();
+        assert!(!nodes.is_empty());
+        let found = node_image::look(&cluster, &namespace, &nodes, &image()).await.unwrap();
+        assert_eq!(found.into_values().collect::<Vec<_>>(), vec![Presence::There; nodes.len()]);
+
+        let absent = "docker.io/library/nothing-of-this-name:0";
+        let listed = node_image::listed(&cluster, &namespace, absent).await.unwrap();
+        assert!(listed.values().all(|presence| *presence == Presence::Missing), "{listed:?}");
+        let found = node_image::look(&cluster, &namespace, &nodes, absent).await.unwrap();
+        assert_eq!(found.into_values().collect::<Vec<_>>(), vec![Presence::Missing; nodes.len()]);
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(cluster.client(), &namespace);
+        let left = pods.list(&ListParams::default()).await.unwrap().items;
+        assert!(left.iter().all(|pod| pod.metadata.deletion_timestamp.is_some()), "{left:?}");
     })
     .await;
 }

@@ -1,133 +1,27 @@
-//! The main job on a real cluster, from the built program: up, `run errors`, up again, discovery in each way, down.
+//! The main job on a real cluster, from the built program: up, `run errors`, up again, discovery in each way, a pod that
+//! is replaced in mid-run, workloads that somebody deletes, down.
+//!
+//! `SRE_SOAK` tells how often `run errors` must pass in a row; once without it.
 //!
 //! Any cluster, named by `SRE_TEST_KUBECONFIG`, whose nodes' ports can be reached from here. `SRE_TEST_STATIC` is a
 //! static build of `sre`, for the image of the service, `SRE_TEST_IMAGE_LOADER` the command that loads it onto the nodes
-//! (`--image-loader`), and helm is on PATH. `SRE_TEST_PROGRAM` is the `sre` that is tested, if not the one of this build. The monitoring is a chart of the tests' own that runs the real
-//! operator, Prometheus and Alertmanager; Loki and the collector likewise. `SRE_TEST_MONITORING_CHART`, `SRE_TEST_LOKI_CHART`
-//! and `SRE_TEST_COLLECTOR_CHART` name others, such as folders of the real charts, and `SRE_TEST_VALUES` values for them
-//! (`monitoring=FILE loki=FILE`): `tests/charts/real/` has those for clusters that lack the images.
+//! (`--image-loader`), and helm is on PATH. `SRE_TEST_PROGRAM` is the `sre` that is tested, if not the one of this build.
+//! The monitoring is a chart of the tests' own that runs the real operator, Prometheus and Alertmanager; Loki and the
+//! collector likewise. `SRE_TEST_MONITORING_CHART`, `SRE_TEST_LOKI_CHART` and `SRE_TEST_COLLECTOR_CHART` name others, such
+//! as folders of the real charts, and `SRE_TEST_VALUES` values for them (`monitoring=FILE loki=FILE`): `tests/charts/real/`
+//! has those for clusters that lack the images.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{connect, kubeconfig};
+use common::place::{Place, is_there, named};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::Value;
 use sre::target::kubernetes::client::Cluster;
-use sre::target::kubernetes::object::ObjectRef;
-
-/// A folder of its own with a lab in a namespace of its own, which is taken down at the end, also of a failed test.
-struct Place {
-    folder: tempfile::TempDir,
-    program: PathBuf,
-    image_binary: PathBuf,
-    kubeconfig: PathBuf,
-    context: String,
-    namespace: String,
-}
-
-impl Place {
-    /// `None`, said loudly, where something is missing that the test needs.
-    async fn new() -> Option<(Place, Cluster)> {
-        let kubeconfig = kubeconfig()?;
-        let Some(image_binary) = std::env::var_os("SRE_TEST_STATIC").map(PathBuf::from) else {
-            eprintln!("SKIPPED: SRE_TEST_STATIC names no static build of sre");
-            return None;
-        };
-        let cluster = connect().await?;
-        let program = std::env::var_os("SRE_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_sre").into());
-        let place = Place {
-            folder: tempfile::tempdir().unwrap(),
-            program: program.into(),
-            image_binary,
-            kubeconfig,
-            context: cluster.context().to_owned(),
-            namespace: format!("sre-test-run-{}", &uuid::Uuid::new_v4().to_string()[..6]),
-        };
-        Some((place, cluster))
-    }
-
-    fn sre(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("SRE_IMAGE_BINARY", &self.image_binary);
-        if let Some(loader) = std::env::var_os("SRE_TEST_IMAGE_LOADER") {
-            command.env("SRE_IMAGE_LOADER", loader);
-        }
-        for other in ["SRE_TARGET", "SRE_YES", "SRE_MIRROR"] {
-            command.env_remove(other);
-        }
-        command.output().unwrap()
-    }
-
-    /// Runs it, and expects an exit code.
-    fn expect(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.sre(arguments);
-        let (stdout, stderr) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "sre {arguments:?}\n{stdout}\n{stderr}");
-        match code {
-            0 => stdout.into_owned(),
-            _ => stderr.into_owned(),
-        }
-    }
-
-    fn up(&self, more: &[&str]) -> String {
-        let arguments = self.up_arguments();
-        let base: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.expect(0, &[&base[..], more].concat())
-    }
-
-    /// With the tests' own charts, or those that `SRE_TEST_…_CHART` name, with the values of `SRE_TEST_VALUES`.
-    fn up_arguments(&self) -> Vec<String> {
-        let mut arguments: Vec<String> =
-            ["up", "--target", "cluster", "--context", &self.context].map(String::from).into();
-        arguments.extend(["--set".into(), format!("namespace={}", self.namespace)]);
-        for chart in ["monitoring", "loki", "collector"] {
-            let path = std::env::var(format!("SRE_TEST_{}_CHART", chart.to_uppercase()))
-                .unwrap_or_else(|_| format!("{}/tests/charts/{chart}", env!("CARGO_MANIFEST_DIR")));
-            arguments.extend(["--set".into(), format!("{chart}_chart={path}")]);
-        }
-        for values in std::env::var("SRE_TEST_VALUES").iter().flat_map(|all| all.split_whitespace()) {
-            arguments.extend(["--values".into(), values.into()]);
-        }
-        arguments
-    }
-
-    fn lab(&self) -> Value {
-        let text = std::fs::read_to_string(self.folder.path().join(".sre/lab.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.folder.path().join(".sre/lab.json").exists() {
-            let output = self.sre(&["down", "--yes"]);
-            eprintln!("cleaned up: {}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
-}
-
-async fn is_there(cluster: &Cluster, object: &ObjectRef) -> bool {
-    let Some((api, _)) = cluster.api(object, "default").await.unwrap() else { return false };
-    api.get_opt(&object.name).await.unwrap().is_some()
-}
-
-fn named(kind: &str, api_version: &str, namespace: Option<&str>, name: &str) -> ObjectRef {
-    ObjectRef {
-        api_version: api_version.into(),
-        kind: kind.into(),
-        namespace: namespace.map(str::to_owned),
-        name: name.into(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_pass_on_three_replicas_and_nothing_is_left() {
@@ -150,6 +44,11 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
     assert!(preview.contains("kind: ServiceMonitor") && preview.contains("kind: Alertmanager"), "{preview}");
     assert!(!is_there(&cluster, &namespace).await);
 
+    // One that is killed in the midst of it is mended by the next.
+    let mut killed = place.up_command(&["--yes"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
     place.up(&["--yes"]);
     let first = place.lab();
     assert_eq!(first["complete"], true);
@@ -163,24 +62,20 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
     let other = place.expect(2, &["up", "--target", "local"]);
     assert!(other.contains("the target cluster is up here"), "{other}");
 
-    let result: Value =
-        serde_json::from_str(&place.expect(0, &["run", "errors", "--duration", "20s", "-o", "json"]))
-            .unwrap();
-    assert_eq!(result["verdict"], "pass");
-    assert_eq!(result["target"], "cluster");
-    assert_eq!(result["requests"]["sent"], 4000);
-    assert_eq!(result["requests"]["counted"], 4000);
-    let reconciled = result["checks"].as_array().unwrap().iter().filter(|c| c["kind"] == "reconcile");
-    assert!(
-        reconciled.clone().count() >= 3 && reconciled.clone().all(|c| c["verdict"] == "pass"),
-        "{result}"
-    );
-
-    for way in ["annotations", "servicemonitor"] {
+    let times: usize = std::env::var("SRE_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    for run in 1..=times {
+        errors_pass(&place);
+        eprintln!("run {run} of {times} passed");
+    }
+    for way in ["annotations", "static", "servicemonitor"] {
         place.expect(0, &["up", "--set", &format!("discovery={way}")]);
+        let found = ways_there(&cluster, &place.namespace).await;
+        assert_eq!(found, [way], "exactly one way is left");
         let result = place.expect(0, &["run", "baseline", "--duration", "3s", "-o", "json"]);
         assert!(result.contains("\"verdict\": \"pass\""), "{way}: {result}");
     }
+    a_pod_that_is_replaced_is_a_lower_bound(&place, &cluster).await;
+    what_somebody_deletes_comes_back(&place, &cluster).await;
 
     place.expect(0, &["down", "--yes"]);
     assert!(!place.folder.path().join(".sre/lab.json").exists());
@@ -191,6 +86,122 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
     assert!(!is_there(&cluster, &kubelet).await);
     assert_eq!(is_there(&cluster, &definition).await, had_definition);
     place.expect(0, &["down", "--yes"]);
+}
+
+/// Counts are reconciled over three replicas, each from its own counter.
+fn errors_pass(place: &Place) {
+    let result: Value =
+        serde_json::from_str(&place.expect(0, &["run", "errors", "--duration", "20s", "-o", "json"]))
+            .unwrap();
+    assert_eq!(result["verdict"], "pass");
+    assert_eq!(result["target"], "cluster");
+    assert_eq!(result["requests"]["sent"], 4000);
+    assert_eq!(result["requests"]["counted"], 4000);
+    let mut reconciled = result["checks"].as_array().unwrap().iter().filter(|c| c["kind"] == "reconcile");
+    let first = reconciled.next().unwrap();
+    assert!(reconciled.count() >= 2, "{result}");
+    let targets = first["evidence"]["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 3, "{first}");
+    assert!(targets.iter().all(|target| target["counted"].as_f64() > Some(0.0)), "{first}");
+}
+
+/// The ways in which Prometheus can find the replicas just now.
+async fn ways_there(cluster: &Cluster, namespace: &str) -> Vec<&'static str> {
+    let operator = "monitoring.coreos.com";
+    let ways = [
+        ("servicemonitor", named("ServiceMonitor", &format!("{operator}/v1"), Some(namespace), "users-api")),
+        ("annotations", named("Service", "v1", Some(namespace), "users-api-metrics")),
+        ("static", named("ScrapeConfig", &format!("{operator}/v1alpha1"), Some(namespace), "users-api")),
+    ];
+    let mut there = Vec::new();
+    for (way, object) in ways {
+        if is_there(cluster, &object).await {
+            there.push(way);
+        }
+    }
+    there
+}
+
+/// Nothing else is asked of it than that every request is counted.
+const COUNTED: &str = "
+name: counted
+stack: users-api
+load: {arrival-rate: {phases: [{rate: 200/s, duration: 15s}]}}
+requests: {list-users: {path: /api/users, expect: [200, 500]}}
+checks: [{reconcile: {}}]
+";
+
+async fn a_pod_that_is_replaced_is_a_lower_bound(place: &Place, cluster: &Cluster) {
+    let scenario = place.folder.path().join("counted.yaml");
+    std::fs::write(&scenario, COUNTED).unwrap();
+    // A pod that was scraped in the very moment of its end takes nothing with it: then once more.
+    for _ in 0..3 {
+        let (victim, code, result) = replace_in_mid_run(place, cluster, &scenario).await;
+        let check = result["checks"].as_array().unwrap().iter().find(|c| c["kind"] == "reconcile").unwrap();
+        let told = check.to_string();
+        assert!(told.contains(&victim) && told.contains("was replaced during the load, at about"), "{told}");
+        if code == 0 {
+            assert!(told.contains("the counts prove that nothing was lost"), "{told}");
+            continue;
+        }
+        assert_eq!((code, &check["verdict"]), (3, &Value::from("no-data")), "{result}");
+        let message = check["message"].as_str().unwrap();
+        assert!(message.starts_with("at least ") && message.ends_with(" counted"), "{message}");
+        let (sent, counted) = (&result["requests"]["sent"], &result["requests"]["counted"]);
+        assert!(counted.as_u64() < sent.as_u64() && counted.as_u64() > Some(1000), "{result}");
+        return;
+    }
+    panic!("three pods in a row took nothing with them");
+}
+
+/// A run of a scenario, in the midst of which one of the pods is deleted: its name, the exit code and the result.
+async fn replace_in_mid_run(place: &Place, cluster: &Cluster, scenario: &Path) -> (String, i32, Value) {
+    let output = place.folder.path().join("counted.json");
+    let before = place.runs("counted").len();
+    let mut run = place
+        .command(&["run", &scenario.to_string_lossy(), "-o", "json"])
+        .stdout(std::fs::File::create(&output).unwrap())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while place.runs("counted").len() == before || place.seconds_of_load("counted") < 5 {
+        assert!(started.elapsed() < Duration::from_secs(90), "the load does not begin");
+        assert_eq!(run.try_wait().unwrap(), None, "it ended before its load");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), &place.namespace);
+    let of_service = ListParams::default().labels("app.kubernetes.io/name=users-api");
+    let victim = pods.list(&of_service).await.unwrap().items.remove(0).metadata.name.unwrap();
+    pods.delete(&victim, &DeleteParams::default().grace_period(0)).await.unwrap();
+    let status = tokio::task::spawn_blocking(move || run.wait().unwrap()).await.unwrap();
+    let text = std::fs::read_to_string(&output).unwrap();
+    let result = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
+    (victim, status.code().unwrap(), result)
+}
+
+/// A workload that `sre` applied, and objects of a release: one that is waited for, one that is not.
+async fn what_somebody_deletes_comes_back(place: &Place, cluster: &Cluster) {
+    let monitoring = format!("{}-monitoring", place.namespace);
+    let mut deleted = Vec::new();
+    for (kind, version, namespace, name) in [
+        ("Deployment", "apps/v1", &place.namespace, "users-api"),
+        ("Deployment", "apps/v1", &monitoring, "operator"),
+        ("ServiceAccount", "v1", &monitoring, "prometheus"),
+    ] {
+        let object = named(kind, version, Some(namespace), name);
+        let (api, _) = cluster.api(&object, namespace).await.unwrap().unwrap();
+        // Names differ in other charts than the tests' own.
+        if api.get_opt(name).await.unwrap().is_some() {
+            // Its pods go first: it is on its way out when `up` comes.
+            api.delete(name, &DeleteParams::foreground()).await.unwrap();
+            deleted.push(object);
+        }
+    }
+    assert!(!deleted.is_empty());
+    place.expect(0, &["up"]);
+    for object in deleted {
+        assert!(is_there(cluster, &object).await, "{object}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

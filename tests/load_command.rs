@@ -147,3 +147,72 @@ async fn a_capacity_is_searched_between_two_rates() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("it has no thresholds"));
 }
+
+/// A remote write receiver that cannot always take what it is given; a real one can't be made to. Answers with each
+/// of these statuses in turn, and with the last of them from then on; 401 to whoever has no token.
+async fn receiver(statuses: &'static [u16]) -> String {
+    use axum::http::{HeaderMap, StatusCode};
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let answer = move |headers: HeaderMap| async move {
+        let token = headers.get("authorization").is_some_and(|value| value == "Bearer open sesame");
+        let turn = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst).min(statuses.len() - 1);
+        StatusCode::from_u16(if token { statuses[turn] } else { 401 }).expect("a status")
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/push", listener.local_addr().expect("an address"));
+    let router = axum::Router::new().route("/push", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+async fn pushed(place: &Place, url: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = place.command(&[&["--remote-write", url], arguments].concat());
+    command.env("PUSH_TOKEN", "open sesame");
+    let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await;
+    let output = output.expect("no panic");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_takes_late_is_not_lost_and_what_is_lost_is_told() {
+    let place = Place::new(CALM).await;
+    let token = ["--remote-write-bearer", "PUSH_TOKEN"];
+    // The first is asked before the load whether it takes anything.
+    let url = receiver(&[204, 503, 429, 204]).await;
+    let (code, told) = pushed(&place, &url, &token).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains(" samples of the load are in http://127.0.0.1") && !told.contains("lost"),
+        "{told}"
+    );
+
+    let url = receiver(&[204, 400, 204]).await;
+    let (code, told) = pushed(&place, &url, &token).await;
+    assert_eq!(code, Some(0), "a load is no worse for it: {told}");
+    assert!(
+        told.contains("warning: ") && told.contains("were lost on the way to http://127.0.0.1"),
+        "{told}"
+    );
+    assert!(told.contains("status 400"), "{told}");
+    assert_eq!(place.server.counts().all(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_takes_nothing_is_told_before_the_load() {
+    let place = Place::new(CALM).await;
+    let url = receiver(&[204]).await;
+    for (url, arguments, expected) in [
+        (url.as_str(), &[][..], "--remote-write-bearer, or"),
+        (&url, &["--remote-write-bearer", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),
+        (&url.replace("/push", "/write"), &["--remote-write-bearer", "PUSH_TOKEN"], "remote-write-receiver"),
+        ("http://127.0.0.1:1/push", &[], "no samples can be pushed to http://127.0.0.1:1/push"),
+    ] {
+        let (code, told) = pushed(&place, url, arguments).await;
+        assert_eq!(code, Some(5), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
+    let (code, told) = pushed(&place, "http://user:secret@127.0.0.1:1/", &[]).await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(!told.contains("secret@"), "{told}");
+    assert_eq!(place.server.counts().all(), 0, "nothing was sent");
+}

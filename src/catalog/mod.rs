@@ -11,6 +11,7 @@ mod validate;
 use std::path::PathBuf;
 
 use crate::error::Result;
+use crate::target::TargetKind;
 
 pub use entries::{Entries, ScenarioEntry, StackEntry};
 pub use origin::Origin;
@@ -45,6 +46,11 @@ pub fn scenario(name_or_path: &str) -> Result<LoadedScenario> {
 /// [`Catalog::stack`] of the current folder.
 pub fn stack(name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
     Catalog::here().stack(name, set)
+}
+
+/// [`Catalog::stack_on`] of the current folder.
+pub fn stack_on(target: TargetKind, name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
+    Catalog::here().stack_on(target, name, set)
 }
 
 /// [`Catalog::entries`] of the current folder.

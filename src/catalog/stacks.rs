@@ -7,6 +7,7 @@ use super::shipped::STACKS;
 use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown};
 use crate::error::{Error, Result};
 use crate::stack::{self, AlertRule, ClusterStack, Stack};
+use crate::target::TargetKind;
 
 /// A stack with its parameters applied, and the files of its folder.
 #[derive(Debug, Clone)]
@@ -48,7 +49,13 @@ impl Catalog {
     ///
     /// Everything that is wrong with its file, and with its rule files, is one usage error.
     pub fn stack(&self, name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
-        Ok(load(self.stack_folder(name)?, set)?)
+        Ok(load(self.stack_folder(name)?, set, false)?)
+    }
+
+    /// As [`Catalog::stack`], with the defaults that parameters have on this target.
+    pub fn stack_on(&self, target: TargetKind, name: &str, set: &[(String, String)]) -> Result<LoadedStack> {
+        let on_cluster = matches!(target, TargetKind::Minikube | TargetKind::Cluster);
+        Ok(load(self.stack_folder(name)?, set, on_cluster)?)
     }
 
     fn stack_folder(&self, name: &str) -> Result<Folder> {
@@ -67,10 +74,14 @@ impl Catalog {
 }
 
 /// Loads the stack of a folder.
-pub(super) fn load(folder: Folder, set: &[(String, String)]) -> Result<LoadedStack, Refusal> {
+pub(super) fn load(
+    folder: Folder,
+    set: &[(String, String)],
+    on_cluster: bool,
+) -> Result<LoadedStack, Refusal> {
     let document = parse(&folder, "stack.yaml", "stack")?;
     let refuse = |problems: Vec<Problem>| Refusal::new(document.clone(), problems);
-    let parameters = stack::resolve(&stack::declared(&document).map_err(refuse)?, set)?;
+    let parameters = stack::resolve(&stack::declared(&document).map_err(refuse)?, set, on_cluster)?;
     let stack: Stack = document.typed_with(&parameters).map_err(refuse)?;
 
     let root = config::Path::root();

@@ -68,7 +68,7 @@ impl Catalog {
         let folder = Folder::Disk(
             path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).to_owned(),
         );
-        let loaded = match stacks::load(folder.clone(), &[]) {
+        let loaded = match stacks::load(folder.clone(), &[], false) {
             Ok(loaded) => loaded,
             Err(refusal) => return validated.refused(refusal),
         };
@@ -78,7 +78,7 @@ impl Catalog {
         for (name, parameter) in &loaded.stack.parameters {
             for value in &parameter.values {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                if let Err(refusal) = stacks::load(folder.clone(), &[(name.clone(), value.clone())]) {
+                if let Err(refusal) = stacks::load(folder.clone(), &[(name.clone(), value.clone())], false) {
                     let mut validated = validated.refused(refusal);
                     validated.screens.insert(0, format!("with --set {name}={value}:"));
                     return validated;

@@ -10,7 +10,7 @@ use crate::observe::Prometheus;
 use crate::run::{EventKind, Events, FaultEvent, LoadFinished};
 use crate::scenario::Scenario;
 use crate::stack::Stack;
-use crate::target::Endpoints;
+use crate::target::{Endpoints, PodChanges};
 
 /// What a check is given. Times are in seconds since 1970 on Prometheus' clock.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ pub struct CheckContext<'a> {
     pub load: &'a LoadFinished,
     /// Faults that were injected and undone.
     pub faults: &'a Faults,
+    /// What became of the service's pods during the load.
+    pub pods: &'a PodChanges,
     /// When the next run began, if one did: what came later is not this run's.
     pub horizon: Option<f64>,
     /// Where events go.

@@ -18,7 +18,7 @@ use crate::target::Lab;
 pub struct FindCapacity {
     /// Finds the highest rate that keeps the scenario's thresholds, by short loads one after another;
     /// --duration is how long each lasts [default: 5s].
-    #[arg(long, conflicts_with_all = ["rate", "users", "out"])]
+    #[arg(long, conflicts_with_all = ["rate", "users", "out", "remote_write"])]
     find_capacity: bool,
     /// The rate that the search begins with [default: the scenario's highest].
     #[arg(long, value_name = "RATE", value_parser = parse::<Rate>, requires = "find_capacity")]

@@ -26,7 +26,7 @@ pub(super) fn screen(status: &Status, now: Timestamp) -> String {
         lines.push(format!(
             "    → sre logs {}{}",
             pod.name,
-            if pod.restarts > 0 { " --previous" } else { "" }
+            if pod.restarts > 0 && pod.state == "Running" { " --previous" } else { "" }
         ));
     }
     if !status.complete {
@@ -122,7 +122,7 @@ mod tests {
           ✘ Deployment users-api/users-api: 2 of 3 ready
           ✘ users-api-69d4c9bb8b-x7v5m
               container app ends again and again with exit code 2 (Error)
-            → sre logs users-api-69d4c9bb8b-x7v5m --previous
+            → sre logs users-api-69d4c9bb8b-x7v5m
         → sre up mends it
         ");
     }

@@ -112,10 +112,13 @@ fn stack(described: &DescribedStack) -> String {
     let mut sections = vec![self::facts(facts)];
     let parameters = stack.parameters.iter().map(|(name, parameter)| {
         let allowed: Vec<String> = parameter.values.iter().map(plain).collect();
-        let description = match allowed.as_slice() {
+        let mut description = match allowed.as_slice() {
             [] => parameter.description.clone(),
             _ => format!("{} ({})", parameter.description, allowed.join(", ")),
         };
+        if let Some(default) = &parameter.on_cluster {
+            description += &format!(" ({} on a cluster)", plain(default));
+        }
         [name.clone(), values.get(name).cloned().unwrap_or_default(), plain(&parameter.default), description]
     });
     sections.push(table("Parameters", ["NAME", "VALUE", "DEFAULT", "DESCRIPTION"], parameters));

@@ -42,7 +42,7 @@ impl Doctor {
                     .hint("sre verify tells what your Prometheus sees"));
             }
             TargetKind::Cluster | TargetKind::Minikube => {
-                let stack = self.wanted.load(self.stack.as_deref(), here.as_ref())?;
+                let stack = self.wanted.load(self.stack.as_deref(), target, here.as_ref())?;
                 let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
                 let request = self.wanted.on_cluster(&stack, &file, &rules, &folder, target);
                 match target {

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::capacity::FindCapacity;
+use super::push::Pushing;
 use super::reach::reach;
 use super::up::{as_it_is_up, what_is_up};
 use super::{Context, Output, report};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::report::{samples::Samples, terminal::Live};
-use crate::run::{self, Reporter, Run};
+use crate::report::{push::Push, samples::Samples, terminal::Live};
+use crate::run::{self, Begun, Reporter, Run};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::Folder;
 use crate::terminal::Terminal;
@@ -58,14 +59,30 @@ pub struct Sending {
     /// Writes each second of the load into this file, as a line of JSON; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    push: Pushing,
 }
 
 impl Sending {
-    /// The live screen, and the stream of samples where one is asked for.
+    /// Begins a run, and puts its load on; its seconds go to the screen, and wherever else they are wanted.
     ///
     /// # Errors
-    /// Usage (exit 2) where two would go to stdout; a prerequisite (5) where the file cannot be made.
-    pub fn reporters(&self, terminal: &Terminal) -> Result<Vec<Box<dyn Reporter>>> {
+    /// Usage (exit 2) where two want stdout; a prerequisite (5) where the file cannot be made or nothing takes the
+    /// samples; and as [`Run::load`].
+    pub async fn load(&self, life: &Run<'_>) -> Result<Begun> {
+        let mut reporters = self.reporters(life.terminal)?;
+        let mut push = life.interrupt.or(self.push.start(life.lab, life.terminal)).await??;
+        reporters.extend(push.as_mut().and_then(Push::reporter));
+        let begun = life.begin(reporters)?;
+        let loaded = life.load(&begun).await;
+        if let Some(push) = push {
+            self.push.finish(push, life.terminal).await;
+        }
+        loaded.map(|_| begun)
+    }
+
+    /// The live screen, and the stream of samples where one is asked for.
+    fn reporters(&self, terminal: &Terminal) -> Result<Vec<Box<dyn Reporter>>> {
         let Some(file) = &self.out else { return Ok(vec![Box::new(Live::new(terminal))]) };
         let to_stdout = file == Path::new("-");
         if to_stdout && terminal.output() != Output::Table {
@@ -116,14 +133,14 @@ impl Load {
             scenario: &scenario,
             stack: &stack,
             lab: &reached.lab,
+            reached: &reached,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: false,
             workers: self.sending.workers,
         };
-        let begun = life.begin(self.sending.reporters(&context.terminal)?)?;
-        life.load(&begun).await?;
+        let begun = self.sending.load(&life).await?;
         let verdict = run::judge_load(&begun.folder, &begun.events);
         report::print_result(&begun.folder, &context.terminal)?;
         verdict

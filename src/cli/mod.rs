@@ -19,6 +19,7 @@ mod load;
 mod logs;
 mod mirror;
 mod open;
+mod push;
 mod reach;
 mod receiver;
 mod report;

@@ -50,14 +50,14 @@ impl Run {
             scenario: &scenario,
             stack: &stack,
             lab,
+            reached: &reached,
             state: &state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: true,
             workers: self.sending.workers,
         };
-        let begun = life.begin(self.sending.reporters(&context.terminal)?)?;
-        life.load(&begun).await?;
+        let begun = self.sending.load(&life).await?;
         let verdict =
             run::verify(&begun.folder, state.root(), Some(lab), &begun.events, &context.interrupt).await;
         report::print_result(&begun.folder, &context.terminal)?;

@@ -77,13 +77,13 @@ impl Up {
         let here = Lab::load(folder.root())?;
         if self.dry_run {
             let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
-            let stack = self.wanted.load(self.stack.as_deref(), here.as_ref())?;
+            let stack = self.wanted.load(self.stack.as_deref(), choice.target, here.as_ref())?;
             return match choice.target {
                 TargetKind::Local => self.preview(&stack, &folder, context).await,
                 TargetKind::External => Err(Error::usage(
                     "there is nothing to preview on the target external: nothing is started",
                 )),
-                target => self.preview_cluster(&stack, &folder, target, context).await,
+                target => self.preview_cluster(&stack, &folder, target, here.as_ref(), context).await,
             };
         }
         let (lab, _) = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await?;
@@ -96,10 +96,11 @@ impl Up {
         stack: &LoadedStack,
         folder: &Folder,
         target: TargetKind,
+        here: Option<&Lab>,
         context: &Context,
     ) -> Result<Exit> {
         let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
-        let request = self.wanted.on_cluster(stack, &file, &rules, folder, target);
+        let request = self.wanted.on_cluster(stack, &file, &rules, folder, target, here);
         let preview = cluster_preview::preview(&request, &context.interrupt).await?;
         context.terminal.print(&preview, cluster_screen)?;
         Ok(Exit::Pass)
@@ -145,10 +146,12 @@ impl Wanted {
         rules: &'a [String],
         folder: &'a Folder,
         target: TargetKind,
+        here: Option<&'a Lab>,
     ) -> cluster_up::Request<'a> {
         cluster_up::Request {
             stack: &stack.stack,
             parameters: &stack.parameters,
+            here,
             read,
             rules,
             folder,
@@ -164,12 +167,17 @@ impl Wanted {
     }
 
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
-    pub(super) fn load(&self, name: Option<&str>, here: Option<&Lab>) -> Result<LoadedStack> {
+    pub(super) fn load(
+        &self,
+        name: Option<&str>,
+        target: TargetKind,
+        here: Option<&Lab>,
+    ) -> Result<LoadedStack> {
         let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
         let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
         let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
         match here.filter(|lab| lab.stack == name) {
-            None => catalog::stack(name, &set),
+            None => catalog::stack_on(target, name, &set),
             Some(lab) => as_it_is_up(lab, &set),
         }
     }
@@ -184,7 +192,7 @@ pub fn as_it_is_up(lab: &Lab, set: &[(String, String)]) -> Result<LoadedStack> {
         .filter(|(key, _)| declared.contains_key(*key) && !set.iter().any(|(set, _)| set == *key))
         .map(|(key, value)| (key.clone(), value.clone()));
     let all: Vec<(String, String)> = kept.chain(set.iter().cloned()).collect();
-    catalog::stack(&lab.stack, &all)
+    catalog::stack_on(lab.target, &lab.stack, &all)
 }
 
 /// What is up here, where it is on the target that was asked for.
@@ -209,7 +217,7 @@ pub async fn bring_up(
 ) -> Result<(Lab, LoadedStack)> {
     let here = Lab::load(folder.root())?;
     let choice = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
-    let stack = wanted.load(name, here.as_ref())?;
+    let stack = wanted.load(name, choice.target, here.as_ref())?;
     for warning in &stack.warnings {
         context.terminal.warn(warning);
     }
@@ -224,7 +232,7 @@ pub async fn bring_up(
         }
         target @ (TargetKind::Minikube | TargetKind::Cluster) => {
             let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
-            let request = wanted.on_cluster(&stack, &file, &rules, folder, target);
+            let request = wanted.on_cluster(&stack, &file, &rules, folder, target, here.as_ref());
             cluster_up::up(&request, &context.terminal, &context.interrupt).await?
         }
     };

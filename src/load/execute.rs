@@ -88,11 +88,12 @@ pub(super) struct Recorded {
 /// thread (target).
 pub async fn execute(run: LoadRun<'_>) -> Result<LoadResult> {
     let sampler = Sampler::new(run.scenario);
-    let tell = |second: f64, what: Second| {
-        if !what.noted.is_empty() {
-            (run.noted)(&what.noted);
+    let tell = |second: f64, mut what: Second| {
+        let noted = std::mem::take(&mut what.noted);
+        if !noted.is_empty() {
+            (run.noted)(&noted);
         }
-        (run.progress)(sampler.sample(second, &what));
+        (run.progress)(sampler.sample(second, what));
     };
     Ok(execute_part(&run, &sampler, &tell).await?.whole())
 }

@@ -27,7 +27,7 @@ pub use judge::judge;
 pub use mix::Mix;
 pub use noted::{Noted, NotedRequest, Notes};
 pub use plan::plan;
-pub use recorder::{Ended, Recorder, Second};
+pub use recorder::{CLASSES, Ended, Recorder, Row, Second};
 pub use requests::prefix as request_id_prefix;
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;

@@ -82,7 +82,7 @@ impl Sampler {
     }
 
     /// The sample of a second.
-    pub(super) fn sample(&self, second: f64, what: &Second) -> Sample {
+    pub(super) fn sample(&self, second: f64, what: Second) -> Sample {
         let middle = (second - 0.5).max(0.0);
         let phase = match &self.schedule {
             Some(schedule) => {
@@ -101,6 +101,7 @@ impl Sampler {
             in_flight: what.in_flight,
             p50: times.p50,
             p99: times.p99,
+            whole: Some(Arc::new(what)),
         }
     }
 }

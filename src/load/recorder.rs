@@ -1,6 +1,6 @@
 //! The recorder: what became of each request, kept by one thread, merged exactly at the end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indexmap::IndexMap;
@@ -48,7 +48,7 @@ pub struct Recorder {
 }
 
 /// What happened since the last look.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Second {
     /// Requests that left.
     pub sent: u64,
@@ -61,20 +61,77 @@ pub struct Second {
     /// Times since due.
     #[serde(with = "as_text")]
     pub since_due: Histogram<u64>,
+    /// What became of the requests of each name, by their number among the scenario's.
+    #[serde(default)]
+    pub requests: Vec<Row>,
     /// Requests that are noted one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub noted: Vec<Noted>,
 }
 
+/// Upper bounds of the classes that a second's times since due fall into, in microseconds; all longer ones come
+/// on top. The powers of ten with their halves and quarters, and those of the demo service's own histogram.
+pub const CLASSES: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000,
+    5_000_000, 10_000_000,
+];
+
+/// What became of the requests of one name in a second.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Each fate, and how many had it.
+    pub fates: Vec<(Fate, u64)>,
+    /// How many complete answers fell into each of the [`CLASSES`], and how many took longer.
+    pub classes: [u64; CLASSES.len() + 1],
+    /// Their times since due, added up, in microseconds.
+    pub micros: u64,
+}
+
+impl Row {
+    fn answered(&mut self, since_due: Duration) {
+        let micros = u64::try_from(since_due.as_micros()).unwrap_or(u64::MAX);
+        self.classes[CLASSES.partition_point(|bound| *bound < micros)] += 1;
+        self.micros = self.micros.saturating_add(micros);
+    }
+
+    fn merge(&mut self, other: &Row) {
+        for (fate, times) in &other.fates {
+            count(&mut self.fates, *fate, *times);
+        }
+        for (class, more) in self.classes.iter_mut().zip(&other.classes) {
+            *class += more;
+        }
+        self.micros = self.micros.saturating_add(other.micros);
+    }
+}
+
 impl Default for Second {
     fn default() -> Second {
-        Second { sent: 0, answered: 0, errors: 0, in_flight: 0, since_due: empty(), noted: Vec::new() }
+        Second::new(0)
     }
 }
 
 impl Second {
+    /// Nothing yet, of so many request names.
+    fn new(requests: usize) -> Second {
+        Second {
+            sent: 0,
+            answered: 0,
+            errors: 0,
+            in_flight: 0,
+            since_due: empty(),
+            requests: vec![Row::default(); requests],
+            noted: Vec::new(),
+        }
+    }
+
     /// Adds what happened elsewhere in the same second.
     pub fn merge(&mut self, other: &Second) {
+        let rows = self.requests.len().max(other.requests.len());
+        self.requests.resize_with(rows, Row::default);
+        for (row, more) in self.requests.iter_mut().zip(&other.requests) {
+            row.merge(more);
+        }
         self.sent += other.sent;
         self.answered += other.answered;
         self.errors += other.errors;
@@ -92,7 +149,7 @@ impl Recorder {
             unexpected: 0,
             times: std::array::from_fn(|_| empty()),
         };
-        Recorder { cells: vec![cell; phases * requests], requests, second: Second::default() }
+        Recorder { cells: vec![cell; phases * requests], requests, second: Second::new(requests) }
     }
 
     /// A request left.
@@ -109,6 +166,8 @@ impl Recorder {
     pub fn ended(&mut self, ended: &Ended) {
         let cell = &mut self.cells[ended.phase * self.requests + ended.request];
         count(&mut cell.fates[ended.replica], ended.fate, 1);
+        let row = &mut self.second.requests[ended.request];
+        count(&mut row.fates, ended.fate, 1);
         if !matches!(ended.fate, Fate::Answered(_)) {
             self.second.errors += 1;
             return;
@@ -118,6 +177,7 @@ impl Recorder {
         record(all, since_due);
         record(service, ended.end.saturating_duration_since(ended.sent));
         record(&mut self.second.since_due, since_due);
+        row.answered(since_due);
         self.second.answered += 1;
         if ended.expected {
             record(success, since_due);
@@ -135,7 +195,7 @@ impl Recorder {
     /// What happened since the last look, with so many requests on their way.
     pub fn look(&mut self, in_flight: u64) -> Second {
         self.second.in_flight = in_flight;
-        std::mem::take(&mut self.second)
+        std::mem::replace(&mut self.second, Second::new(self.requests))
     }
 
     /// Adds what another recorder of the same load kept.
@@ -250,8 +310,6 @@ fn add(sum: &mut RequestSummary, more: &RequestSummary) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;

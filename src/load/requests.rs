@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::Url;
 
@@ -19,6 +19,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(super) struct Template {
     pub method: Method,
     pub body: Bytes,
+    /// The body as HTTP/1.1 frames it: as it is, or in one chunk where the scenario asks for chunks.
+    pub framed: Bytes,
     pub expect: Expect,
     /// What the answer's body must contain.
     pub contains: Option<Vec<u8>>,
@@ -37,6 +39,8 @@ pub(super) struct Address {
     pub uri: Uri,
     /// All headers but the request's id.
     pub headers: HeaderMap,
+    /// With HTTP/1.1: request line and headers as they are written, up to where the request's id comes.
+    pub head: Vec<u8>,
 }
 
 impl Template {
@@ -72,14 +76,23 @@ impl Template {
             .or_insert(HeaderValue::from_static(concat!("sre/", env!("CARGO_PKG_VERSION"))));
         let to = replicas
             .iter()
-            .map(|replica| Address::new(&request.path, &headers, http.version, replica))
+            .map(|replica| Address::new(&method, &request.path, &headers, &body, http.version, replica))
             .collect::<Result<_, Error>>()
             .map_err(|error| {
                 problem(&format!("the path `{}` cannot be sent", request.path)).because(error)
             })?;
+        let framed = match headers.contains_key(TRANSFER_ENCODING) {
+            true if body.is_empty() => Bytes::from_static(b"0\r\n\r\n"),
+            true => {
+                let size = format!("{:x}\r\n", body.len());
+                Bytes::from([size.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat())
+            }
+            false => body.clone(),
+        };
         Ok(Template {
             method,
             body,
+            framed,
             expect: request.expect.clone(),
             contains: request.contains.clone().map(String::into_bytes),
             identified: !headers.contains_key(REQUEST_ID),
@@ -89,7 +102,14 @@ impl Template {
 }
 
 impl Address {
-    fn new(path: &str, headers: &HeaderMap, version: HttpVersion, replica: &Replica) -> Result<Address> {
+    fn new(
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+        version: HttpVersion,
+        replica: &Replica,
+    ) -> Result<Address> {
         let problem = || Error::usage(format!("{} has no such address", replica.url));
         let authority = &replica.url[url::Position::BeforeHost..url::Position::AfterPort];
         let base = replica.url.path().trim_end_matches('/');
@@ -112,11 +132,39 @@ impl Address {
                 None => whole.parse(),
             },
         };
+        let uri = uri.map_err(|e: http::uri::InvalidUri| problem().because(e).hint("percent-encode it"))?;
+        let mut written = Vec::new();
+        if version == HttpVersion::Http1 {
+            head(method, &uri, &headers, Some(body), &mut written);
+        }
         Ok(Address {
             url: Url::parse(&whole).map_err(|e| problem().because(e))?,
-            uri: uri.map_err(|e: http::uri::InvalidUri| problem().because(e).hint("percent-encode it"))?,
+            uri,
             headers,
+            head: written,
         })
+    }
+}
+
+/// Writes the request line and the headers of a request in HTTP/1.1, without the line that ends them.
+pub(super) fn head(method: &Method, uri: &Uri, headers: &HeaderMap, body: Option<&Bytes>, to: &mut Vec<u8>) {
+    to.extend_from_slice(method.as_str().as_bytes());
+    to.push(b' ');
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    to.extend_from_slice(target.as_bytes());
+    to.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in headers {
+        to.extend_from_slice(name.as_str().as_bytes());
+        to.extend_from_slice(b": ");
+        to.extend_from_slice(value.as_bytes());
+        to.extend_from_slice(b"\r\n");
+    }
+    let length = body.map_or(0, Bytes::len);
+    // Where a body is to be expected, that there is none has to be said, too.
+    let expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    let framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    if !framed && (length > 0 || expected) {
+        to.extend_from_slice(format!("{CONTENT_LENGTH}: {length}\r\n").as_bytes());
     }
 }
 
@@ -167,6 +215,13 @@ impl std::fmt::Display for Number {
 impl Ids {
     pub(super) fn new(seed: u64, salt: &str) -> Ids {
         Ids { prefix: prefix(seed, salt), buffer: BytesMut::new() }
+    }
+
+    /// Writes the id of a request.
+    pub(super) fn write(&self, number: impl std::fmt::Display, to: &mut Vec<u8>) {
+        to.extend_from_slice(self.prefix.as_bytes());
+        // Writing to memory fails only where there is none left, and that ends the process.
+        let _ = std::io::Write::write_fmt(to, format_args!("{number}"));
     }
 
     /// The id of a request. Parts of one buffer, so that few are allocated.
@@ -240,6 +295,33 @@ mod tests {
         let two = template(request, "http://127.0.0.1:8080", "2").expect("a template");
         assert_eq!(two.to[0].uri, "http://127.0.0.1:8080/api/users?page=2");
         assert!(!two.to[0].headers.contains_key(HOST));
+    }
+
+    #[test]
+    fn a_request_is_written_as_http_has_it() {
+        let written = |request: serde_json::Value| {
+            let one = template(request, "http://127.0.0.1:8080", "1.1").expect("a template");
+            let head = String::from_utf8(one.to[0].head.clone()).expect("text");
+            let mut lines: Vec<String> = head.lines().map(str::to_owned).collect();
+            lines[1..].sort();
+            (lines, String::from_utf8(one.framed.to_vec()).expect("text"))
+        };
+        let agent = concat!("user-agent: sre/", env!("CARGO_PKG_VERSION"));
+        let host = "host: 127.0.0.1:8080";
+        let (lines, body) = written(serde_json::json!({"path": "/a?b=c"}));
+        assert_eq!(
+            (lines, body.as_str()),
+            (vec!["GET /a?b=c HTTP/1.1".into(), host.into(), agent.into()], "")
+        );
+        let (lines, body) = written(serde_json::json!({"path": "/", "method": "PUT", "body": "hello"}));
+        assert_eq!(lines[..2], ["PUT / HTTP/1.1", "content-length: 5"]);
+        assert_eq!(body, "hello");
+        let (lines, _) = written(serde_json::json!({"path": "/", "method": "POST"}));
+        assert_eq!(lines[1], "content-length: 0", "or a server may wait for a body");
+        let chunked = serde_json::json!({"path": "/", "body": "hello, world", "headers": {"Transfer-Encoding": "chunked"}});
+        let (lines, body) = written(chunked);
+        assert!(!lines.iter().any(|line| line.starts_with("content-length")), "{lines:?}");
+        assert_eq!(body, "c\r\nhello, world\r\n0\r\n\r\n");
     }
 
     #[test]

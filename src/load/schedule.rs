@@ -277,15 +277,25 @@ impl Tickets {
         self.summed = (self.next + 1, sum);
         self.schedule.time(sum * gaps.scale)
     }
+
+    /// Only when they are due, by their numbers: which they are is not chosen.
+    pub(super) fn dues(mut self) -> impl Iterator<Item = (u64, Duration)> {
+        std::iter::from_fn(move || self.next_due())
+    }
+
+    fn next_due(&mut self) -> Option<(u64, Duration)> {
+        let index = self.upcoming()?;
+        let due = self.due();
+        self.next += self.step;
+        Some((index, due))
+    }
 }
 
 impl Iterator for Tickets {
     type Item = Ticket;
 
     fn next(&mut self) -> Option<Ticket> {
-        let index = self.upcoming()?;
-        let due = self.due();
-        self.next += self.step;
+        let (index, due) = self.next_due()?;
         Some(Ticket {
             index,
             due,

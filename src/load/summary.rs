@@ -2,8 +2,12 @@
 //!
 //! This is the client's half of the truth that `check::reconcile` holds against the server's.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+use super::Second;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -217,4 +221,7 @@ pub struct Sample {
     pub p50: f64,
     /// 99th percentile of this second's times since due, in milliseconds.
     pub p99: f64,
+    /// Everything that is known of this second, for who listens while the load runs; it is in no file.
+    #[serde(skip)]
+    pub whole: Option<Arc<Second>>,
 }

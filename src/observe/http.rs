@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use reqwest::{RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -76,24 +77,34 @@ impl HttpClient {
     }
 
     async fn once(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
+        self.send(self.client.get(join(&self.base, path)).query(query), path).await
+    }
+
+    /// Sends a body to `path` below the base URL, to the base URL itself where it is empty; once.
+    pub(super) async fn post(&self, path: &str, headers: HeaderMap, body: Vec<u8>) -> Result<(), Failure> {
+        let url = if path.is_empty() { self.base.clone() } else { join(&self.base, path) };
+        self.send(self.client.post(url).headers(headers).body(body), path).await.map(drop)
+    }
+
+    async fn send(&self, request: RequestBuilder, path: &str) -> Result<Vec<u8>, Failure> {
         let failed = || Error::no_data(format!("{} on {} did not give what was asked", self.what, self.base));
-        let url = join(&self.base, path);
-        let mut request = self.client.get(url).query(query);
-        request = match &self.credentials {
+        let request = match &self.credentials {
             None => request,
             Some((token, None)) => request.bearer_auth(token),
             Some((user, password)) => request.basic_auth(user, password.as_ref()),
         };
         let response = request.send().await.map_err(|e| Failure {
             passing: !e.is_timeout(),
+            status: None,
             error: Error::no_data(format!("{} does not answer on {}", self.what, self.base))
                 .because(e.without_url()),
         })?;
         let status = response.status();
-        let body = response
-            .bytes()
-            .await
-            .map_err(|e| Failure { passing: true, error: failed().because(e.without_url()) })?;
+        let body = response.bytes().await.map_err(|e| Failure {
+            passing: true,
+            status: None,
+            error: failed().because(e.without_url()),
+        })?;
         if status.is_success() {
             return Ok(body.to_vec());
         }
@@ -109,14 +120,17 @@ impl HttpClient {
             });
         }
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        Err(Failure { passing, error })
+        Err(Failure { passing, status: Some(status), error })
     }
 }
 
 /// A request that failed, and whether it may succeed when it is sent again.
-struct Failure {
-    passing: bool,
-    error: Error,
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub passing: bool,
+    /// What it was answered with, if it was.
+    pub status: Option<StatusCode>,
+    pub error: Error,
 }
 
 /// The base URL may have a path of its own (Prometheus behind `--web.external-url`).

@@ -5,11 +5,13 @@ mod http;
 mod loki;
 mod prometheus;
 mod receiver;
+pub mod remote_write;
 
 pub use alertmanager::Alertmanager;
 pub use http::HttpClient;
 pub use loki::{LogLine, Loki};
 pub use prometheus::{
-    AlertingRule, Health, Labels, Prometheus, QueryResult, RuleState, Sample, Series, Target, matcher,
+    AlertingRule, Health, Labels, LoadedRule, Prometheus, QueryResult, RuleGroup, RuleState, Sample, Series,
+    Target, matcher,
 };
 pub use receiver::{Notification, NotifiedAlert, Receiver};

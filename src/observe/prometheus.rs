@@ -128,6 +128,35 @@ pub struct AlertingRule {
     pub interval: f64,
 }
 
+/// A group of rules, as Prometheus has loaded it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RuleGroup {
+    /// Its name.
+    pub name: String,
+    /// Seconds between its evaluations.
+    pub interval: f64,
+    /// Its rules, in their order.
+    pub rules: Vec<LoadedRule>,
+}
+
+/// A rule of either kind, as Prometheus has loaded it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct LoadedRule {
+    /// The alert's name, or that of the series that is recorded.
+    pub name: String,
+    /// Its expression, in Prometheus' own layout.
+    pub query: String,
+    /// Seconds for which it must hold before the alert fires; 0 for what is recorded.
+    #[serde(default)]
+    pub duration: f64,
+    /// The labels that it adds: a mapping.
+    #[serde(default)]
+    pub labels: serde_json::Value,
+    /// The alert's annotations: a mapping.
+    #[serde(default)]
+    pub annotations: serde_json::Value,
+}
+
 /// A label matcher of a selector: `handler!="/metrics"`. PromQL escapes text as JSON does.
 pub fn matcher(label: &str, operator: &str, value: &str) -> String {
     format!("{label}{operator}{}", serde_json::Value::from(value))
@@ -211,7 +240,7 @@ impl Prometheus {
 
     /// The alerting rules that it has loaded.
     pub async fn rules(&self) -> Result<Vec<AlertingRule>> {
-        let with_interval = |group: RuleGroup| {
+        let with_interval = |group: AlertingGroup| {
             group.rules.into_iter().map(move |rule| AlertingRule { interval: group.interval, ..rule })
         };
         Ok(self.rule_groups().await?.into_iter().flat_map(with_interval).collect())
@@ -222,12 +251,25 @@ impl Prometheus {
         Ok(self.rule_groups().await?.into_iter().map(|group| group.file).collect())
     }
 
-    async fn rule_groups(&self) -> Result<Vec<RuleGroup>> {
+    /// All groups of rules that it has loaded.
+    pub async fn groups(&self) -> Result<Vec<RuleGroup>> {
+        let answer: Answer<Groups<RuleGroup>> = self.http.get("api/v1/rules", &[]).await?;
+        Ok(answer.data.groups)
+    }
+
+    /// The configuration that it has loaded, as YAML in its own spelling.
+    pub async fn config(&self) -> Result<String> {
         #[derive(Deserialize)]
-        struct Groups {
-            groups: Vec<RuleGroup>,
+        struct Config {
+            yaml: String,
         }
-        let answer: Answer<Groups> = self.http.get("api/v1/rules", &[("type", "alert".into())]).await?;
+        let answer: Answer<Config> = self.http.get("api/v1/status/config", &[]).await?;
+        Ok(answer.data.yaml)
+    }
+
+    async fn rule_groups(&self) -> Result<Vec<AlertingGroup>> {
+        let answer: Answer<Groups<AlertingGroup>> =
+            self.http.get("api/v1/rules", &[("type", "alert".into())]).await?;
         Ok(answer.data.groups)
     }
 
@@ -240,17 +282,6 @@ impl Prometheus {
         }
         let answer: Answer<Alertmanagers> = self.http.get("api/v1/alertmanagers", &[]).await?;
         Ok(!answer.data.active_alertmanagers.is_empty())
-    }
-
-    /// When it last read its configuration, in seconds since 1970 on its own clock.
-    pub async fn configured(&self) -> Result<f64> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Runtime {
-            last_config_time: jiff::Timestamp,
-        }
-        let answer: Answer<Runtime> = self.http.get("api/v1/status/runtimeinfo", &[]).await?;
-        Ok(answer.data.last_config_time.as_millisecond() as f64 / 1000.0)
     }
 
     /// Its version.
@@ -285,7 +316,12 @@ impl Prometheus {
 }
 
 #[derive(Deserialize)]
-struct RuleGroup {
+struct Groups<G> {
+    groups: Vec<G>,
+}
+
+#[derive(Deserialize)]
+struct AlertingGroup {
     file: std::path::PathBuf,
     interval: f64,
     rules: Vec<AlertingRule>,

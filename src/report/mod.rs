@@ -7,6 +7,7 @@ mod layout;
 pub mod markdown;
 mod model;
 mod progress;
+pub mod push;
 mod redact;
 pub mod runs;
 pub mod samples;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Outcome, reconcile::Baseline};
 use crate::error::Result;
 use crate::load::{LoadSummary, Sample};
-use crate::target::{Endpoints, TargetKind};
+use crate::target::{Endpoints, ServicePod, TargetKind};
 
 /// The version of the event log, in its first event.
 pub const SCHEMA: &str = "sre.events/v1";
@@ -138,6 +138,9 @@ pub struct LoadFinished {
     /// Seconds by which Prometheus' clock and this machine's went apart during the load.
     #[serde(default)]
     pub clock_moved: Option<f64>,
+    /// The service's pods after the last answer, on a cluster; `None` elsewhere, or where they could not be listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Vec<ServicePod>>,
 }
 
 /// A fault that was injected or undone.

@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
 use crate::observe::Prometheus;
 use crate::scenario::{Check, Scenario};
+use crate::target::kubernetes::reach::Reached;
 use crate::target::{Folder, Lab};
 use crate::terminal::Terminal;
 
@@ -31,6 +32,8 @@ pub struct Run<'a> {
     pub stack: &'a LoadedStack,
     /// Where that is up.
     pub lab: &'a Lab,
+    /// What is asked of its cluster, where it is on one.
+    pub reached: &'a Reached,
     /// `.sre`.
     pub state: &'a Folder,
     /// What tells of waits.
@@ -119,6 +122,7 @@ impl Run<'_> {
         let before = time(prometheus.as_ref()).await;
         let result = self.put_on(begun, &faults, prometheus.as_ref(), team).await?;
         let after = time(prometheus.as_ref()).await;
+        let pods = self.reached.pods().await;
         let moved = before
             .zip(after)
             .map(|(before, after)| (after.0 - before.0) - after.1.duration_since(before.1).as_secs_f64());
@@ -128,6 +132,7 @@ impl Run<'_> {
             prometheus_started: before.map(|(time, _)| time),
             prometheus_ended: after.map(|(time, _)| time),
             clock_moved: moved,
+            pods,
         };
         events.emit(EventKind::LoadFinished(Box::new(finished.clone())))?;
         self.interrupt.check()?;

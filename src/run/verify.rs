@@ -10,7 +10,8 @@ use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::load;
 use crate::observe::Prometheus;
-use crate::target::{Endpoints, Lab};
+use crate::target::kubernetes::reach::instances_of;
+use crate::target::{Endpoints, Lab, PodChanges, ServicePod};
 
 /// Judges a run, for the first time or again.
 ///
@@ -42,7 +43,11 @@ async fn judged(
     let load = finished(&record, folder)?;
     events.emit(EventKind::VerifyStarted)?;
     let mut outcomes = tell_of_load(&record, load, events)?;
-    let endpoints = endpoints(&record, lab);
+    let endpoints = endpoints(&record, load, lab);
+    let pods = load
+        .pods
+        .as_ref()
+        .map_or_else(PodChanges::default, |after| PodChanges::between(&record.started.endpoints.pods, after));
     let prometheus = match &endpoints.prometheus {
         Some(endpoint) => Prometheus::new(endpoint),
         None => Err(check::missing("Prometheus")),
@@ -59,6 +64,7 @@ async fn judged(
             noted: &folder.noted_file(),
             load,
             faults: &record.faults,
+            pods: &pods,
             horizon: record.horizon(folder, state),
             events,
             interrupt,
@@ -103,12 +109,27 @@ fn tell_of_load(record: &Record, load: &LoadFinished, events: &Events) -> Result
     Ok(outcomes)
 }
 
-/// The run's own endpoints; where the same stack is up here now, what observes may have moved.
-fn endpoints(record: &Record, lab: Option<&Lab>) -> Endpoints {
-    let own = record.started.endpoints.clone();
+/// The run's own endpoints; where the same stack is up here now, what observes may have moved. Pods may have been
+/// replaced during the load: those that were there after it are the ones that must be seen.
+fn endpoints(record: &Record, load: &LoadFinished, lab: Option<&Lab>) -> Endpoints {
+    let mut own = record.started.endpoints.clone();
+    if let Some(pods) = &load.pods {
+        let changes = PodChanges::between(&own.pods, pods);
+        let of = |pods: &[ServicePod]| pods.iter().filter_map(|pod| pod.instance.clone()).collect::<Vec<_>>();
+        let gone = of(&changes.gone);
+        own.instances.retain(|instance| !gone.contains(instance));
+        own.instances.extend(instances_of(&changes.new));
+        own.instances.sort();
+        own.pods.clone_from(pods);
+    }
     match lab.filter(|lab| lab.stack == record.started.stack && lab.target == record.started.target) {
         None => own,
-        Some(lab) => Endpoints { replicas: own.replicas, instances: own.instances, ..lab.endpoints.clone() },
+        Some(lab) => Endpoints {
+            replicas: own.replicas,
+            instances: own.instances,
+            pods: own.pods,
+            ..lab.endpoints.clone()
+        },
     }
 }
 

@@ -117,6 +117,9 @@ pub struct RuleObjects {
     /// Labels by which the operator selects them.
     #[serde(default)]
     pub labels: IndexMap<String, String>,
+    /// How often their groups are evaluated, if not as often as their files say.
+    #[serde(default)]
+    pub interval: Option<Duration>,
     /// Steps that must be done first.
     #[serde(default)]
     pub needs: Vec<String>,

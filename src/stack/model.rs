@@ -49,6 +49,9 @@ pub struct Parameter {
     pub description: String,
     /// Its value where none is given.
     pub default: serde_json::Value,
+    /// Its value on a cluster where none is given, if not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_cluster: Option<serde_json::Value>,
     /// The values that it may have; any, if left out.
     #[serde(default)]
     pub values: Vec<serde_json::Value>,

@@ -32,7 +32,9 @@ fn unsound(name: &str, parameter: &Parameter, path: &Path) -> Vec<Problem> {
         problems.push(Problem::key_error(path, message));
     }
     let values = parameter.values.iter().enumerate().map(|(i, value)| (path.key("values").index(i), value));
-    for (path, value) in [(path.key("default"), &parameter.default)].into_iter().chain(values) {
+    let on_cluster = parameter.on_cluster.iter().map(|value| (path.key("on_cluster"), value));
+    let all = [(path.key("default"), &parameter.default)].into_iter().chain(on_cluster).chain(values);
+    for (path, value) in all {
         if text(value).is_none() {
             problems
                 .push(Problem::error(&path, "a parameter is a text, a number, true or false, on one line"));
@@ -43,15 +45,27 @@ fn unsound(name: &str, parameter: &Parameter, path: &Path) -> Vec<Problem> {
     if !parameter.values.is_empty() && !parameter.values.contains(&parameter.default) {
         problems.push(Problem::error(&path.key("default"), "the default is not one of `values`"));
     }
+    if parameter
+        .on_cluster
+        .as_ref()
+        .is_some_and(|value| !parameter.values.is_empty() && !parameter.values.contains(value))
+    {
+        problems.push(Problem::error(&path.key("on_cluster"), "this default is not one of `values`"));
+    }
     problems
 }
 
-/// The value of every parameter: as `set` has it (the last one counts), or its default.
+/// The value of every parameter: as `set` has it (the last one counts), or its default on this kind of target.
 ///
 /// An unknown key, a value of another type than the default's, and one that is not among `values` is a usage error.
-pub fn resolve(declared: &IndexMap<String, Parameter>, set: &[(String, String)]) -> Result<Values> {
+pub fn resolve(
+    declared: &IndexMap<String, Parameter>,
+    set: &[(String, String)],
+    on_cluster: bool,
+) -> Result<Values> {
     let default = |(name, parameter): (&String, &Parameter)| {
-        (name.clone(), text(&parameter.default).unwrap_or_default())
+        let default = parameter.on_cluster.as_ref().filter(|_| on_cluster).unwrap_or(&parameter.default);
+        (name.clone(), text(default).unwrap_or_default())
     };
     let mut values: Values = declared.iter().map(default).collect();
     for (key, value) in set {
@@ -108,7 +122,7 @@ mod tests {
     const STACK: &str = "
 parameters:
   replicas: {description: How many, default: 3}
-  scrape_interval: {description: How often, default: 1s}
+  scrape_interval: {description: How often, default: 1s, on_cluster: 2s}
   profile: {description: Which rules, default: lab, values: [lab, production]}
   verbose: {description: How much, default: false}
   seed: {description: Anything, default: a}
@@ -118,7 +132,16 @@ rest: ${replicas}
     fn set(pairs: &[(&str, &str)]) -> Result<Values> {
         let document = Document::parse("stack", "stack.yaml", STACK).expect("YAML");
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        resolve(&declared(&document).expect("sound parameters"), &pairs)
+        resolve(&declared(&document).expect("sound parameters"), &pairs, false)
+    }
+
+    #[test]
+    fn a_cluster_may_have_a_default_of_its_own() {
+        let document = Document::parse("stack", "stack.yaml", STACK).expect("YAML");
+        let declared = declared(&document).expect("sound parameters");
+        let on_cluster = |set: &[(String, String)]| resolve(&declared, set, true).expect("values");
+        assert_eq!(on_cluster(&[])["scrape_interval"], "2s");
+        assert_eq!(on_cluster(&[("scrape_interval".into(), "5s".into())])["scrape_interval"], "5s");
     }
 
     #[test]
@@ -150,6 +173,8 @@ rest: ${replicas}
             ("a: {description: x, default: [1]}", "on one line"),
             ("a: {description: x, default: 1, values: [1, b]}", "must be a whole number"),
             ("a: {description: x, default: c, values: [a, b]}", "not one of `values`"),
+            ("a: {description: x, default: a, on_cluster: c, values: [a, b]}", "not one of `values`"),
+            ("a: {description: x, default: 1s, on_cluster: c}", "a duration"),
             ("A b: {description: x, default: c}", "small letters"),
         ] {
             let document = Document::parse("stack", "stack.yaml", format!("parameters:\n  {parameter}\n"))

@@ -11,6 +11,9 @@ pub struct Endpoints {
     /// `instance` labels that Prometheus must have besides the replicas' own: those behind one base URL.
     #[serde(default)]
     pub instances: Vec<String>,
+    /// The pods that these instances are, on a cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<ServicePod>,
     /// Prometheus.
     pub prometheus: Option<Endpoint>,
     /// Alertmanager.
@@ -25,13 +28,53 @@ impl Endpoints {
     /// What Prometheus must scrape: the name and the `instance` label of each.
     pub fn scraped(&self) -> Vec<(String, String)> {
         let of_replicas = self.replicas.iter().filter_map(|r| Some((r.name.clone(), r.instance.clone()?)));
-        let others = self.instances.iter().map(|instance| (instance.clone(), instance.clone()));
+        let name = |instance: &String| {
+            let pod = self.pods.iter().find(|pod| pod.instance.as_ref() == Some(instance));
+            pod.map_or_else(|| instance.clone(), |pod| pod.name.clone())
+        };
+        let others = self.instances.iter().map(|instance| (name(instance), instance.clone()));
         of_replicas.chain(others).collect()
     }
 
     /// How many replicas the service has; some may stand behind one base URL.
     pub fn replica_count(&self) -> usize {
         self.replicas.len().max(self.instances.len())
+    }
+}
+
+/// A pod of the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePod {
+    /// Its name.
+    pub name: String,
+    /// What tells it from every other pod, also from one that comes under its name later.
+    pub uid: String,
+    /// The node that it runs on.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// The `instance` label that Prometheus gives it, once it has an address: `10.244.1.7:8080`.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// Whether it is ready.
+    pub ready: bool,
+}
+
+/// What became of the service's pods during a load. Both are empty where that is not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodChanges {
+    /// Those that were there before the load and are not any more.
+    pub gone: Vec<ServicePod>,
+    /// Those that came since: their counters began from 0.
+    pub new: Vec<ServicePod>,
+}
+
+impl PodChanges {
+    /// What differs between the pods before a load and after it.
+    pub fn between(before: &[ServicePod], after: &[ServicePod]) -> PodChanges {
+        let without = |all: &[ServicePod], others: &[ServicePod]| -> Vec<ServicePod> {
+            all.iter().filter(|pod| !others.iter().any(|other| other.uid == pod.uid)).cloned().collect()
+        };
+        PodChanges { gone: without(before, after), new: without(after, before) }
     }
 }
 
@@ -80,4 +123,31 @@ pub enum Credentials {
         /// The variable that holds the password.
         password: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, uid: &str) -> ServicePod {
+        let instance = Some(format!("{name}:8080"));
+        ServicePod { name: name.into(), uid: uid.into(), node: None, instance, ready: true }
+    }
+
+    #[test]
+    fn a_pod_is_told_from_one_that_came_under_its_name() {
+        let changes = PodChanges::between(&[pod("a", "1"), pod("b", "2")], &[pod("a", "1"), pod("b", "3")]);
+        assert_eq!(changes, PodChanges { gone: vec![pod("b", "2")], new: vec![pod("b", "3")] });
+    }
+
+    #[test]
+    fn instances_are_named_by_their_pods() {
+        let endpoints = Endpoints {
+            instances: vec!["a:8080".into(), "x:1".into()],
+            pods: vec![pod("a", "1")],
+            ..Endpoints::default()
+        };
+        let scraped = [("a".to_owned(), "a:8080".to_owned()), ("x:1".to_owned(), "x:1".to_owned())];
+        assert_eq!(endpoints.scraped(), scraped);
+    }
 }

@@ -13,7 +13,7 @@ mod waiting;
 use serde::{Deserialize, Serialize};
 
 pub use choose::{Choice, choose};
-pub use endpoints::{Credentials, Endpoint, Endpoints, Replica};
+pub use endpoints::{Credentials, Endpoint, Endpoints, PodChanges, Replica, ServicePod};
 pub use folder::Folder;
 pub use lab::{Lab, Process, SCHEMA as LAB_SCHEMA};
 pub use lock::Lock;

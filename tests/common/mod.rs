@@ -1,6 +1,8 @@
 //! What tests against a real cluster share.
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code)]
 
+pub mod place;
+
 use std::path::PathBuf;
 
 use kube::config::Kubeconfig;

@@ -84,6 +84,7 @@ impl Run {
                 in_flight: 4,
                 p50: 1.2,
                 p99: 8.4,
+                whole: None,
             }));
         }
         self
@@ -93,6 +94,7 @@ impl Run {
     pub fn load_finished(self, summary: LoadSummary) -> Run {
         self.event(EventKind::LoadFinished(Box::new(LoadFinished {
             clock_moved: None,
+            pods: None,
             summary,
             prometheus_started: None,
             prometheus_ended: None,

@@ -1,6 +1,9 @@
 //! A lab in a folder of its own, driven by the real `sre` with the real Prometheus and Alertmanager.
 //! The service is the node exporter: a program that is not ours, with metrics.
 
+// Not every test uses all of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;

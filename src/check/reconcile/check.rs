@@ -7,6 +7,7 @@ use super::duplicates;
 use super::fetch::{self, Counters};
 use super::judge::{Case, Judgement};
 use super::ledger::Ledger;
+use super::pods;
 use super::reading::{Question, Selector};
 use crate::check::context::CheckContext;
 use crate::check::wait::{pause, seconds_of};
@@ -190,6 +191,7 @@ async fn look(
         history.scrape_url = target.map(|target| target.scrape_url.clone());
         history.gone = target.is_none() && !history.scrapes.iter().any(|s| s.time > ended);
     }
+    pods::mark(&mut histories, context.pods, &context.endpoints.pods);
     let addresses = duplicates::resolve(&targets).await;
     let job = context.stack.counter.job.as_deref();
     let (histories, duplicates) = duplicates::leave_one(histories, &targets, job, &addresses);
@@ -198,6 +200,7 @@ async fn look(
         histories,
         duplicates,
         replicas,
+        replaced: context.pods.gone.clone(),
         ended,
         deadline,
         now: if past { f64::MAX } else { now },

@@ -25,6 +25,8 @@ pub struct TargetHistory {
     pub known_before: bool,
     /// Whether Prometheus no longer scrapes it, and did not after the load: a pod that was replaced.
     pub gone: bool,
+    /// Whether its process came after the load's start: what it counts before its first scrape counts, too.
+    pub from_zero: bool,
 }
 
 /// How far a target's counters rose until an instant.
@@ -109,7 +111,7 @@ impl TargetHistory {
             let Some(first) = samples.first() else { continue };
             // What has times of its own is missing in no scrape that could be named.
             let own_times = self.has_own_times(series);
-            let began = good.first().is_some_and(|start| first.time > start + SAME_TIME);
+            let began = self.from_zero || good.first().is_some_and(|start| first.time > start + SAME_TIME);
             // A series that was not in the last scrape before the load counts from 0.
             let mut by = if began { first.value } else { 0.0 };
             if began && first.value > 0.0 {
@@ -137,7 +139,8 @@ impl TargetHistory {
                 labels: series.labels.clone(),
                 by,
                 ended,
-                began: began.then_some(first.time),
+                // In a new process every series begins: that is no label that was renamed.
+                began: (began && !self.from_zero).then_some(first.time),
                 returned,
             });
         }

@@ -11,6 +11,7 @@ use super::ledger::Key;
 use super::reading::{Question, Reading, Row, State};
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
 use crate::figures::{clock, count, counted, duration, plural};
+use crate::target::ServicePod;
 
 /// All that the verdict rests on.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Case<'a> {
     pub duplicates: Vec<String>,
     /// Replicas that must be scraped: name and `instance` label.
     pub replicas: Vec<(String, String)>,
+    /// Pods that were replaced during the load.
+    pub replaced: Vec<ServicePod>,
     /// Prometheus' time after the last answer.
     pub ended: f64,
     /// Prometheus' time until which a short count may be mended.
@@ -169,7 +172,9 @@ impl Case<'_> {
                 duration(seconds.abs())
             )));
         }
-        if let Some(history) = self.histories.iter().find(|history| !history.known_before) {
+        if let Some(history) =
+            self.histories.iter().find(|history| !history.known_before && !history.from_zero)
+        {
             return Some(Finding::NoData(format!(
                 "{} was not scraped before the load: what it had counted until then is not known",
                 self.name(history)
@@ -206,9 +211,9 @@ impl Case<'_> {
             )));
         }
         if let Some(history) = self.histories.iter().find(|history| history.gone) {
-            return Some(Finding::NoData(format!(
-                "{} is gone: what it counted after its last scrape is not known",
-                self.name(history)
+            return Some(Finding::Replaced(format!(
+                "{}: what it counted after its last scrape is not known",
+                self.replacement(history)
             )));
         }
         for (history, target) in self.histories.iter().zip(&reading.targets) {
@@ -250,10 +255,20 @@ impl Case<'_> {
 
     fn name(&self, history: &TargetHistory) -> String {
         let instance = history.instance();
-        match self.replicas.iter().find(|(_, of)| of == instance) {
-            Some((name, _)) => format!("{name} ({instance})"),
-            None => instance.to_owned(),
+        let replaced = self.replaced.iter().filter(|_| history.gone);
+        let replaced = replaced.filter_map(|pod| Some((&pod.name, pod.instance.as_ref()?)));
+        let mut known = replaced.chain(self.replicas.iter().map(|(name, of)| (name, of)));
+        match known.find(|(_, of)| *of == instance) {
+            Some((name, _)) if name != instance => format!("{name} ({instance})"),
+            _ => instance.to_owned(),
         }
+    }
+
+    /// `users-api-x (10.244.1.7:8080) was replaced during the load, at about 12:01:05`. When a pod went is known to
+    /// Prometheus as the time of its last scrape.
+    fn replacement(&self, history: &TargetHistory) -> String {
+        let at = history.last_scrape().map_or(String::new(), |at| format!(", at about {}", clock(at)));
+        format!("{} was replaced during the load{at}", self.name(history))
     }
 
     fn waiting(&self, reading: Option<&Reading>, rounds: usize) -> String {
@@ -275,11 +290,15 @@ impl Case<'_> {
 
     fn differ(&self, reading: &Reading, finding: Finding, rounds: usize) -> Vec<Outcome> {
         let mut notes = Vec::new();
-        let no_data = matches!(finding, Finding::NoData(_));
+        let no_data = matches!(finding, Finding::NoData(_) | Finding::Replaced(_));
         let hint = match finding {
             Finding::NoData(reason) => {
                 notes.push(format!("{reason}."));
                 "What hides the counts must be mended first: `sre status`, or Prometheus' page of targets."
+            }
+            Finding::Replaced(reason) => {
+                notes.push(format!("{reason}."));
+                "A pod takes with it what nobody scraped. If nobody replaced it on purpose, its events tell why: kubectl get events."
             }
             Finding::Over => {
                 notes.push("Prometheus counted more than was sent: somebody else was there, or requests are counted twice.".into());
@@ -344,6 +363,10 @@ impl Case<'_> {
                 (Verdict::Fail, _) if total == State::Over => {
                     format!("{} sent, {} counted: counted more than was sent", count(sent), count(counted))
                 }
+                // What is gone was read for the last time before the end.
+                (Verdict::NoData, _) if self.histories.iter().any(|history| history.gone) => {
+                    format!("at least {} of {} counted", count(counted), count(sent))
+                }
                 _ => format!("{} sent, {} counted", count(sent), count(counted)),
             },
         );
@@ -381,6 +404,12 @@ impl Case<'_> {
                     clock(gap.from),
                     clock(gap.to)
                 ));
+            }
+        }
+        if judge(State::Agrees) == Verdict::Pass && total == State::Agrees {
+            for history in self.histories.iter().filter(|history| history.gone) {
+                let replacement = self.replacement(history);
+                all.notes.push(format!("{replacement}; the counts prove that nothing was lost."));
             }
         }
         let mut outcomes = vec![all, self.rows_outcome(&self.by_labels(), &reading.rows, &judge)];
@@ -444,6 +473,8 @@ enum Finding {
     Short,
     /// Something hides counts.
     NoData(String),
+    /// A pod was replaced: its last count is a lower bound.
+    Replaced(String),
 }
 
 /// A counter that is raised by anything but whole requests does not count requests.

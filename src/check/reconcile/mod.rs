@@ -11,6 +11,7 @@ mod fetch;
 mod history;
 mod judge;
 mod ledger;
+mod pods;
 mod reading;
 #[cfg(test)]
 mod tests;

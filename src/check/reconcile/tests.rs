@@ -77,6 +77,7 @@ fn judge(ledger: &Ledger, targets: Vec<Target>, now: f64) -> Judgement {
         histories: targets.into_iter().map(|target| target.0).collect(),
         duplicates: Vec::new(),
         replicas: Vec::new(),
+        replaced: Vec::new(),
         ended: ENDED,
         deadline: ENDED + 30.0,
         now,
@@ -277,6 +278,7 @@ fn one_of_three_that_is_not_scraped_is_no_data_and_named() {
         histories: vec![target.0],
         duplicates: Vec::new(),
         replicas: vec![("app-0".into(), "a".into()), ("app-1".into(), "b".into())],
+        replaced: Vec::new(),
         ended: ENDED,
         deadline: ENDED + 30.0,
         now: END,
@@ -307,20 +309,61 @@ fn a_target_that_was_not_scraped_before_the_load_proves_no_difference() {
     assert_eq!(verdict(&finally(&sent(&[("200", 100)], 0), vec![target])), Verdict::NoData);
 }
 
+/// Two pods, the second of which came during the load in the place of the first: what each counted at last.
+fn replaced(first: f64, second: f64, ledger: &Ledger) -> Vec<Outcome> {
+    let mut old = Target::new("a")
+        .scraped(105.0)
+        .counts("200", &[(99.5, 7.0), (104.0, 7.0 + first), (105.0, 7.0 + first)]);
+    old.0.gone = true;
+    // It had counted 10 when it was scraped for the first time.
+    let mut new = Target::new("b").scraped(END);
+    new.0.scrapes.retain(|scrape| scrape.time > 106.0);
+    let mut new = new.counts("200", &[(106.5, 10.0), (109.0, second), (END, second)]);
+    (new.0.known_before, new.0.from_zero) = (false, true);
+    let counter = counter();
+    let pod = |name: &str, instance: &str| crate::target::ServicePod {
+        name: name.into(),
+        uid: name.into(),
+        node: None,
+        instance: Some(instance.into()),
+        ready: true,
+    };
+    let case = Case {
+        question: Question { counter: &counter, ledger, tolerance: 0 },
+        histories: vec![old.0, new.0],
+        duplicates: Vec::new(),
+        replicas: vec![("app-new".into(), "b".into())],
+        replaced: vec![pod("app-old", "a")],
+        ended: ENDED,
+        deadline: ENDED + 30.0,
+        now: ENDED + 31.0,
+        clock_moved: None,
+    };
+    match case.judge() {
+        Judgement::Final(outcomes) => outcomes,
+        Judgement::Wait(why) => panic!("still waiting: {why}"),
+    }
+}
+
 #[test]
 fn a_pod_that_was_replaced_keeps_its_last_count_as_a_lower_bound() {
-    let mut old = Target::new("a").scraped(105.0).counts("200", &[(99.5, 0.0), (104.0, 40.0), (105.0, 40.0)]);
-    old.0.gone = true;
-    let new = |count: f64| {
-        let mut new =
-            Target::new("b").scraped(END).counts("200", &[(106.5, 10.0), (109.0, count), (END, count)]);
-        new.0.known_before = false;
-        new
-    };
-    let ledger = sent(&[("200", 100)], 0);
-    let same = |target: &Target| Target(target.0.clone());
-    assert_eq!(verdict(&finally(&ledger, vec![same(&old), new(60.0)])), Verdict::Pass);
-    assert_eq!(verdict(&finally(&ledger, vec![old, new(55.0)])), Verdict::NoData);
+    let outcomes = replaced(40.0, 55.0, &sent(&[("200", 100)], 0));
+    assert_eq!(verdict(&outcomes), Verdict::NoData);
+    assert_eq!(outcomes[0].message, "at least 95 of 100 counted");
+    let text = text(&outcomes);
+    assert!(text.contains("app-old (a) was replaced during the load, at about"), "{text}");
+}
+
+#[test]
+fn a_pod_that_was_replaced_hides_nothing_where_all_is_counted_all_the_same() {
+    let outcomes = replaced(40.0, 60.0, &sent(&[("200", 100)], 0));
+    assert_eq!(verdict(&outcomes), Verdict::Pass);
+    assert!(text(&outcomes).contains("prove that nothing was lost"), "{}", text(&outcomes));
+}
+
+#[test]
+fn a_pod_that_was_replaced_explains_no_surplus() {
+    assert_eq!(verdict(&replaced(40.0, 61.0, &sent(&[("200", 100)], 0))), Verdict::Fail);
 }
 
 #[test]
@@ -335,6 +378,7 @@ fn a_clock_that_moved_makes_a_difference_no_data_and_one_that_went_back_any_coun
             histories: vec![target.0],
             duplicates: Vec::new(),
             replicas: Vec::new(),
+            replaced: Vec::new(),
             ended: ENDED,
             deadline: ENDED + 30.0,
             now: END,

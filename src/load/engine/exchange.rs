@@ -1,13 +1,13 @@
 //! One request and its answer: how it is made, and how it can end.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 
 use super::pool::Job;
 use crate::load::Unknown;
-use crate::load::requests::{Address, Ids, REQUEST_ID, Template};
+use crate::load::requests::{Address, Ids, REQUEST_ID, Template, head};
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -20,28 +20,61 @@ pub(super) enum End {
     Unknown(Unknown),
 }
 
-/// Makes the request of a job. `headers` is empty; its memory is used again.
+/// Writes the request of a job as HTTP/1.1 has it, in place of what is there.
+pub(super) fn write(job: &Job, template: &Template, address: &Address, ids: &mut Ids, to: &mut Vec<u8>) {
+    to.clear();
+    let body = match &job.hop {
+        None => {
+            to.extend_from_slice(&address.head);
+            true
+        }
+        Some(hop) => {
+            let headers = without_body(&address.headers, hop.body);
+            head(&hop.method, &hop.uri, &headers, hop.body.then_some(&template.body), to);
+            hop.body
+        }
+    };
+    if template.identified {
+        to.extend_from_slice(REQUEST_ID.as_str().as_bytes());
+        to.extend_from_slice(b": ");
+        match job.turn {
+            0 => ids.write(job.index, to),
+            turn => ids.write(format_args!("{}-{turn}", job.index), to),
+        }
+        to.extend_from_slice(b"\r\n");
+    }
+    to.extend_from_slice(b"\r\n");
+    if body {
+        to.extend_from_slice(&template.framed);
+    }
+}
+
+/// The headers of a request, those of its body only where it has one.
+fn without_body(headers: &HeaderMap, body: bool) -> HeaderMap {
+    let mut headers = headers.clone();
+    if !body {
+        for name in [CONTENT_TYPE, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+    }
+    headers
+}
+
+/// Makes the request of a job.
 pub(super) fn request(
     job: &Job,
     template: &Template,
     address: &Address,
     ids: &mut Ids,
-    mut headers: HeaderMap,
 ) -> Request<Full<Bytes>> {
-    for (name, value) in &address.headers {
-        headers.append(name.clone(), value.clone());
-    }
+    let mut headers = without_body(&address.headers, job.hop.as_ref().is_none_or(|hop| hop.body));
     if template.identified {
         headers.insert(REQUEST_ID, ids.id(job.number()));
     }
     let (method, uri, body) = match &job.hop {
         None => (template.method.clone(), address.uri.clone(), template.body.clone()),
         Some(hop) if hop.body => (hop.method.clone(), hop.uri.clone(), template.body.clone()),
-        Some(hop) => {
-            headers.remove(CONTENT_TYPE);
-            headers.remove(CONTENT_LENGTH);
-            (hop.method.clone(), hop.uri.clone(), Bytes::new())
-        }
+        Some(hop) => (hop.method.clone(), hop.uri.clone(), Bytes::new()),
     };
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;

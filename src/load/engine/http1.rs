@@ -1,23 +1,22 @@
-//! A connection that speaks HTTP/1.1: one request at a time, both halves in one task.
+//! A connection that speaks HTTP/1.1: one request at a time, written and read by one task.
+//!
+//! Not by hyper: a generator of load has the processor to itself only if it uses little of it, and knows what left
+//! only if it sees its own bytes. Heads are read by httparse.
 
-use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::HeaderMap;
-use http_body::Body as _;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::Method;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
+use super::answer::Answer;
 use super::connect::Stream;
-use super::exchange::{End, answered};
+use super::exchange::End;
 use super::lane::{Found, Lane};
 use super::pool::{Job, Slot};
 use crate::load::Unknown;
@@ -26,46 +25,48 @@ use crate::load::requests::Search;
 
 /// Sends requests over a new connection until it ends.
 pub(super) async fn serve(lane: &Rc<Lane>, replica: usize, stream: Stream) {
-    let written = stream.written.clone();
-    let Ok((sender, connection)) = http1::handshake(TokioIo::new(stream)).await else {
-        return lane.connect_failed(replica, crate::load::NotSent::Connect, None);
-    };
     let slot = lane.connected(replica, 1);
     let deadline = Instant::now() + lane.timeout();
     let mut client = Client {
         lane,
         replica,
         slot,
-        sender,
-        connection: Some(connection),
-        written,
+        stream,
+        request: Vec::new(),
         timer: Box::pin(sleep_until(deadline.into())),
-        spare: HeaderMap::new(),
     };
     client.run().await;
     lane.disconnected(replica, &client.slot);
 }
 
-type Connection = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
-
 struct Client<'a> {
     lane: &'a Rc<Lane>,
     replica: usize,
     slot: Rc<Slot>,
-    sender: SendRequest<Full<Bytes>>,
-    /// `None` once it has ended: only then does the other half learn of it.
-    connection: Option<Connection>,
-    written: Rc<Cell<u64>>,
+    stream: Stream,
+    /// The bytes of the request in hand; their memory is used again.
+    request: Vec<u8>,
     /// Fires at the earliest when the request in hand has no time left; set anew only when it fires.
     timer: Pin<Box<Sleep>>,
-    /// The memory of the last answer's headers.
-    spare: HeaderMap,
+}
+
+/// A request on its way.
+struct Exchange<'a> {
+    answer: Answer,
+    search: Search<'a>,
+    /// How much of the request was written, and whether TLS has handed it on.
+    written: usize,
+    flushed: bool,
+    /// Why the rest of it cannot be. Its answer may have come all the same.
+    broken: Option<io::Error>,
+    deadline: Instant,
 }
 
 impl Client<'_> {
     async fn run(&mut self) {
         let mut found = Found::Connected;
-        while self.is_ready().await {
+        // What ended meanwhile takes no request that would then be of unknown fate.
+        while !poll_fn(|cx| Poll::Ready(self.is_over(cx))).await {
             let job = match self.lane.take(self.replica, Instant::now(), found) {
                 Some(job) => job,
                 None => {
@@ -78,18 +79,20 @@ impl Client<'_> {
                 }
             };
             let sent = Instant::now();
-            let end = self.exchange(&job, sent).await;
+            let (end, stays) = self.exchange(&job, sent).await;
             self.lane.finish(self.replica, job, sent, end);
+            if !stays {
+                return;
+            }
             found = Found::Freed;
         }
     }
 
-    /// Comes back when the connection takes a request, or with `false` when it never will.
-    async fn is_ready(&mut self) -> bool {
-        let deadline = Instant::now() + self.lane.timeout();
-        poll_fn(|cx| self.poll(cx, deadline, |client, cx| client.sender.poll_ready(cx)))
-            .await
-            .is_ok_and(|ready| ready.is_ok())
+    /// Whether the server ended an idle connection, or sent what nobody asked for.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut buffer = self.lane.buffer.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut buffer);
+        Pin::new(&mut self.stream).poll_read(cx, &mut buffer).is_ready()
     }
 
     /// Comes back with a request, or without one when the connection ends.
@@ -97,7 +100,7 @@ impl Client<'_> {
         poll_fn(|cx| {
             self.slot.register(cx.waker());
             // What it was handed when it ends goes elsewhere.
-            if self.advance(cx) {
+            if self.is_over(cx) {
                 return Poll::Ready(None);
             }
             self.slot.receive().map_or(Poll::Pending, |job| Poll::Ready(Some(job)))
@@ -105,94 +108,99 @@ impl Client<'_> {
         .await
     }
 
-    /// Moves the connection; whether it has ended.
-    fn advance(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.connection = None;
-        }
-        self.connection.is_none()
-    }
-
-    async fn exchange(&mut self, job: &Job, sent: Instant) -> End {
-        let deadline = sent + self.lane.timeout();
-        let before = self.written.get();
-        let request = self.lane.request(job, self.replica, std::mem::take(&mut self.spare));
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let answer = poll_fn(|cx| self.poll(cx, deadline, |_, cx| answer.as_mut().poll(cx))).await;
-        let response = match answer {
-            Ok(Ok(response)) => response,
-            Ok(Err(mut error)) => {
-                let handed_back = error.take_message().is_some();
-                // Nothing was written: it certainly never left.
-                if handed_back || self.written.get() == before {
-                    return End::Unsent;
-                }
-                return End::Unknown(unknown(error.error()));
-            }
-            Err(why) => return End::Unknown(why),
-        };
-        let (parts, mut body) = response.into_parts();
+    /// Sends a request and reads its answer: how it ended, and whether the connection takes a further one.
+    async fn exchange(&mut self, job: &Job, sent: Instant) -> (End, bool) {
+        let before = self.stream.written.get();
+        self.lane.write(job, self.replica, &mut self.request);
         let template = &self.lane.shared.templates[job.request];
-        let mut search = Search::new(template.contains.as_deref());
-        if let Err(why) = self.read(&mut body, &mut search, deadline).await {
-            return End::Unknown(why);
-        }
-        let end = answered(parts.status, &parts.headers, search.found());
-        self.spare = parts.headers;
-        self.spare.clear();
-        end
-    }
-
-    /// Reads a body to its end.
-    async fn read(
-        &mut self,
-        body: &mut Incoming,
-        search: &mut Search<'_>,
-        deadline: Instant,
-    ) -> Result<(), Unknown> {
-        while !body.is_end_stream() {
-            match poll_fn(|cx| self.poll(cx, deadline, |_, cx| Pin::new(&mut *body).poll_frame(cx))).await? {
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        search.take(data);
-                    }
-                }
-                Some(Err(error)) => return Err(unknown(&error)),
-                None => break,
+        let method = job.hop.as_ref().map_or(&template.method, |hop| &hop.method);
+        let mut exchange = Exchange {
+            answer: Answer::new(*method == Method::HEAD),
+            search: Search::new(template.contains.as_deref()),
+            written: 0,
+            flushed: false,
+            broken: None,
+            deadline: sent + self.lane.timeout(),
+        };
+        match poll_fn(|cx| self.poll(cx, &mut exchange)).await {
+            Ok(stays) => {
+                let (status, location) = exchange.answer.end();
+                (End::Answered { status, contained: exchange.search.found(), location }, stays)
             }
+            // Nothing was written: it certainly never left.
+            Err(Unknown::Closed | Unknown::Reset) if self.stream.written.get() == before => {
+                (End::Unsent, false)
+            }
+            Err(why) => (End::Unknown(why), false),
         }
-        Ok(())
     }
 
-    /// Moves the connection, and `step` with it, until `step` is done or its time is over.
-    ///
-    /// `step` waits for nothing but the connection, which is moved here: it needs no waker of its own.
-    fn poll<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Instant,
-        mut step: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Result<T, Unknown>> {
+    /// Writes, reads, and looks at the clock; ready when the answer is complete or will never be.
+    fn poll(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>) -> Poll<Result<bool, Unknown>> {
         self.slot.register(cx.waker());
-        let mut nobody = Context::from_waker(Waker::noop());
-        if let Poll::Ready(done) = step(self, &mut nobody) {
-            return Poll::Ready(Ok(done));
+        if !exchange.flushed
+            && exchange.broken.is_none()
+            && let Poll::Ready(Err(error)) = self.poll_write(cx, exchange)
+        {
+            exchange.broken = Some(error);
         }
-        self.advance(cx);
-        if let Poll::Ready(done) = step(self, &mut nobody) {
-            return Poll::Ready(Ok(done));
+        if let Poll::Ready(done) = self.poll_read(cx, exchange) {
+            return Poll::Ready(done);
+        }
+        if let Some(error) = &exchange.broken {
+            return Poll::Ready(Err(unknown(error)));
         }
         if self.lane.aborted() {
             return Poll::Ready(Err(Unknown::Interrupted));
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
+            if Instant::now() >= exchange.deadline {
                 return Poll::Ready(Err(Unknown::Timeout));
             }
-            self.timer.as_mut().reset(deadline.into());
+            self.timer.as_mut().reset(exchange.deadline.into());
         }
         Poll::Pending
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>) -> Poll<io::Result<()>> {
+        while exchange.written < self.request.len() {
+            let rest = &self.request[exchange.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => exchange.written += bytes,
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        exchange.flushed = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_>,
+    ) -> Poll<Result<bool, Unknown>> {
+        let mut buffer = self.lane.buffer.borrow_mut();
+        loop {
+            let mut buffer = ReadBuf::new(&mut buffer);
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                return Poll::Ready(Err(unknown(&error)));
+            }
+            let bytes = buffer.filled();
+            let answer = &mut exchange.answer;
+            if bytes.is_empty() {
+                return Poll::Ready(answer.closed().map(|()| false));
+            }
+            let taken = answer.take(bytes, &mut exchange.search);
+            match taken {
+                Err(why) => return Poll::Ready(Err(why)),
+                // What comes after an answer, or before its request has left as a whole, belongs to nothing.
+                Ok(taken) if answer.is_complete() => {
+                    let whole = exchange.flushed && taken == bytes.len();
+                    return Poll::Ready(Ok(whole && answer.keeps()));
+                }
+                Ok(_) => {}
+            }
+        }
     }
 }

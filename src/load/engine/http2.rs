@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, Stream as _};
-use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -127,7 +126,7 @@ impl Client<'_> {
         let sent = Instant::now();
         let number = self.next;
         self.next += 1;
-        let request = self.lane.request(&job, self.replica, HeaderMap::new());
+        let request = self.lane.request(&job, self.replica);
         let answer = self.sender.try_send_request(request);
         let (lane, name) = (self.lane, job.request);
         self.jobs.insert(number, (job, sent));

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::Request;
 use http_body_util::Full;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
@@ -24,6 +25,9 @@ use crate::scenario::HttpVersion;
 
 /// How often a lane looks around when nothing wakes it: for requests whose time is over, and pauses that are.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// As many bytes of an answer are read at once.
+const BUFFER: usize = 64 * 1024;
 
 /// After an interruption, answers are waited for this long.
 const GRACE: Duration = Duration::from_secs(2);
@@ -62,6 +66,8 @@ pub(super) struct Lane {
     slots: RefCell<Vec<Rc<Slot>>>,
     pub left: RefCell<Left>,
     ids: RefCell<Ids>,
+    /// Where answers are read into, by one connection at a time.
+    pub buffer: RefCell<Vec<u8>>,
     pub in_flight: Cell<u64>,
     aborted: Cell<bool>,
 }
@@ -95,6 +101,7 @@ impl Lane {
             slots: RefCell::default(),
             left: RefCell::new(left),
             ids: RefCell::new(Ids::new(shared.seed, &shared.salt)),
+            buffer: RefCell::new(vec![0; BUFFER]),
             in_flight: Cell::new(0),
             aborted: Cell::new(false),
             shared,
@@ -125,6 +132,9 @@ impl Lane {
                 if self.done() {
                     break;
                 }
+            }
+            if self.wants_more() {
+                continue;
             }
             tokio::select! {
                 () = self.wake().notified() => {}
@@ -159,6 +169,15 @@ impl Lane {
         let what = self.left.borrow_mut().recorder.look(self.in_flight.get());
         // Nobody listens any more only where the load was given up.
         let _ = reports.send(Report::Second { second, what });
+    }
+
+    /// Tells the pacer whether to wake this lane: while no connection is free and none may be made, whichever is
+    /// freed next looks for itself. `true` where it was not woken until now: it has to look once more.
+    fn wants_more(&self) -> bool {
+        let now = Instant::now();
+        let hungry = self.pools.iter().any(|pool| pool.borrow().takes_more(now));
+        let before = self.shared.hungry[self.number].swap(hungry, Ordering::SeqCst);
+        hungry && !before
     }
 
     /// Wakes this lane's loop.
@@ -294,10 +313,17 @@ impl Lane {
     }
 
     /// Makes the request of a job that leaves now.
-    pub(super) fn request(&self, job: &Job, replica: usize, headers: HeaderMap) -> Request<Full<Bytes>> {
+    pub(super) fn request(&self, job: &Job, replica: usize) -> Request<Full<Bytes>> {
         self.left.borrow_mut().recorder.sent();
         let template = &self.shared.templates[job.request];
-        exchange::request(job, template, &template.to[replica], &mut self.ids.borrow_mut(), headers)
+        exchange::request(job, template, &template.to[replica], &mut self.ids.borrow_mut())
+    }
+
+    /// The same, written as HTTP/1.1 has it.
+    pub(super) fn write(&self, job: &Job, replica: usize, to: &mut Vec<u8>) {
+        self.left.borrow_mut().recorder.sent();
+        let template = &self.shared.templates[job.request];
+        exchange::write(job, template, &template.to[replica], &mut self.ids.borrow_mut(), to);
     }
 
     /// A connection was made; it takes so many requests at the same time.
@@ -322,8 +348,14 @@ impl Lane {
 
     /// A connection takes requests again.
     pub(super) fn free(&self, replica: usize, slot: &Rc<Slot>) {
-        if slot.free.get() > 0 {
-            self.pools[replica].borrow_mut().idle.push(slot.clone());
+        if slot.free.get() == 0 {
+            return;
+        }
+        let mut pool = self.pools[replica].borrow_mut();
+        pool.idle.push(slot.clone());
+        self.shared.hungry[self.number].store(true, Ordering::SeqCst);
+        if pool.waiting(self.shared.due()) > 0 {
+            self.wake().notify_one();
         }
     }
 

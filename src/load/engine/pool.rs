@@ -169,6 +169,14 @@ impl Pool {
         wanted.saturating_sub(self.connecting).min(room)
     }
 
+    /// Whether what becomes due has somebody to look for a connection for it.
+    pub(super) fn takes_more(&self, now: Instant) -> bool {
+        !self.idle.is_empty()
+            || self.live + self.connecting < self.bound
+            || self.paused(now)
+            || !self.again.is_empty()
+    }
+
     /// Whether there is no connection, and none is being made.
     pub(super) fn is_down(&self) -> bool {
         self.live == 0 && self.connecting == 0

@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub start: Instant,
     /// One a lane.
     pub wakes: Vec<Notify>,
+    /// Which of them have to be woken when something becomes due.
+    pub hungry: Vec<AtomicBool>,
     /// Connections that the lanes share.
     pub connections: usize,
     /// Requests with numbers below this are due.
@@ -52,7 +54,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Requests with numbers below this are due.
     pub(super) fn due(&self) -> u64 {
-        self.due.load(Ordering::Acquire)
+        self.due.load(Ordering::SeqCst)
     }
 
     /// Whether no further request may leave.
@@ -170,6 +172,7 @@ fn prepare(run: &LoadRun<'_>, load: &ArrivalRate, schedule: Arc<Schedule>) -> Re
         notes: Notes::of(run.scenario),
         start: run.start,
         wakes: (0..lanes).map(|_| Notify::new()).collect(),
+        hungry: (0..lanes).map(|_| AtomicBool::new(true)).collect(),
         connections,
         due: AtomicU64::new(0),
         stop: AtomicBool::new(false),

@@ -103,11 +103,12 @@ impl<'a> Team<'a> {
     ) -> Result<LoadResult> {
         let (scenario, workers) = (self.scenario, self.members.len() as u64);
         let sampler = Sampler::new(scenario);
-        let tell = |second, what: crate::load::Second| {
-            if !what.noted.is_empty() {
-                noted(&what.noted);
+        let tell = |second, mut what: crate::load::Second| {
+            let requests = std::mem::take(&mut what.noted);
+            if !requests.is_empty() {
+                noted(&requests);
             }
-            progress(sampler.sample(second, &what));
+            progress(sampler.sample(second, what));
         };
         let mut seconds = Progress::new(self.members.len(), &tell);
         let at = jiff::Timestamp::now() + start.saturating_duration_since(Instant::now());

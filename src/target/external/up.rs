@@ -66,6 +66,7 @@ fn endpoints(stack: &Stack, external: &ExternalStack) -> Endpoints {
     Endpoints {
         replicas: replicas.collect(),
         instances: if one_each { Vec::new() } else { external.instances.clone() },
+        pods: Vec::new(),
         prometheus: Some(endpoint(&external.prometheus)),
         alertmanager: external.alertmanager.as_ref().map(endpoint),
         receiver: external.receiver.as_ref().map(endpoint),

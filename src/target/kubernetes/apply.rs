@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::client::Cluster;
 use super::failure::{call_opt, explain, retry, status};
+use super::gone::{gone, is_going};
 use super::object::{self, MANAGED_BY, MANAGER, ObjectRef};
 use crate::error::{Error, Result};
 
@@ -64,7 +65,8 @@ impl Mode {
 }
 
 /// Applies objects one after another, in the order given; those that name no namespace go to `namespace`.
-/// All are labelled as `sre`'s own. An object of somebody else's is refused, but for a namespace.
+/// All are labelled as `sre`'s own. An object of somebody else's is refused, but for a namespace. One that is being
+/// deleted is waited for, and made anew.
 ///
 /// In a dry run, what stands on something that is not there yet counts as [`Change::Created`], unseen.
 pub async fn apply(
@@ -111,6 +113,13 @@ async fn apply_one(
     let (before, after) = loop {
         let before =
             call_opt(|| format!("{reference} could not be read"), || api.get(&reference.name)).await?;
+        if before.as_ref().is_some_and(is_going) {
+            if mode == Mode::DryRun {
+                return Ok(Applied { object: reference, change: Change::Created });
+            }
+            gone(cluster, &reference).await?;
+            continue;
+        }
         if let Some(before) = &before
             && !is_ours(before)
         {

@@ -73,9 +73,7 @@ async fn unready_pod(cluster: &Cluster, object: &ObjectRef, found: &DynamicObjec
     if object.kind == "Pod" {
         return Some(found.clone());
     }
-    let labels = found.data["spec"]["selector"]["matchLabels"].as_object()?;
-    let selector: Selector =
-        labels.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    let selector = pods_of(object, found)?;
     let kind = cluster.kind("", "v1", "Pod").await.ok()??;
     let api = cluster.api_of(&kind, object.namespace.as_deref()?);
     let params = ListParams::default().labels_from(&selector);
@@ -83,6 +81,18 @@ async fn unready_pod(cluster: &Cluster, object: &ObjectRef, found: &DynamicObjec
     pods.retain(|pod| readiness("Pod", pod) != Readiness::Ready);
     pods.sort_by_key(|pod| trouble(pod).is_none());
     pods.into_iter().next()
+}
+
+/// The labels of an object's pods.
+fn pods_of(object: &ObjectRef, found: &DynamicObject) -> Option<Selector> {
+    // The Prometheus operator's objects name no labels; their pods have these.
+    if matches!(object.kind.as_str(), "Prometheus" | "Alertmanager") {
+        let name = ("app.kubernetes.io/name".to_owned(), object.kind.to_lowercase());
+        let instance = ("app.kubernetes.io/instance".to_owned(), object.name.clone());
+        return Some([name, instance].into_iter().collect());
+    }
+    let labels = found.data["spec"]["selector"]["matchLabels"].as_object()?;
+    Some(labels.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
 }
 
 /// The last event of any of these objects, warnings first.

@@ -1,6 +1,6 @@
 //! `down` on a cluster: removes what `up` brought, in the reverse order, and what helm leaves behind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Api, DeleteParams, ListParams};
@@ -8,6 +8,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use super::apply::{delete, is_ours};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
+use super::gone::{found, gone};
 use super::helm::Helm;
 use super::leftover;
 use super::minikube::Minikube;
@@ -23,9 +24,6 @@ use crate::terminal::Terminal;
 
 /// How long another `sre` that changes this lab is waited for.
 const LOCK_BOUND: Duration = Duration::from_secs(120);
-
-/// How long a deleted object may take to be gone.
-const GONE: Duration = Duration::from_secs(120);
 
 /// Removes a lab from its cluster, and forgets it; what was removed, in words. `keep_cluster` leaves a minikube
 /// profile that `up` made.
@@ -212,31 +210,12 @@ async fn losses(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
     Ok(losses)
 }
 
-async fn found(cluster: &Cluster, object: &ObjectRef) -> Result<Option<kube::core::DynamicObject>> {
-    let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(None) };
-    call_opt(|| format!("{object} could not be read"), || api.get(&object.name)).await
-}
-
 /// Deletes an object, whoever made it; `false` if it was gone already.
 async fn remove(cluster: &Cluster, object: &ObjectRef) -> Result<bool> {
     let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(false) };
     let params = DeleteParams::background();
     let what = || format!("{object} could not be deleted");
     Ok(call_opt(what, || api.delete(&object.name, &params)).await?.is_some())
-}
-
-/// Waits until a deleted object is gone.
-pub(super) async fn gone(cluster: &Cluster, object: &ObjectRef) -> Result<()> {
-    let started = Instant::now();
-    while found(cluster, object).await?.is_some() {
-        if started.elapsed() > GONE {
-            return Err(Error::target(format!("{object} is not gone after {} s", GONE.as_secs()))
-                .because_of("something in it has a finalizer that nobody serves, perhaps")
-                .hint("kubectl describe it; `sre down` again goes on from here"));
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

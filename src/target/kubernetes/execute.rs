@@ -1,9 +1,11 @@
 //! Does one step of a plan, and writes down what it will do before it does it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
@@ -13,18 +15,21 @@ use super::apply::{Change, Mode, apply, ensure_namespace};
 use super::build::{self, Builder, Built};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
-use super::helm::{Helm, Installed};
+use super::gone::{gone, is_going};
+use super::helm::{Helm, Installed, is_workload};
 use super::image::{Loader, full_name, write_archive};
 use super::leftover;
+use super::node_image::{self, Presence};
 use super::object::{ObjectRef, read_objects};
 use super::patch::{Undo, patch};
-use super::plan::{Action, Release, Step};
+use super::plan::{Action, Release, Step, fill_replicas, names_replicas};
 use super::progress::Progress;
+use super::reach::{instances_of, pods};
 use super::record::{Book, Done};
 use super::wait;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::stack::{Image, PatchTarget};
+use crate::stack::{ClusterEndpoint, Image, PatchTarget};
 
 /// The label that holds a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -32,6 +37,9 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// Kinds that are waited for once they are applied.
 pub(super) const WORKLOADS: [&str; 6] =
     ["Deployment", "StatefulSet", "DaemonSet", "Job", "Prometheus", "Alertmanager"];
+
+/// How many objects of a release are looked at at the same time.
+const AT_ONCE: usize = 8;
 
 /// What steps are done with.
 pub struct Execution<'a> {
@@ -41,6 +49,8 @@ pub struct Execution<'a> {
     pub helm: Option<Helm>,
     /// The namespace of what names none.
     pub namespace: &'a str,
+    /// The service, whose pods are the replicas.
+    pub service: Option<&'a ClusterEndpoint>,
     /// Where it is written down.
     pub book: &'a Book<'a>,
     /// How images come onto the nodes.
@@ -56,7 +66,7 @@ pub struct Execution<'a> {
 }
 
 /// The group of the Prometheus operator's kinds.
-const OPERATOR: &str = "monitoring.coreos.com";
+pub(super) const OPERATOR: &str = "monitoring.coreos.com";
 
 impl Execution<'_> {
     /// Does a step, and waits until what it brought is ready.
@@ -128,68 +138,85 @@ impl Execution<'_> {
 
     /// Makes sure that every node has an image. Its name has its tag.
     async fn image(&self, step: &str, wanted: &Image) -> Result<String> {
-        let image = full_name(&wanted.image);
-        let nodes = self.nodes().await?;
-        let known =
-            self.book.lab().cluster.and_then(|lab| lab.images.get(&image).cloned()).unwrap_or_default();
-        let missing: Vec<&str> = nodes
-            .iter()
-            .filter(|(name, images)| !known.contains(name) && !images.contains(&image))
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let full = full_name(&wanted.image);
+        let image = full.as_str();
+        let told = |missing: &[String]| format!("looking for {image} on {}", missing.join(", "));
+        let mut known = node_image::listed(self.cluster, self.namespace, image).await?;
+        let missing = missing_of(&known);
+        if !missing.is_empty() {
+            self.progress.tell(step, &told(&missing));
+            known.extend(self.look(&missing, image).await?);
+        }
+        let missing = missing_of(&known);
+        let archive = self.book.folder().root().join(format!("{step}.tar"));
         if missing.is_empty() {
+            // One that was kept to be loaded by hand.
+            let _ = std::fs::remove_file(&archive);
+            self.warn_of_unknown(&known, image);
             return Ok("on every node".into());
         }
-        let archive = self.book.folder().root().join(format!("{step}.tar"));
-        let made = self.archive(step, wanted, &image, &missing, &archive).await;
-        let loaded = match (made, &self.loader) {
-            (Ok(Built::Archive), Some(loader)) => {
-                self.progress.tell(step, &format!("loading {image}"));
-                loader.load(&archive, &image, self.interrupt).await
-            }
-            (made, _) => made.map(|_| ()),
+        let built = self.archive(step, wanted, image, &archive).await?;
+        let lacking =
+            |nodes: &[String]| Error::prerequisite(format!("image {image} is not on {}", nodes.join(", ")));
+        let Some(loader) = &self.loader else {
+            return Err(lacking(&missing).hint(format!(
+                "name the command that loads an archive onto the nodes, such as --image-loader 'kind load \
+                 image-archive {{archive}}'; or load {} onto them by hand",
+                archive.display()
+            )));
         };
+        if built == Built::Archive {
+            self.progress.tell(step, &format!("loading {image}"));
+            loader.load(&archive, image, self.interrupt).await?;
+        }
+        // A loader may reach some nodes only, and say that it succeeded.
+        self.progress.tell(step, &told(&missing));
+        known.extend(self.look(&missing, image).await?);
+        let still = missing_of(&known);
+        if !still.is_empty() {
+            return Err(lacking(&still)
+                .because_of("the command that loads it succeeded, and their kubelets do not find it")
+                .hint(format!(
+                    "make it load them, too, and try it by hand: {}",
+                    loader.command(&archive, image)
+                )));
+        }
         let _ = std::fs::remove_file(&archive);
-        loaded?;
-        let names: Vec<String> = nodes.into_iter().map(|(name, _)| name).collect();
-        self.book.change(|lab| {
-            if let Some(cluster) = &mut lab.cluster {
-                // The images of earlier programs are asked for no more.
-                let repository = |image: &str| image.rsplit_once(':').map(|(name, _)| name.to_owned());
-                cluster.images.retain(|known, _| repository(known) != repository(&image));
-                cluster.images.insert(image.clone(), names);
-            }
-        })?;
+        self.warn_of_unknown(&known, image);
         Ok(format!("loaded {image}"))
     }
 
-    /// Makes an image of this program, or builds it from its Dockerfile.
-    async fn archive(
-        &self,
-        step: &str,
-        wanted: &Image,
-        image: &str,
-        missing: &[&str],
-        archive: &Path,
-    ) -> Result<Built> {
-        let Some(loader) = &self.loader else {
-            return Err(Error::prerequisite(format!("image {image} is not on {}", missing.join(", "))).hint(
-                "name the command that loads an archive onto the nodes: --image-loader 'kind load image-archive {archive}'",
-            ));
+    /// Makes an archive of this program, or builds the image from its Dockerfile.
+    async fn archive(&self, step: &str, wanted: &Image, image: &str, archive: &Path) -> Result<Built> {
+        let Some(folder) = &wanted.dockerfile else {
+            self.progress.tell(step, "writing the archive");
+            let program =
+                self.program.as_ref().ok_or_else(|| Error::prerequisite("no program makes the image"))?;
+            write_archive(program, image, archive)?;
+            return Ok(Built::Archive);
         };
-        match (&wanted.dockerfile, &self.program) {
-            (Some(folder), _) => {
-                let folder = build::folder(&wanted.image, folder)?;
-                let builder = Builder::find("docker", Some(loader), self.interrupt).await?;
-                self.progress.tell(step, &format!("building {image}"));
-                builder.build(&folder, image, archive, self.interrupt).await
+        let folder = build::folder(&wanted.image, folder)?;
+        let builder = Builder::find("docker", self.loader.as_ref(), self.interrupt).await?;
+        self.progress.tell(step, &format!("building {image}"));
+        builder.build(&folder, image, archive, self.interrupt).await
+    }
+
+    /// Has nodes look for an image. The pods that do are written down as long as they are there.
+    async fn look(&self, nodes: &[String], image: &str) -> Result<BTreeMap<String, Presence>> {
+        self.namespace(self.namespace).await?;
+        let pods: Vec<Done> =
+            nodes.iter().map(|node| Done::Object(node_image::looker(self.namespace, node))).collect();
+        pods.iter().try_for_each(|pod| self.book.note(pod.clone()))?;
+        let found = node_image::look(self.cluster, self.namespace, nodes, image).await?;
+        pods.iter().try_for_each(|pod| self.book.forget(pod))?;
+        Ok(found)
+    }
+
+    fn warn_of_unknown(&self, known: &BTreeMap<String, Presence>, image: &str) {
+        for (node, presence) in known {
+            if let Presence::Unknown(why) = presence {
+                self.progress.say(&format!("! whether {node} has image {image} cannot be told: {why}"));
             }
-            (None, Some(program)) => {
-                self.progress.tell(step, "writing the archive");
-                write_archive(program, image, archive)?;
-                Ok(Built::Archive)
-            }
-            (None, None) => Err(Error::prerequisite("the program that the image holds is not known")),
         }
     }
 
@@ -233,15 +260,16 @@ impl Execution<'_> {
         self.book.note(Done::Release { namespace: release.namespace.clone(), name: release.name.clone() })?;
         let before = Instant::now();
         let mut installed = helm.upgrade(release, &say).await?;
-        let workloads = helm.workloads(&release.namespace, &release.name).await?;
-        if installed == Installed::Unchanged && self.one_is_gone(&workloads).await? {
+        let mut objects = helm.objects(&release.namespace, &release.name).await?;
+        if installed == Installed::Unchanged && self.one_is_gone(&step.name, &objects).await? {
             helm.restore(release).await?;
             installed = Installed::Upgraded;
         }
         if installed != Installed::Unchanged {
             self.note_configured(before);
         }
-        self.ready(step, &workloads).await?;
+        objects.retain(is_workload);
+        self.ready(step, &objects).await?;
         Ok(match installed {
             Installed::New => "installed".into(),
             Installed::Upgraded => "upgraded".into(),
@@ -255,22 +283,33 @@ impl Execution<'_> {
         *latest = (*latest).max(Some(at));
     }
 
-    async fn one_is_gone(&self, objects: &[ObjectRef]) -> Result<bool> {
-        for object in objects {
+    /// Whether somebody deleted one of a release's objects. One that is still on its way out is waited for: helm would
+    /// change it, and it would go all the same.
+    async fn one_is_gone(&self, step: &str, objects: &[ObjectRef]) -> Result<bool> {
+        let all = objects.iter().map(|object| async move {
             let Some((api, _)) = self.cluster.api(object, self.namespace).await? else { return Ok(true) };
             let what = || format!("{object} could not be read");
-            if call_opt(what, || api.get(&object.name)).await?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+            Ok::<_, Error>(match call_opt(what, || api.get(&object.name)).await? {
+                None => true,
+                Some(found) if is_going(&found) => {
+                    self.progress.tell(step, &format!("{object} is being deleted still"));
+                    gone(self.cluster, object).await?;
+                    true
+                }
+                Some(_) => false,
+            })
+        });
+        let gone: Vec<bool> = stream::iter(all).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(gone.contains(&true))
     }
 
     async fn apply(&self, step: &Step, objects: &[DynamicObject]) -> Result<String> {
         self.namespace(self.namespace).await?;
         let mut applied = Vec::new();
         for object in objects {
+            let object = &self.with_replicas(object).await?;
             let reference = locate(self.cluster, object, self.namespace).await?;
+            self.progress.tell(&step.name, &format!("applying {reference}"));
             self.book.note(match reference.kind.as_str() {
                 // It goes last, whatever else is in it.
                 "Namespace" => Done::Namespace(reference.name),
@@ -294,6 +333,29 @@ impl Execution<'_> {
         Ok(changes(applied.iter().map(|applied| &applied.change)))
     }
 
+    /// An object as it is applied: with the replicas' addresses of now, where it names them.
+    pub(super) async fn with_replicas(&self, object: &DynamicObject) -> Result<DynamicObject> {
+        let mut object = object.clone();
+        if !names_replicas(&object) {
+            return Ok(object);
+        }
+        let addresses = match self.service {
+            Some(service) => instances_of(&pods(self.cluster, service, self.namespace).await?),
+            None => Vec::new(),
+        };
+        if addresses.is_empty() {
+            return Err(Error::target(format!(
+                "{} names the replicas, and none is ready",
+                ObjectRef::of(&object)
+            ))
+            .hint(
+                "the step that brings the service belongs in its `needs`, and `endpoints.service` in the stack",
+            ));
+        }
+        fill_replicas(&mut object, &addresses);
+        Ok(object)
+    }
+
     /// Makes a namespace that is not there; one that still ends is waited for.
     async fn namespace(&self, name: &str) -> Result<()> {
         let reference = ObjectRef {
@@ -305,9 +367,9 @@ impl Execution<'_> {
         let Some((api, _)) = self.cluster.api(&reference, name).await? else { return Ok(()) };
         let what = || format!("{reference} could not be read");
         match call_opt(what, || api.get(name)).await? {
-            Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            Some(found) if is_going(&found) => {
                 self.progress.tell(&reference.to_string(), "it is being deleted still");
-                super::down::gone(self.cluster, &reference).await?;
+                gone(self.cluster, &reference).await?;
             }
             // Whoever made it may have labelled it, too.
             Some(_) => return Ok(()),
@@ -321,6 +383,11 @@ impl Execution<'_> {
         let progress = |line: &str| self.progress.tell(&step.name, line);
         wait::ready(self.cluster, objects, step.wait.get(), &progress).await
     }
+}
+
+fn missing_of(known: &BTreeMap<String, Presence>) -> Vec<String> {
+    let missing = known.iter().filter(|(_, presence)| **presence == Presence::Missing);
+    missing.map(|(node, _)| node.clone()).collect()
 }
 
 /// The name of an object, with the namespace that it will be in: `namespace`, if it names none and has one.

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, Portforwarder};
 use kube::core::Selector;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +19,9 @@ use crate::stack::ClusterEndpoint;
 
 /// How long opening a stream to a pod may take.
 const OPEN: Duration = Duration::from_secs(10);
+
+/// How often a connection is tried again, on the pod that is ready then.
+const RETRIES: usize = 2;
 
 /// A loopback port that leads to a port of a pod, until it is dropped.
 ///
@@ -110,6 +114,16 @@ impl Route {
             Error::target(format!("no pod with {} is ready ({} there)", self.labels, pods.items.len()))
         })
     }
+
+    /// A stream to a pod that is ready.
+    async fn open(&self) -> Result<Portforwarder> {
+        let name = self.choose().await?;
+        let failed = || Error::target(format!("pod {name} could not be reached on port {}", self.port));
+        match tokio::time::timeout(OPEN, self.pods.portforward(&name, &[self.port])).await {
+            Ok(opened) => opened.map_err(|e| failed().because_of(explain(&e))),
+            Err(_) => Err(failed().because_of(format!("no answer within {} s", OPEN.as_secs()))),
+        }
+    }
 }
 
 /// Whether a pod is ready and stays.
@@ -136,13 +150,12 @@ async fn accept(listener: TcpListener, route: Arc<Route>) {
 /// served sees its connection closed.
 async fn serve(mut client: TcpStream, route: Arc<Route>) {
     let _ = client.set_nodelay(true);
-    for _ in 0..3 {
-        let Ok(name) = route.choose().await else { return };
-        let opened = tokio::time::timeout(OPEN, route.pods.portforward(&name, &[route.port])).await;
-        let Ok(Ok(mut forwarder)) = opened else { continue };
-        if let Some(mut stream) = forwarder.take_stream(route.port) {
-            let _ = copy_bidirectional(&mut client, &mut stream).await;
-        }
-        return;
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_times(RETRIES)
+        .with_jitter();
+    let Ok(mut forwarder) = (|| route.open()).retry(pauses).await else { return };
+    if let Some(mut stream) = forwarder.take_stream(route.port) {
+        let _ = copy_bidirectional(&mut client, &mut stream).await;
     }
 }

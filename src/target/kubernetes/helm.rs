@@ -167,8 +167,8 @@ impl Helm {
         serde_json::from_str(&json).map_err(|e| Error::target(what).because(e))
     }
 
-    /// The workloads that a release's manifest names, to be waited for.
-    pub async fn workloads(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
+    /// The objects that a release's manifest names; those that name no namespace are said to be in the release's.
+    pub async fn objects(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
         let finished = self
             .helm(["get", "manifest", name, "--namespace", namespace])
             .arguments(&self.connection)
@@ -179,12 +179,18 @@ impl Helm {
         Ok(objects
             .iter()
             .map(ObjectRef::of)
-            .filter(|object| WORKLOADS.contains(&object.kind.as_str()))
             .map(|mut object| {
                 object.namespace.get_or_insert_with(|| namespace.to_owned());
                 object
             })
             .collect())
+    }
+
+    /// The workloads among them, to be waited for.
+    pub async fn workloads(&self, namespace: &str, name: &str) -> Result<Vec<ObjectRef>> {
+        let mut objects = self.objects(namespace, name).await?;
+        objects.retain(is_workload);
+        Ok(objects)
     }
 
     /// Gets a release's chart, as a `.tgz`, into a folder.
@@ -241,6 +247,11 @@ impl Helm {
     fn mark(&self, release: &Release) -> String {
         format!("{}/{}/{}", self.context, release.namespace, release.name)
     }
+}
+
+/// Whether an object of a release is waited for.
+pub fn is_workload(object: &ObjectRef) -> bool {
+    WORKLOADS.contains(&object.kind.as_str())
 }
 
 /// Where the chart comes from, as arguments.

@@ -29,6 +29,18 @@ pub enum Loader {
 }
 
 impl Loader {
+    /// The command that [`Loader::load`] runs, for people to run by hand.
+    pub fn command(&self, archive: &Path, image: &str) -> String {
+        match self {
+            Loader::Minikube(minikube) => {
+                format!("minikube --profile {} image load {}", minikube.profile_name(), archive.display())
+            }
+            Loader::Command(line) => {
+                line.replace("{archive}", &archive.display().to_string()).replace("{image}", image)
+            }
+        }
+    }
+
     /// Loads an archive that holds `image`, by its full name.
     pub async fn load(&self, archive: &Path, image: &str, interrupt: &Interrupt) -> Result<()> {
         match self {

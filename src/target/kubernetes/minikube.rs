@@ -36,6 +36,11 @@ impl Minikube {
         Ok(finished.stdout.trim().to_owned())
     }
 
+    /// The profile's name.
+    pub fn profile_name(&self) -> &str {
+        &self.profile
+    }
+
     /// What the profile's cluster is doing.
     pub async fn state(&self) -> Result<State> {
         let finished = self.minikube(["status", "--output", "json"], &mut |_| ()).await?;

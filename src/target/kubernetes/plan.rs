@@ -10,7 +10,7 @@ use super::{object, values};
 use crate::config::{self, nearest, unknown};
 use crate::error::{Error, Result};
 use crate::scenario::Duration;
-use crate::stack::{self, ClusterStack, Image, Manifests, Patch, PatchTarget};
+use crate::stack::{self, ClusterStack, Image, Manifests, Patch, PatchTarget, RuleObjects};
 use crate::tools::versions::Chart;
 
 /// Everything that `up` will do, in an order in which it could be done one after another.
@@ -149,7 +149,7 @@ impl Plan {
             steps.push(Draft::new(name, &manifests.needs, manifests.wait, Action::Apply(objects)));
         }
         if let Some(rules) = &stack.rules {
-            let objects = rule_objects(&rules.labels, sources)?;
+            let objects = rule_objects(rules, sources)?;
             steps.push(Draft::new("rules", &rules.needs, Duration::from_secs(60), Action::Apply(objects)));
         }
         for (name, patch) in &stack.patches {
@@ -248,7 +248,7 @@ fn objects(manifests: &Manifests, sources: &Sources<'_>) -> Result<Vec<DynamicOb
 }
 
 /// `rules/lab.yaml` is the `PrometheusRule` `rules-lab`.
-fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
+fn rule_objects(rules: &RuleObjects, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
     let mut objects = Vec::new();
     for file in sources.rules {
         let name: String = file
@@ -257,11 +257,18 @@ fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Res
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
             .collect();
-        for spec in object::read_documents(file, &(sources.read)(file)?)? {
+        for mut spec in object::read_documents(file, &(sources.read)(file)?)? {
+            if let (Some(interval), Some(groups)) =
+                (rules.interval, spec.get_mut("groups").and_then(Value::as_array_mut))
+            {
+                for group in groups {
+                    group["interval"] = Value::from(interval.to_string());
+                }
+            }
             let object = serde_json::json!({
                 "apiVersion": "monitoring.coreos.com/v1",
                 "kind": "PrometheusRule",
-                "metadata": {"name": name, "labels": labels},
+                "metadata": {"name": name, "labels": rules.labels},
                 "spec": spec,
             });
             objects
@@ -271,6 +278,38 @@ fn rule_objects(labels: &IndexMap<String, String>, sources: &Sources<'_>) -> Res
         }
     }
     Ok(objects)
+}
+
+/// Stands, in a list of a manifest, for the address of every replica as they are when it is applied.
+const REPLICAS: &str = "{replicas}";
+
+/// Whether an object names the replicas by their addresses.
+pub fn names_replicas(object: &DynamicObject) -> bool {
+    fn any(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => fields.values().any(any),
+            Value::Array(items) => items.iter().any(|item| item == REPLICAS || any(item)),
+            _ => false,
+        }
+    }
+    any(&object.data)
+}
+
+/// Writes the replicas' addresses where an object's lists have `{replicas}`.
+pub fn fill_replicas(object: &mut DynamicObject, addresses: &[String]) {
+    fn fill(value: &mut Value, addresses: &[String]) {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(|field| fill(field, addresses)),
+            Value::Array(items) => {
+                if let Some(place) = items.iter().position(|item| item == REPLICAS) {
+                    items.splice(place..=place, addresses.iter().cloned().map(Value::from));
+                }
+                items.iter_mut().for_each(|item| fill(item, addresses));
+            }
+            _ => {}
+        }
+    }
+    fill(&mut object.data, addresses);
 }
 
 fn name_images(value: &mut Value, names: &IndexMap<String, String>) {
@@ -428,10 +467,23 @@ mod tests {
     }
 
     #[test]
+    fn replicas_stand_in_lists_by_their_addresses() {
+        let text =
+            "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec: {all: [{targets: [a, '{replicas}']}]}";
+        let mut object = object::read_objects("x.yaml", text).unwrap().remove(0);
+        assert!(names_replicas(&object));
+        fill_replicas(&mut object, &["10.0.0.1:80".to_owned(), "10.0.0.2:80".to_owned()]);
+        assert!(!names_replicas(&object));
+        let targets = serde_json::json!(["a", "10.0.0.1:80", "10.0.0.2:80"]);
+        assert_eq!(object.data["spec"]["all"][0]["targets"], targets);
+    }
+
+    #[test]
     fn rule_files_are_objects_of_the_operator_and_taken_as_they_are() {
         let stack: ClusterStack =
-            serde_saphyr::from_str("namespace: lab\nrules: {labels: {release: m}}\n").unwrap();
-        let read = |_: &str| Ok("groups: [{name: g, rules: [{alert: A, expr: '${x}'}]}]\n".into());
+            serde_saphyr::from_str("namespace: lab\nrules: {labels: {release: m}, interval: 2s}\n").unwrap();
+        let read =
+            |_: &str| Ok("groups: [{name: g, interval: 1s, rules: [{alert: A, expr: '${x}'}]}]\n".into());
         let parameters = IndexMap::from([("x".to_owned(), "filled".to_owned())]);
         let rules = ["rules/lab.yaml".to_owned()];
         let sources = Sources {
@@ -444,7 +496,9 @@ mod tests {
         let plan = Plan::new(&stack, &sources).unwrap();
         let Action::Apply(objects) = &plan.steps[0].action else { panic!("objects") };
         assert_eq!(objects[0].metadata.name.as_deref(), Some("rules-lab"));
-        assert_eq!(objects[0].data["spec"]["groups"][0]["rules"][0]["expr"], "${x}");
+        let group = &objects[0].data["spec"]["groups"][0];
+        assert_eq!(group["rules"][0]["expr"], "${x}");
+        assert_eq!(group["interval"], "2s");
     }
 
     #[test]

@@ -9,11 +9,13 @@ use super::client::Cluster;
 use super::helm::Helm;
 use super::minikube::start_arguments;
 use super::patch::{describe, diff, patch};
-use super::plan::{Action, Step};
+use super::plan::{Action, Step, fill_replicas, names_replicas};
+use super::reach::{instances_of, pods};
 use super::up::Request;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::target::{Lab, TargetKind};
+use crate::stack::ClusterStack;
+use crate::target::TargetKind;
 
 /// What `up` would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,7 +48,7 @@ pub struct PreviewStep {
 /// 2 where no context is named, 5 where helm is missing, 6 where the cluster does not answer.
 pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Preview> {
     let stack = request.cluster_stack()?;
-    let before = Lab::load(request.folder.root())?.and_then(|lab| lab.cluster);
+    let before = request.here.and_then(|lab| lab.cluster.clone());
     let context = request.context.clone().or_else(|| before.as_ref().map(|before| before.context.clone()));
     let values = request.values(before.as_ref());
     let kubeconfig = request.kubeconfig.clone().or_else(|| before.and_then(|before| before.kubeconfig));
@@ -73,8 +75,7 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
     }
     let mut steps = Vec::new();
     for step in &plan.steps {
-        let (what, details) =
-            look(step, &stack.namespace, cluster.as_ref(), helm.as_ref(), interrupt).await?;
+        let (what, details) = look(step, stack, cluster.as_ref(), helm.as_ref(), interrupt).await?;
         let needs = step.needs.iter().map(|need| plan.steps[*need].name.clone()).collect();
         steps.push(PreviewStep { name: step.name.clone(), what, needs, details });
     }
@@ -83,7 +84,7 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
 
 async fn look(
     step: &Step,
-    namespace: &str,
+    stack: &ClusterStack,
     cluster: Option<&Cluster>,
     helm: Option<&Helm>,
     interrupt: &Interrupt,
@@ -107,7 +108,8 @@ async fn look(
             let Some(cluster) = cluster else {
                 return Ok((format!("apply {}", count(objects.len())), yaml_of(objects)?));
             };
-            let applied = interrupt.or(apply(cluster, namespace, objects, Mode::DryRun)).await??;
+            let objects = &with_replicas(objects, stack, cluster).await?;
+            let applied = interrupt.or(apply(cluster, &stack.namespace, objects, Mode::DryRun)).await??;
             let new: Vec<DynamicObject> = objects
                 .iter()
                 .zip(&applied)
@@ -134,6 +136,23 @@ async fn look(
             }
         }
     })
+}
+
+/// Objects with the replicas' addresses of now; as they are written where there is no replica yet.
+async fn with_replicas(
+    objects: &[DynamicObject],
+    stack: &ClusterStack,
+    cluster: &Cluster,
+) -> Result<Vec<DynamicObject>> {
+    let mut objects = objects.to_vec();
+    for object in objects.iter_mut().filter(|object| names_replicas(object)) {
+        let Some(service) = &stack.endpoints.service else { continue };
+        let addresses = instances_of(&pods(cluster, service, &stack.namespace).await?);
+        if !addresses.is_empty() {
+            fill_replicas(object, &addresses);
+        }
+    }
+    Ok(objects)
 }
 
 fn count(objects: usize) -> String {

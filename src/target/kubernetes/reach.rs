@@ -14,7 +14,7 @@ use super::forward::{Forward, is_ready};
 use super::record::ClusterLab;
 use crate::error::{Error, Result};
 use crate::stack::ClusterEndpoint;
-use crate::target::{Endpoint, Endpoints, Lab, Replica};
+use crate::target::{Endpoint, Endpoints, Lab, Replica, ServicePod};
 
 /// How long a node's port may take to be connected.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -23,7 +23,23 @@ const CONNECT: Duration = Duration::from_secs(3);
 pub struct Reached {
     /// The lab, with its endpoints as they are now.
     pub lab: Lab,
+    service: Option<PodsOf>,
     _forwards: Vec<Forward>,
+}
+
+/// Whose pods the replicas are.
+struct PodsOf {
+    cluster: Cluster,
+    endpoint: ClusterEndpoint,
+    namespace: String,
+}
+
+impl Reached {
+    /// The service's pods as they are now; `None` where it has none, or they cannot be listed.
+    pub async fn pods(&self) -> Option<Vec<ServicePod>> {
+        let service = self.service.as_ref()?;
+        pods(&service.cluster, &service.endpoint, &service.namespace).await.ok()
+    }
 }
 
 /// The cluster of a lab, if its context still leads there.
@@ -59,7 +75,7 @@ pub async fn identity(cluster: &Cluster) -> Result<String> {
 /// As for [`connect`], and where the service that load goes to cannot be reached (6).
 pub async fn reach(lab: &Lab, warn: &dyn Fn(&str)) -> Result<Reached> {
     let Some(place) = &lab.cluster else {
-        return Ok(Reached { lab: lab.clone(), _forwards: Vec::new() });
+        return Ok(Reached { lab: lab.clone(), service: None, _forwards: Vec::new() });
     };
     let cluster = connect(place).await?;
     let mut forwards = Vec::new();
@@ -81,32 +97,57 @@ pub async fn reach(lab: &Lab, warn: &dyn Fn(&str)) -> Result<Reached> {
         }
     }
     if let Some(service) = &place.endpoints.service {
-        endpoints.instances = instances(&cluster, service, &place.namespace).await?;
+        endpoints.pods = pods(&cluster, service, &place.namespace).await?;
+        endpoints.instances = instances_of(&endpoints.pods);
         let url = node_port(&cluster, service, &place.namespace).await?;
         endpoints.replicas = vec![Replica { name: lab.stack.clone(), url, instance: None, admin: None }];
     }
-    Ok(Reached { lab: Lab { endpoints, ..lab.clone() }, _forwards: forwards })
+    let service = place.endpoints.service.clone().map(|endpoint| PodsOf {
+        cluster,
+        endpoint,
+        namespace: place.namespace.clone(),
+    });
+    Ok(Reached { lab: Lab { endpoints, ..lab.clone() }, service, _forwards: forwards })
 }
 
-/// The `instance` labels of an endpoint's pods that are ready: `10.244.1.7:8080`, in order.
-pub async fn instances(
-    cluster: &Cluster,
-    endpoint: &ClusterEndpoint,
-    namespace: &str,
-) -> Result<Vec<String>> {
+/// The pods of an endpoint that are there to stay, by their names: neither ended nor on their way out.
+pub async fn pods(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Vec<ServicePod>> {
     let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let labels: Selector = endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     let params = ListParams::default().labels_from(&labels);
-    let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
+    let found = call(|| format!("the pods with {labels} could not be listed"), || api.list(&params)).await?;
     let address = |pod: &Pod| {
         let address: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
         Some(SocketAddr::new(address, endpoint.port).to_string())
     };
-    let mut instances: Vec<String> =
-        found.items.iter().filter(|pod| is_ready(pod)).filter_map(address).collect();
+    let ended = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && !ended(pod);
+    let mut pods: Vec<ServicePod> = found
+        .items
+        .iter()
+        .filter(stays)
+        .map(|pod| ServicePod {
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            instance: address(pod),
+            ready: is_ready(pod),
+        })
+        .collect();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(pods)
+}
+
+/// The `instance` labels of the pods that are ready, in order.
+pub fn instances_of(pods: &[ServicePod]) -> Vec<String> {
+    let ready = pods.iter().filter(|pod| pod.ready);
+    let mut instances: Vec<String> = ready.filter_map(|pod| pod.instance.clone()).collect();
     instances.sort();
-    Ok(instances)
+    instances
 }
 
 /// The base URL of the service by a node's port. Load never goes through a port-forward, which would be

@@ -1,18 +1,20 @@
 //! Waits until Prometheus sees a new lab as it is: every replica once, every rule, Alertmanager.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::Selector;
-use serde_json::json;
+use kube::core::{DynamicObject, Selector};
+use serde_json::{Value, json};
 
 use super::client::Cluster;
-use super::failure::call;
+use super::failure::{call, retry};
 use super::forward::Forward;
+use super::loaded::{difference, lacking};
 use super::progress::Progress;
-use super::reach::instances;
+use super::reach::{instances_of, pods};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::observe::{Health, Prometheus, Target};
@@ -25,12 +27,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the kubelet is nudged. By itself it copies changed ConfigMaps and Secrets into pods every 60–90 s.
 const NUDGE_EVERY: Duration = Duration::from_secs(2);
 
-/// How long after a change of its configuration Prometheus may take to read it, nudged; one that changes nothing
-/// for Prometheus is never read.
-const READ_WITHIN: f64 = 20.0;
+/// How long after a change the operator may take to write a configuration of it.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// After it was read, another part of the same change may still come: nothing did for so long.
-const QUIET: f64 = 5.0;
+/// What differs from the operator's configuration for longer than this differs for ever: Prometheus writes it in
+/// another way, and what it means is the same.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+/// The key of the configuration in the operator's Secret.
+const GENERATED: &str = "prometheus.yaml.gz";
 
 /// The annotation that is changed to have the kubelet look at a pod now.
 const NUDGE: &str = "sre.dev/nudged";
@@ -45,6 +50,8 @@ pub struct Expected<'a> {
     pub job: Option<&'a str>,
     /// The names of the alert rules.
     pub rules: &'a [String],
+    /// The objects that were applied; those of the Prometheus operator must be loaded as they are written.
+    pub objects: &'a [DynamicObject],
     /// When what Prometheus is configured by was last changed, if it was.
     pub changed: Option<Instant>,
     /// How long it may take.
@@ -67,7 +74,7 @@ pub async fn settle(
     let started = Instant::now();
     let mut nudged: Option<Instant> = None;
     loop {
-        let missing = match interrupt.or(missing(cluster, expected, &prometheus)).await? {
+        let missing = match interrupt.or(missing(cluster, expected, &prometheus, progress)).await? {
             Ok(None) => return Ok(prometheus.version().await.ok()),
             Ok(Some(missing)) => missing,
             Err(error) => error.causes().last().cloned().unwrap_or_else(|| error.what().to_owned()),
@@ -99,9 +106,10 @@ async fn missing(
     cluster: &Cluster,
     expected: &Expected<'_>,
     prometheus: &Prometheus,
+    progress: &Progress,
 ) -> Result<Option<String>> {
     let replicas = match &expected.endpoints.service {
-        Some(service) => instances(cluster, service, expected.namespace).await?,
+        Some(service) => instances_of(&pods(cluster, service, expected.namespace).await?),
         None => Vec::new(),
     };
     if expected.endpoints.service.is_some() && replicas.is_empty() {
@@ -114,21 +122,62 @@ async fn missing(
     if let Some(rule) = expected.rules.iter().find(|rule| !loaded.iter().any(|known| known.name == **rule)) {
         return Ok(Some(format!("Prometheus has not loaded the rule {rule}")));
     }
-    if let Some(changed) = expected.changed {
-        let (now, since) = (prometheus.time().await?, changed.elapsed().as_secs_f64());
-        if !is_read(now - prometheus.configured().await?, since) {
-            return Ok(Some("Prometheus has not read its new configuration".into()));
-        }
+    let config = configuration(&prometheus.config().await?);
+    let groups = prometheus.groups().await?;
+    if let Some(lacking) = expected.objects.iter().find_map(|object| lacking(object, &config, &groups)) {
+        return Ok(Some(format!("Prometheus has not loaded {lacking}")));
     }
     if expected.endpoints.alertmanager.is_some() && !prometheus.has_alertmanager().await? {
         return Ok(Some("Prometheus knows no Alertmanager".into()));
     }
-    Ok(None)
+    // The rest is the charts'.
+    let (Some(changed), Some(place)) = (expected.changed, &expected.endpoints.prometheus) else {
+        return Ok(None);
+    };
+    if changed.elapsed() < WRITTEN_WITHIN {
+        return Ok(Some("Prometheus' operator may still be writing its configuration".into()));
+    }
+    let generated = generated(cluster, place, expected.namespace).await;
+    match generated.and_then(|generated| difference(&generated, &config)) {
+        Some(difference) if changed.elapsed() < READ_WITHIN => {
+            Ok(Some(format!("Prometheus has not read its new configuration: {difference}")))
+        }
+        Some(difference) => {
+            progress
+                .say(&format!("! Prometheus' configuration is not as its operator wrote it: {difference}"));
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }
 
-/// Whether Prometheus, which read its configuration `read` seconds ago, knows a change that is `changed` seconds old.
-fn is_read(read: f64, changed: f64) -> bool {
-    if read < changed { read >= QUIET } else { changed >= READ_WITHIN }
+/// The configuration that the operator wrote for Prometheus: in the Secret that its pod mounts. `None` where there
+/// is none, or it may not be read.
+async fn generated(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Option<Value> {
+    let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
+    let params = ListParams::default().labels_from(&selector(endpoint));
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let pod = retry(|| pods.list(&params)).await.ok()?.items.into_iter().next()?;
+    let secrets: Api<Secret> = Api::namespaced(cluster.client(), namespace);
+    for volume in pod.spec?.volumes.unwrap_or_default() {
+        let Some(name) = volume.secret.and_then(|secret| secret.secret_name) else { continue };
+        let Ok(secret) = retry(|| secrets.get(&name)).await else { continue };
+        let Some(packed) = secret.data.and_then(|mut data| data.remove(GENERATED)) else { continue };
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&packed.0[..]).read_to_string(&mut text).ok()?;
+        return Some(configuration(&text));
+    }
+    None
+}
+
+/// A configuration as data; null, which lacks everything, if it cannot be read.
+fn configuration(text: &str) -> Value {
+    let options = serde_saphyr::options! { budget: None };
+    serde_saphyr::from_str_with_options(text, options).unwrap_or_default()
+}
+
+fn selector(endpoint: &ClusterEndpoint) -> Selector {
+    endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The first replica that is not scraped exactly once, or target that is not healthy. Pure.
@@ -157,7 +206,7 @@ fn not_scraped(replicas: &[String], job: Option<&str>, targets: &[Target]) -> Op
 async fn nudge(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<()> {
     let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-    let labels: Selector = endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let labels = selector(endpoint);
     let params = ListParams::default().labels_from(&labels);
     let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
     let now = jiff::Timestamp::now().to_string();
@@ -184,14 +233,6 @@ mod tests {
             scrape_interval: String::new(),
             scrape_timeout: String::new(),
         }
-    }
-
-    #[test]
-    fn a_change_is_known_when_it_was_read_and_nothing_followed() {
-        assert!(!is_read(8.0, 2.0), "read before the change");
-        assert!(!is_read(1.0, 2.0), "just now: more may follow");
-        assert!(is_read(6.0, 8.0));
-        assert!(is_read(90.0, 21.0), "a change that means nothing to Prometheus");
     }
 
     #[test]

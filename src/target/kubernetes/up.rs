@@ -5,13 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use kube::core::DynamicObject;
 
 use super::client::Cluster;
-use super::execute::{Execution, locate};
+use super::execute::{Execution, OPERATOR, locate};
 use super::helm::Helm;
 use super::image::{self, Loader};
 use super::minikube::Minikube;
 use super::minikube_output::{Event, State};
+use super::object::ObjectRef;
 use super::plan::{Action, Plan, Sources};
 use super::progress::Progress;
 use super::reach::identity;
@@ -38,6 +40,8 @@ pub struct Request<'a> {
     pub stack: &'a Stack,
     /// The parameters as they were applied.
     pub parameters: &'a IndexMap<String, String>,
+    /// The lab that was up here when the parameters were chosen.
+    pub here: Option<&'a Lab>,
     /// Gives the text of a file of the stack, or of `manifests/`.
     pub read: &'a dyn Fn(&str) -> Result<String>,
     /// The names of the stack's alert rules.
@@ -144,9 +148,8 @@ impl Request<'_> {
 /// does not come up; what was done by then is written down, and the next `up` or `down` takes it from there.
 pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrupt) -> Result<Lab> {
     let stack = request.cluster_stack()?;
-    let previous = Lab::load(request.folder.root())?;
-    same_place(request, previous.as_ref())?;
-    let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
+    same_place(request, request.here)?;
+    let before = request.here.and_then(|lab| lab.cluster.clone());
     let kubeconfig = match &request.kubeconfig {
         Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         None => before.as_ref().and_then(|before| before.kubeconfig.clone()),
@@ -166,6 +169,11 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
     let (mut plan, program) = request.plan(&values)?;
     request.folder.prepare()?;
     let _lock = Lock::take(request.folder, "sre up", LOCK_BOUND, terminal, interrupt).await?;
+    // Whoever held the lock may have changed the lab; what it is now is what is gone on from.
+    let previous = Lab::load(request.folder.root())?;
+    not_changed_meanwhile(request, previous.as_ref())?;
+    same_place(request, previous.as_ref())?;
+    let before = previous.as_ref().and_then(|lab| lab.cluster.clone());
     let progress = Progress::new(terminal);
     let (cluster, made) = match named {
         Some(cluster) => (cluster, None),
@@ -237,6 +245,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         cluster: &cluster,
         helm,
         namespace: &stack.namespace,
+        service: stack.endpoints.service.as_ref(),
         book: &book,
         loader,
         program,
@@ -254,11 +263,13 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         // What an `up` that was broken off changed is not known, but may be on its way still.
         execution.note_configured(Instant::now());
     }
+    let objects = applied(&plan, &execution).await?;
     let expected = Expected {
         endpoints: &stack.endpoints,
         namespace: &stack.namespace,
         job: request.stack.counter.job.as_deref(),
         rules: request.rules,
+        objects: &objects,
         changed: *execution.configured.lock().unwrap_or_else(PoisonError::into_inner),
         bound: request.bound,
     };
@@ -271,6 +282,22 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         lab.complete = true;
     })?;
     Ok(book.lab())
+}
+
+/// What was asked for was chosen by the lab that was up here: its parameters are kept. Another one by now would be
+/// set back to those of the old one.
+fn not_changed_meanwhile(request: &Request<'_>, now: Option<&Lab>) -> Result<()> {
+    let known = |lab: &Lab| {
+        let place = lab.cluster.as_ref().map(|place| (place.context.clone(), place.identity.clone()));
+        (lab.parameters.clone(), place)
+    };
+    let (before, now) = (request.here.map(known), now.map(known));
+    let as_wanted = now.as_ref().is_none_or(|(parameters, _)| parameters == request.parameters);
+    if now == before || (request.here.is_none() && as_wanted) {
+        return Ok(());
+    }
+    Err(Error::target("another `sre` changed the lab here while this one waited for it")
+        .hint("the same command again goes on from what is there now"))
 }
 
 /// A folder holds one lab, and a lab is in one place.
@@ -321,6 +348,20 @@ pub fn namespaces(plan: &Plan, stack: &ClusterStack) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The objects of the Prometheus operator's kinds as they were applied, with their namespaces.
+async fn applied(plan: &Plan, execution: &Execution<'_>) -> Result<Vec<DynamicObject>> {
+    let mut applied = Vec::new();
+    for step in &plan.steps {
+        let Action::Apply(objects) = &step.action else { continue };
+        for object in objects.iter().filter(|object| ObjectRef::of(object).group() == OPERATOR) {
+            let mut object = execution.with_replicas(object).await?;
+            object.metadata.namespace.get_or_insert_with(|| execution.namespace.to_owned());
+            applied.push(object);
+        }
+    }
+    Ok(applied)
 }
 
 /// Takes down what an earlier `up` brought and the plan does not have any more.

@@ -309,6 +309,7 @@ pub fn plan(
         endpoints: Endpoints {
             replicas,
             instances: Vec::new(),
+            pods: Vec::new(),
             prometheus: Some(Endpoint::new(url(prometheus, "/")?)),
             alertmanager: Some(Endpoint::new(url(alertmanager, "/")?)),
             receiver: Some(Endpoint::new(url(receiver, "/")?)),
