@@ -26,7 +26,7 @@ pub(super) fn screen(status: &Status, now: Timestamp) -> String {
         lines.push(format!(
             "    → sre logs {}{}",
             pod.name,
-            if pod.restarts > 0 { " --previous" } else { "" }
+            if pod.restarts > 0 && pod.state == "Running" { " --previous" } else { "" }
         ));
     }
     if !status.complete {
