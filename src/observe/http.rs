@@ -180,9 +180,11 @@ impl HttpClient {
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
         url.query_pairs_mut().extend_pairs(query);
         let target = &url[url::Position::BeforePath..];
-        let request = http::Request::get(target)
-            .body(kube::client::Body::empty())
-            .map_err(|e| Failure { passing: false, status: None, error: self.no_answer().because(e) })?;
+        let request = http::Request::get(target).body(kube::client::Body::empty()).map_err(|e| Failure {
+            passing: false,
+            status: None,
+            error: self.no_answer().because(e),
+        })?;
         let no_answer = |e: &kube::Error| Failure {
             passing: is_transient(e),
             status: None,

@@ -114,9 +114,10 @@ pub fn resolve(
     }
     let given = declared.iter().flat_map(|(key, parameter)| {
         let value = values[key].clone();
-        parameter.gives.iter().filter_map(move |(given, by_value)| {
-            Some((given.clone(), text(by_value.get(&value)?)?))
-        })
+        parameter
+            .gives
+            .iter()
+            .filter_map(move |(given, by_value)| Some((given.clone(), text(by_value.get(&value)?)?)))
     });
     let given: Vec<(String, String)> = given.collect();
     values.extend(given);

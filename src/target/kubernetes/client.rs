@@ -79,7 +79,14 @@ impl Cluster {
         let client = client(config).map_err(|e| failed().because_of(explain(&e)))?;
         let asked = call(|| "the cluster did not answer".into(), || client.apiserver_version()).await?;
         let (context, version) = ("in-cluster".to_owned(), asked.git_version);
-        Ok(Cluster { client, name: context.clone(), context, kubeconfig: None, version, kinds: Arc::default() })
+        Ok(Cluster {
+            client,
+            name: context.clone(),
+            context,
+            kubeconfig: None,
+            version,
+            kinds: Arc::default(),
+        })
     }
 
     /// The client.

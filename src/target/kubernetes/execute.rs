@@ -138,12 +138,7 @@ impl Execution<'_> {
 
     /// Makes sure that every node has an image. Its name has its tag.
     async fn image(&self, step: &str, wanted: &Image) -> Result<String> {
-<<<<<<< HEAD
         let image = full_name(&wanted.image);
-=======
-        let full = full_name(&wanted.image);
-        let image = full.as_str();
->>>>>>> kcli
         let told = |missing: &[String]| format!("looking for {image} on {}", missing.join(", "));
         let mut known = node_image::listed(self.cluster, self.namespace, &image).await?;
         let missing = missing_of(&known);
@@ -159,7 +154,6 @@ impl Execution<'_> {
             self.warn_of_unknown(&known, &image);
             return Ok("on every node".into());
         }
-<<<<<<< HEAD
         let lacking =
             |nodes: &[String]| Error::prerequisite(format!("image {image} is not on {}", nodes.join(", ")));
         let made = self.archive(step, wanted, &image, &archive).await?;
@@ -173,28 +167,14 @@ impl Execution<'_> {
             };
             self.progress.tell(step, &format!("loading {image}"));
             loader.load(&archive, &image, self.interrupt).await?;
-=======
-        let built = self.archive(step, wanted, image, &archive).await?;
-        let lacking =
-            |nodes: &[String]| Error::prerequisite(format!("image {image} is not on {}", nodes.join(", ")));
-        let Some(loader) = &self.loader else {
-            return Err(lacking(&missing).hint(format!(
-                "name the command that loads an archive onto the nodes, such as --image-loader 'kind load \
-                 image-archive {{archive}}'; or load {} onto them by hand",
-                archive.display()
-            )));
-        };
-        if built == Built::Archive {
-            self.progress.tell(step, &format!("loading {image}"));
-            loader.load(&archive, image, self.interrupt).await?;
->>>>>>> kcli
         }
         // A loader may reach some nodes only, and say that it succeeded.
         self.progress.tell(step, &told(&missing));
         known.extend(self.look(&missing, &image).await?);
         let still = missing_of(&known);
         if !still.is_empty() {
-            let error = lacking(&still).because_of("what loads it succeeded, and their kubelets do not find it");
+            let error =
+                lacking(&still).because_of("what loads it succeeded, and their kubelets do not find it");
             return Err(match &self.loader {
                 Some(loader) => error.hint(format!(
                     "make it load them, too, and try it by hand: {}",
@@ -206,21 +186,6 @@ impl Execution<'_> {
         let _ = std::fs::remove_file(&archive);
         self.warn_of_unknown(&known, &image);
         Ok(format!("loaded {image}"))
-    }
-
-    /// Makes an archive of this program, or builds the image from its Dockerfile.
-    async fn archive(&self, step: &str, wanted: &Image, image: &str, archive: &Path) -> Result<Built> {
-        let Some(folder) = &wanted.dockerfile else {
-            self.progress.tell(step, "writing the archive");
-            let program =
-                self.program.as_ref().ok_or_else(|| Error::prerequisite("no program makes the image"))?;
-            write_archive(program, image, archive)?;
-            return Ok(Built::Archive);
-        };
-        let folder = build::folder(&wanted.image, folder)?;
-        let builder = Builder::find("docker", self.loader.as_ref(), self.interrupt).await?;
-        self.progress.tell(step, &format!("building {image}"));
-        builder.build(&folder, image, archive, self.interrupt).await
     }
 
     /// Has nodes look for an image. The pods that do are written down as long as they are there.
@@ -239,7 +204,6 @@ impl Execution<'_> {
             if let Presence::Unknown(why) = presence {
                 self.progress.say(&format!("! whether {node} has image {image} cannot be told: {why}"));
             }
-<<<<<<< HEAD
         }
     }
 
@@ -258,8 +222,6 @@ impl Execution<'_> {
                 Ok(Built::Archive)
             }
             (None, None) => Err(Error::prerequisite("the program that the image holds is not known")),
-=======
->>>>>>> kcli
         }
     }
 

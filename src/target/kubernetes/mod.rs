@@ -17,10 +17,7 @@ pub mod gone;
 pub mod helm;
 pub mod image;
 pub mod leftover;
-<<<<<<< HEAD
 pub mod load_job;
-=======
->>>>>>> kcli
 pub mod loaded;
 pub mod login;
 pub mod logs;

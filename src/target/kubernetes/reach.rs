@@ -293,7 +293,8 @@ fn port_of(service: &Service, endpoint: &ClusterEndpoint) -> Option<u16> {
         return None;
     }
     // A port that says by number where it leads is believed; one that leads to a named port may be any of several.
-    let ports = || service.spec.iter().flat_map(|spec| &spec.ports).flatten().filter(|port| port.node_port.is_some());
+    let ports =
+        || service.spec.iter().flat_map(|spec| &spec.ports).flatten().filter(|port| port.node_port.is_some());
     let leads = |port: &&ServicePort| {
         let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
         target == IntOrString::Int(endpoint.port.into()) || port.port == i32::from(endpoint.port)
