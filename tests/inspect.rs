@@ -81,16 +81,17 @@ fn guestbook() -> History {
 }
 
 fn redis(history: &mut History) {
-    let leader = r#"namespace="default",pod="redis-leader-59fd-a",instance="10.244.1.5:9121",job="redis""#;
-    let follower =
-        r#"namespace="default",pod="redis-follower-6c5b-a",instance="10.244.2.7:9121",job="redis""#;
+    let leader = r#"namespace="default",pod="redis-leader-59fd-a",instance="10.244.1.5:9121",job="redis",role="leader""#;
+    let follower = r#"namespace="default",pod="redis-follower-6c5b-a",instance="10.244.2.7:9121",job="redis",role="follower""#;
     for (labels, role, uptime, memory, fragmentation) in
         [(leader, "master", 7_500.0, 3e8, 2.4), (follower, "slave", 90_000.0, 9e5, 9.1)]
     {
         let metric = |name: &str| format!("redis_{name}{{{labels}}}");
+        // The pods' label `role` is the targets' too; this metric has one of its own.
+        let without = labels.rsplit_once(",role=").unwrap().0;
         history.stays(&metric("up"), 1.0);
         history
-            .stays(&format!(r#"redis_instance_info{{{labels},role="{role}",redis_version="7.0.15"}}"#), 1.0);
+            .stays(&format!(r#"redis_instance_info{{{without},role="{role}",redis_version="7.0.15"}}"#), 1.0);
         history.stays(&metric("uptime_in_seconds"), uptime);
         history.stays(&metric("config_maxclients"), 10_000.0);
         history.stays(&metric("memory_used_bytes"), memory);

@@ -23,6 +23,19 @@ const NEARLY_EMPTY: f64 = 5_000_000.0;
 /// An instance that started less than so many seconds ago has lost what it had, unless it is persisted.
 const YOUNG: f64 = 600.0;
 
+/// The labels that tell one target from another. A target may carry its pod's labels as well, `role` among them, and
+/// `redis_instance_info` has a `role` of its own in its place.
+const IDENTITY: [&str; 8] = [
+    "job",
+    "instance",
+    "pod",
+    "service",
+    "namespace",
+    "exported_namespace",
+    "kubernetes_namespace",
+    "k8s_namespace_name",
+];
+
 /// How often a metric must have moved for its window to be long enough.
 const COMMANDS: f64 = 400.0;
 const LOOKUPS: f64 = 400.0;
@@ -127,7 +140,12 @@ async fn instance(eyes: &Eyes, up: &Labels) -> Result<Redis, Missing> {
     let interval = eyes.interval(&exactly(up)).await?;
     let mut target = up.clone();
     target.remove("__name__");
-    let only = exactly(&target);
+    let identity: Labels = target
+        .iter()
+        .filter(|(label, _)| IDENTITY.contains(&label.as_str()))
+        .map(|(label, value)| (label.clone(), value.clone()))
+        .collect();
+    let only = exactly(&identity);
     let within = only.trim_start_matches('{').trim_end_matches('}');
     let comma = if within.is_empty() { "" } else { "," };
     let all = eyes.vector(&format!("{{__name__=~\"redis_.+\"{comma}{within}}}")).await?;
