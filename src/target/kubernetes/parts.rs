@@ -226,6 +226,7 @@ mod tests {
                 namespace: namespace.map(str::to_owned),
                 labels: IndexMap::from([(APP.to_owned(), app.to_owned())]),
                 port: 8080,
+                metrics: None,
                 enabled: true,
             })
         };
