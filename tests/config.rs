@@ -520,22 +520,29 @@ fn files_below(folder: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn charts_images_and_tools_are_pinned_in_one_file() {
+fn charts_and_tools_are_pinned_in_one_file_and_an_image_by_one_tag() {
+    let digit = |value: &str| value.contains(|c: char| c.is_ascii_digit());
     let pinned = |line: &&str| {
         let line = line.trim_start_matches([' ', '-', '{']);
-        let digit = |value: &str| value.contains(|c: char| c.is_ascii_digit());
-        let version = ["version:", "tag:"].iter().find_map(|key| line.strip_prefix(key)).is_some_and(digit);
-        // An image without a tag is one of this program.
-        let image = line.strip_prefix("image:").and_then(|image| image.rsplit_once(':'));
-        version || image.is_some_and(|(_, tag)| digit(tag) && !tag.contains(['/', ' ']))
+        ["version:", "tag:"].iter().find_map(|key| line.strip_prefix(key)).is_some_and(digit)
     };
-    let mut looked_at = 0;
+    let mut tags = std::collections::BTreeMap::new();
     for path in files_below("stacks").into_iter().chain(files_below("manifests")) {
         let text = std::fs::read_to_string(&path).expect("a text");
         assert_eq!(text.lines().find(pinned), None, "{} pins a version", path.display());
-        looked_at += 1;
+        for image in
+            text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("image: "))
+        {
+            // An image without a registry is one of this program, whose tag follows from its content.
+            let Some((name, tag)) = image.rsplit_once(':').filter(|_| image.starts_with(char::is_alphabetic))
+            else {
+                continue;
+            };
+            let known = tags.entry(name.to_owned()).or_insert_with(|| tag.to_owned());
+            assert_eq!(known, tag, "{} names another tag of {name}", path.display());
+        }
     }
-    assert!(looked_at > 5, "only {looked_at} files were found");
+    assert!(tags.values().all(|tag| digit(tag)), "{tags:?}");
     for path in files_below("src").into_iter().filter(|path| !path.ends_with("tools/versions.rs")) {
         let text = std::fs::read_to_string(&path).expect("a text");
         for chart in sre::tools::versions::CHARTS {

@@ -122,13 +122,13 @@ impl Sending {
         };
         let reached = reach(lab, &way, context).await?;
         let senders = match &reached.cluster {
-            Some(cluster) if reached.inside => Senders::Pods(PodWorkers {
+            Some(cluster) if reached.inside => Senders::Pods(Box::new(PodWorkers {
                 cluster: cluster.clone(),
                 place: place.clone(),
                 workers: self.workers.unwrap_or(1),
                 folder: state.clone(),
                 terminal: context.terminal.clone(),
-            }),
+            })),
             _ => processes(),
         };
         Ok((reached, senders))

@@ -16,7 +16,7 @@ pub enum Senders {
     /// So many processes of this program on this machine.
     Processes(u64),
     /// Pods on the lab's cluster.
-    Pods(PodWorkers),
+    Pods(Box<PodWorkers>),
 }
 
 /// Workers that came when they were called; none where this process sends the load itself.
@@ -34,7 +34,7 @@ impl Senders {
         match self {
             Senders::Here => String::new(),
             Senders::Processes(workers) => format!(" from {workers} workers"),
-            Senders::Pods(PodWorkers { workers: 1, .. }) => " from a pod".into(),
+            Senders::Pods(pods) if pods.workers == 1 => " from a pod".into(),
             Senders::Pods(pods) => format!(" from {} pods", pods.workers),
         }
     }

@@ -211,9 +211,9 @@ rest: ${replicas}
                     gives: {label: {nginx: status, traefik: code}, port: {nginx: 80, traefik: 8000}}\n";
         let document = Document::parse("stack", "stack.yaml", text).expect("YAML");
         let declared = declared(&document).expect("sound parameters");
-        let values = resolve(&declared, &[]).expect("values");
+        let values = resolve(&declared, &[], false).expect("values");
         assert_eq!((&*values["label"], &*values["port"]), ("status", "80"));
-        let set = |key: &str, value: &str| resolve(&declared, &[(key.to_owned(), value.to_owned())]);
+        let set = |key: &str, value: &str| resolve(&declared, &[(key.to_owned(), value.to_owned())], false);
         assert_eq!(set("ingress", "traefik").expect("values")["label"], "code");
         assert!(set("label", "code").expect_err("follows").to_string().contains("no parameter `label`"));
     }

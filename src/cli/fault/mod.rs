@@ -25,7 +25,7 @@ pub struct Fault {
 enum Command {
     List(list::List),
     Describe(list::Describe),
-    Inject(inject::Inject),
+    Inject(Box<inject::Inject>),
     Heal(super::heal::Heal),
     #[command(hide = true)]
     Expire(Expire),

@@ -241,7 +241,7 @@ fn rejected(judged: &mut Judged, seen: &Seen) {
 /// A rate that may be far below one a second.
 fn small_rate(per_second: f64) -> String {
     match per_second {
-        r if r == 0.0 => "none".into(),
+        0.0 => "none".into(),
         r if r < 1.0 / 60.0 => format!("{:.1} an hour", r * 3600.0),
         r if r < 1.0 => format!("{:.1} a minute", r * 60.0),
         r => rate(r),
