@@ -307,7 +307,7 @@ async fn the_sum_of_three_workers_is_what_the_service_counted() {
         assert!(stderr.contains("--via job"), "{stderr}");
         place.nothing_is_left().await;
         // Refused before anything is made.
-        let few = SCENARIO.replace("rate: 60}]}", "rate: 60}], connections: 2}");
+        let few = SCENARIO.replace("calm", "few").replace("rate: 60}]}", "rate: 60}], connections: 2}");
         std::fs::write(place.folder.path().join("few.yaml"), few).unwrap();
         let (_, stderr) = place.expect(2, &["load", "./few.yaml", "--workers", "3"]).await;
         assert!(stderr.contains("3 workers are too many"), "{stderr}");

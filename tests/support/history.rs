@@ -18,10 +18,13 @@ const BEFORE: i64 = 120;
 /// Scrapes after now, so that a test that takes its time sees no end of them.
 const AFTER: i64 = 40;
 
+/// A series' value at a time, in seconds.
+type Curve = Box<dyn Fn(i64) -> f64>;
+
 /// Series and their samples.
 #[derive(Default)]
 pub struct History {
-    series: Vec<(String, Box<dyn Fn(i64) -> f64>)>,
+    series: Vec<(String, Curve)>,
 }
 
 impl History {
