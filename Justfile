@@ -35,16 +35,22 @@ end-to-end:
 
 # The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and an up that is killed at any moment
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_up -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_up --test guestbook --test mirror -- --test-threads=1
 
 # A static program for images: only the last step differs from the usual release build
 static:
     cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
     cp target/release/sre {{static}}
 
-# Objects, patches, port-forwards and helm on a cluster (SRE_TEST_KUBECONFIG)
+# Objects, patches, port-forwards, helm, mirrors, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:
-    cargo test --locked --test cluster --test helm
+    cargo test --locked --test cluster --test cluster_view --test helm --test inspect_cluster --test mirror
+    RUST_TEST_THREADS=2 cargo test --locked --test cluster_fault -- --skip a_node_is
+    cargo test --locked --test cluster_fault -- a_node_is
+
+# `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
+minikube *arguments:
+    cargo test --locked --test minikube --test minikube_up -- --test-threads=1 {{arguments}}
 
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":
@@ -56,6 +62,7 @@ soak times="10" kills="200":
 # The same on a cluster alone
 soak-cluster times="10" kills="200": static
     program={{static}}; export SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program; SRE_SOAK={{times}} cargo test --locked --test cluster_run -- --test-threads=1 --nocapture && SRE_SOAK={{kills}} cargo test --locked --test cluster_up -- --test-threads=1 --nocapture
+    SRE_SOAK={{kills}} cargo test --locked --test cluster_fault killed_at_any_moment -- --nocapture
 
 # The load generator beside wrk and oha on one server: prints the tables, writes docs/performance.md (about 3 min)
 bench: bench-tools

@@ -69,6 +69,35 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// A part of a whole, given from 0 to 1, in percent: `0.40 %`, `95.0 %`, `99.98 %`; what is not quite all or
+/// none is never shown as such.
+pub fn percent(part: f64) -> String {
+    match part * 100.0 {
+        p if p == 0.0 || p == 100.0 => format!("{p:.0} %"),
+        p if p < 0.01 => "< 0.01 %".into(),
+        p if p < 0.995 => format!("{p:.2} %"),
+        p if p < 98.95 => format!("{p:.1} %"),
+        p => format!("{:.2} %", p.min(99.99)),
+    }
+}
+
+/// Memory or disk, given in bytes: `900 B`, `1.2 MiB`, `286 MiB`.
+pub fn bytes(bytes: f64) -> String {
+    let mut value = bytes.max(0.0);
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].iter();
+    let mut unit = units.next().unwrap_or(&"B");
+    while value >= 1023.5 {
+        let Some(next) = units.next() else { break };
+        (value, unit) = (value / 1024.0, next);
+    }
+    if value < 9.95 && *unit != "B" { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// The bound of a histogram's bucket, given in milliseconds, exactly: `5 ms`, `2.5 ms`, `10 s`.
+pub fn bound(milliseconds: f64) -> String {
+    if milliseconds < 1000.0 { format!("{milliseconds} ms") } else { format!("{} s", milliseconds / 1000.0) }
+}
+
 /// The change from one figure to another, in percent of the first, with its sign: `+16.7 %`.
 /// `new` where there was none before, `–` where there is none now or none at all.
 pub fn change(before: Option<f64>, after: Option<f64>) -> String {
@@ -113,6 +142,23 @@ mod tests {
         ] {
             assert_eq!(latency(ms), text);
         }
+    }
+
+    #[test]
+    fn a_part_is_never_rounded_to_all_or_none() {
+        assert_eq!(
+            [0.0, 0.00004, 0.004, 0.0123, 0.95, 0.9999, 0.99999, 1.0].map(percent),
+            ["0 %", "< 0.01 %", "0.40 %", "1.2 %", "95.0 %", "99.99 %", "99.99 %", "100 %"]
+        );
+    }
+
+    #[test]
+    fn memory_has_two_or_three_digits() {
+        assert_eq!(
+            [0.0, 900.0, 1_300_000.0, 3e8, 1.1e12].map(bytes),
+            ["0 B", "900 B", "1.2 MiB", "286 MiB", "1.0 TiB"]
+        );
+        assert_eq!([5.0, 2.5, 10_000.0, 1_200.0].map(bound), ["5 ms", "2.5 ms", "10 s", "1.2 s"]);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Terminal {
     /// Exit 5 where stdout cannot be written.
     pub fn print<T: Serialize>(&self, data: &T, table: impl FnOnce(&T) -> String) -> Result<()> {
         match self.output {
-            Output::Table => self.print_text(&table(data)),
+            Output::Table | Output::Markdown => self.print_text(&table(data)),
             Output::Json | Output::Yaml => self.print_for_machines(data),
         }
     }
@@ -83,7 +83,7 @@ impl Terminal {
     /// One document for machines, on stdout; nothing where people were told by screens.
     pub fn print_for_machines<T: Serialize>(&self, data: &T) -> Result<()> {
         match self.output {
-            Output::Table => Ok(()),
+            Output::Table | Output::Markdown => Ok(()),
             Output::Json => self.print_text(&json(data)?),
             Output::Yaml => self.print_text(&yaml(data)?),
         }

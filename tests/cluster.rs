@@ -336,6 +336,7 @@ async fn a_port_forward_survives_its_pod() {
             labels: IndexMap::from([("app".to_owned(), "web".to_owned())]),
             port: 8080,
             enabled: true,
+            metrics: None,
         };
         wait::ready(&cluster, &references(&applied), Duration::from_secs(60), &quiet).await.unwrap();
         let forward = Forward::open(&cluster, &endpoint, &namespace).await.unwrap();

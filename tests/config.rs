@@ -236,6 +236,9 @@ fn what_is_wrong_with_a_stack() {
         Lab::new()
             .file("stacks/mine/stack.yaml", text)
             .file("stacks/mine/rules/good.yaml", RULES)
+            .file("stacks/mine/values/monitoring.yaml", "{}")
+            .file("stacks/mine/values/loki.yaml", "{}")
+            .file("stacks/mine/values/collector.yaml", "{}")
             .screen("stacks/mine")
     };
     let sound = shipped("stacks/users-api/stack.yaml")
@@ -517,26 +520,60 @@ fn files_below(folder: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn charts_images_and_tools_are_pinned_in_one_file() {
+fn charts_and_tools_are_pinned_in_one_file_and_an_image_by_one_tag() {
+    let digit = |value: &str| value.contains(|c: char| c.is_ascii_digit());
     let pinned = |line: &&str| {
         let line = line.trim_start_matches([' ', '-', '{']);
-        let digit = |value: &str| value.contains(|c: char| c.is_ascii_digit());
-        let version = ["version:", "tag:"].iter().find_map(|key| line.strip_prefix(key)).is_some_and(digit);
-        // An image without a tag is one of this program.
-        let image = line.strip_prefix("image:").and_then(|image| image.rsplit_once(':'));
-        version || image.is_some_and(|(_, tag)| digit(tag))
+        ["version:", "tag:"].iter().find_map(|key| line.strip_prefix(key)).is_some_and(digit)
     };
-    let mut looked_at = 0;
+    let mut tags = std::collections::BTreeMap::new();
     for path in files_below("stacks").into_iter().chain(files_below("manifests")) {
         let text = std::fs::read_to_string(&path).expect("a text");
         assert_eq!(text.lines().find(pinned), None, "{} pins a version", path.display());
-        looked_at += 1;
+        for image in
+            text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("image: "))
+        {
+            // An image without a registry is one of this program, whose tag follows from its content.
+            let Some((name, tag)) = image.rsplit_once(':').filter(|_| image.starts_with(char::is_alphabetic))
+            else {
+                continue;
+            };
+            let known = tags.entry(name.to_owned()).or_insert_with(|| tag.to_owned());
+            assert_eq!(known, tag, "{} names another tag of {name}", path.display());
+        }
     }
-    assert!(looked_at > 5, "only {looked_at} files were found");
+    assert!(tags.values().all(|tag| digit(tag)), "{tags:?}");
     for path in files_below("src").into_iter().filter(|path| !path.ends_with("tools/versions.rs")) {
         let text = std::fs::read_to_string(&path).expect("a text");
         for chart in sre::tools::versions::CHARTS {
             assert!(!text.contains(chart.version), "{} pins {}", path.display(), chart.name);
         }
+    }
+}
+
+#[test]
+fn a_stack_s_charts_know_the_values_that_they_are_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path().join("stacks/mine");
+    std::fs::create_dir_all(&stack).expect("a folder");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/loki");
+    let text = format!(
+        "name: mine\ncounter: {{metric: x_total}}\ncluster:\n  namespace: lab\n  \
+         charts: {{loki: {{chart: {chart}, values: [values.yaml]}}}}\n"
+    );
+    std::fs::write(stack.join("stack.yaml"), text).expect("a file");
+    for (values, code, said) in [
+        ("singleBinary: {persistence: {enabled: false}}\n", 0, "✔"),
+        ("singleBinary: {persistance: {enabled: false}}\n", 2, "did you mean `persistence`?"),
+    ] {
+        std::fs::write(stack.join("values.yaml"), values).expect("a file");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sre"))
+            .args(["validate", "stacks/mine"])
+            .current_dir(folder.path())
+            .output()
+            .expect("it runs");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{shown}");
+        assert!(shown.contains(said), "{shown}");
     }
 }

@@ -55,12 +55,11 @@ fn every_command_is_in_the_readme_and_every_command_of_the_readme_is_there() {
     }
 }
 
-#[test]
-fn every_command_line_of_the_readme_is_understood() {
-    let readme = text("README.md");
+/// How many lines of a document's shell blocks call `sre`; each is understood.
+fn command_lines(file: &str) -> usize {
+    let text = text(file);
     let mut lines = 0;
-    for line in
-        readme.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines)
+    for line in text.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines)
     {
         let line = line.split('#').next().unwrap_or_default().trim();
         let Some(arguments) = line.strip_prefix("sre ").or(line.strip_prefix("cargo run --release -- "))
@@ -68,10 +67,18 @@ fn every_command_line_of_the_readme_is_understood() {
             continue;
         };
         let words = std::iter::once("sre").chain(arguments.split_whitespace());
-        Cli::command().try_get_matches_from(words).unwrap_or_else(|e| panic!("`{line}`: {e}"));
+        Cli::command().try_get_matches_from(words).unwrap_or_else(|e| panic!("{file}: `{line}`: {e}"));
         lines += 1;
     }
-    assert!(lines > 5, "only {lines} command lines were found");
+    lines
+}
+
+#[test]
+fn every_command_line_of_the_documents_is_understood() {
+    let lines = command_lines("README.md");
+    assert!(lines > 5, "only {lines} command lines were found in the README");
+    let lines = command_lines("docs/kubernetes.md");
+    assert!(lines > 5, "only {lines} command lines were found in docs/kubernetes.md");
 }
 
 #[test]
@@ -100,6 +107,7 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
         Kind::Generator,
         Kind::Alert,
         Kind::Notification,
+        Kind::Detected,
         Kind::Logs,
     ];
     let checks = text("docs/checks.md");

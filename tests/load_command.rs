@@ -6,10 +6,14 @@ mod exact_server;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use exact_server::ExactServer;
 use serde_json::Value;
 use sre::target::{Endpoints, LAB_SCHEMA, Lab, Replica, TargetKind};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, crypto};
 
 /// 100 requests, every one of them answered with 200.
 const CALM: &str = "
@@ -27,9 +31,16 @@ struct Place {
 
 impl Place {
     async fn new(scenario: &str) -> Place {
-        let (folder, server) = (tempfile::tempdir().expect("a folder"), ExactServer::start().await);
+        let server = ExactServer::start().await;
+        let url = server.url.clone();
+        Place::behind(url, server, scenario)
+    }
+
+    /// The server answers at another URL than its own.
+    fn behind(url: url::Url, server: ExactServer, scenario: &str) -> Place {
+        let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("calm.yaml"), scenario).expect("written");
-        let replica = Replica { name: "it".into(), url: server.url.clone(), instance: None, admin: None };
+        let replica = Replica { name: "it".into(), url, instance: None, admin: None };
         let lab = Lab {
             schema: LAB_SCHEMA.into(),
             stack: "users-api".into(),
@@ -56,6 +67,61 @@ impl Place {
     async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("no panic")
+    }
+}
+
+/// TLS in front of a server; its URL, and its certificate as PEM.
+async fn tls(server: &ExactServer, protocol: &[u8]) -> (url::Url, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("its key");
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.3")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("the certificate and its key");
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let (acceptor, behind) =
+        (TlsAcceptor::from(Arc::new(config)), server.url.socket_addrs(|| None).expect("one"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, behind) = (acceptor.clone(), behind[0]);
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut server = tokio::net::TcpStream::connect(behind).await.expect("the server");
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+            });
+        }
+    });
+    (format!("https://localhost:{port}").parse().expect("a URL"), made.cert.pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_every_request_is_counted_and_nothing_is_sent_to_whom_nobody_vouches_for() {
+    for (protocol, version) in [(&b"http/1.1"[..], "1.1"), (b"h2", "2")] {
+        let server = ExactServer::start().await;
+        let (url, certificate) = tls(&server, protocol).await;
+        let scenario = CALM.replace("rate: 50}]", &format!("rate: 50}}], http: {{version: '{version}'}}"));
+        let place = Place::behind(url, server, &scenario);
+        std::fs::write(place.folder.path().join("ca.pem"), certificate).expect("written");
+        let run = async |trust: &str, code: i32| {
+            let mut command = place.command(&["-o", "json"]);
+            command.env("SSL_CERT_FILE", place.folder.path().join(trust)).env_remove("SSL_CERT_DIR");
+            let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await;
+            let output = output.expect("no panic");
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{version}: {told}");
+            serde_json::from_slice::<Value>(&output.stdout).expect("one document")
+        };
+        let report = run("ca.pem", 0).await;
+        assert_eq!((report["requests"]["sent"].as_u64(), place.server.counts().all()), (Some(100), 100));
+
+        let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        std::fs::write(place.folder.path().join("other.pem"), stranger.cert.pem()).expect("written");
+        let report = run("other.pem", 1).await;
+        assert_eq!((report["requests"]["sent"].as_u64(), place.server.counts().all()), (Some(0), 100));
     }
 }
 

@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use sre::check::{Kind, Verdict};
 use sre::exit::Exit;
 use sre::interrupt::Interrupt;
-use sre::load::{Job, LoadResult, LoadRun, Sample, Share, Team, execute, judge};
+use sre::load::{
+    Away, Job, LEASE, Link, LoadResult, LoadRun, Sample, Share, Team, execute, judge, lead, processes,
+};
 use sre::scenario::Scenario;
 use sre::target::Replica;
 
@@ -61,7 +63,8 @@ async fn team<'a>(
     scenario: &'a Scenario,
     replicas: &[Replica],
 ) -> sre::error::Result<Team<'a>> {
-    let job = Job { program: OsStr::new(SRE), workers, replicas, salt: "test" };
+    let workers = processes(OsStr::new(SRE), workers)?;
+    let job = Job { workers, replicas, salt: "test" };
     Team::start(job, scenario, &Interrupt::default()).await
 }
 
@@ -207,7 +210,7 @@ async fn a_worker_whose_leader_is_gone_ends_by_itself() {
         "version": env!("CARGO_PKG_VERSION"), "scenario": rate(50, "1m"), "replicas": replicas(&[&server]),
         "salt": "test", "share": {"worker": 0, "workers": 1},
     });
-    for order in [json!({"prepare": assignment}), json!({"start": {"at": jiff::Timestamp::now()}})] {
+    for order in [json!({"prepare": assignment}), json!({"start": {"at": 0}})] {
         writeln!(orders, "{order}").expect("it listens");
     }
     until("requests", || server.counts().all() > 5).await;
@@ -253,4 +256,116 @@ fn kill(process: u32) {
 fn runs(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid(process).as_raw_nonzero()));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A worker elsewhere: it listens for its leader. Killed when dropped.
+struct Elsewhere {
+    process: std::process::Child,
+    address: std::net::SocketAddr,
+}
+
+impl Elsewhere {
+    fn start() -> Elsewhere {
+        let free =
+            std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        Elsewhere { process: Elsewhere::listen(free), address: free }
+    }
+
+    fn listen(address: std::net::SocketAddr) -> std::process::Child {
+        Command::new(SRE)
+            .args(["worker", "--listen", &address.to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts")
+    }
+
+    /// Another worker in the place of this one.
+    fn start_again(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("a child");
+        self.process = Elsewhere::listen(self.address);
+    }
+
+    /// A link to it over connections of which each breaks after this time.
+    fn link(&self, lasting: Duration) -> Link {
+        let address = self.address;
+        let connect = move || {
+            Box::pin(async move {
+                let opened = tokio::net::TcpStream::connect(address).await;
+                let mut far = opened.map_err(|e| Away::ForNow(e.to_string()))?;
+                let (near, mut carried) = tokio::io::duplex(4096);
+                tokio::spawn(async move {
+                    let carrying = tokio::io::copy_bidirectional(&mut carried, &mut far);
+                    let _ = tokio::time::timeout(lasting, carrying).await;
+                });
+                Ok(near)
+            }) as _
+        };
+        Link::new("elsewhere".into(), None, |ends| tokio::spawn(lead(connect, ends)))
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn team_elsewhere<'a>(links: Vec<Link>, scenario: &'a Scenario, server: &ExactServer) -> Team<'a> {
+    let job = Job { workers: links, replicas: &replicas(&[server]), salt: "test" };
+    Team::start(job, scenario, &Interrupt::default()).await.expect("workers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_where_connections_to_workers_break() {
+    let server = ExactServer::start().await;
+    let scenario = rate(100, "2s");
+    let mut workers = [Elsewhere::start(), Elsewhere::start(), Elsewhere::start()];
+    let lasting = [700, 450, 60_000].map(Duration::from_millis);
+    let links = workers.iter().zip(lasting).map(|(worker, lasting)| worker.link(lasting)).collect();
+    let team = team_elsewhere(links, &scenario, &server).await;
+    assert!(team.apart() < Duration::from_millis(200), "{:?}", team.apart());
+    let (result, samples) = run(team, &Interrupt::default()).await;
+    assert_eq!((result.summary.lost.as_slice(), result.summary.asked), ([].as_slice(), Some(500)));
+    assert_eq!((server.counts().all(), result.summary.total.sent), (500, 500));
+    assert_eq!(result.summary.total.times.since_due.count, 500);
+    assert_eq!(samples.iter().map(|sample| sample.sent).sum::<u64>(), 500);
+    let ended = |worker: &mut Elsewhere| worker.process.try_wait().expect("a child").is_some();
+    until("the end of the workers", || workers.iter_mut().all(ended)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_elsewhere_that_is_started_again_is_lost() {
+    let server = ExactServer::start().await;
+    let scenario = rate(50, "2s");
+    let mut workers = [Elsewhere::start(), Elsewhere::start()];
+    let links = workers.iter().map(|worker| worker.link(BOUND)).collect();
+    let team = team_elsewhere(links, &scenario, &server).await;
+    let interrupt = Interrupt::default();
+    let ((result, _), ()) = tokio::join!(run(team, &interrupt), async {
+        until("requests", || server.counts().all() > 20).await;
+        workers[1].start_again();
+    });
+    let lost = &result.summary.lost;
+    assert!(lost.len() == 1 && lost[0].starts_with("worker 2 of 2 (elsewhere) was lost after "), "{lost:?}");
+    assert!(lost[0].ends_with("it was started again"), "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_elsewhere_whose_leader_is_gone_ends_by_itself() {
+    let server = ExactServer::start().await;
+    let scenario = rate(50, "5m");
+    let mut worker = Elsewhere::start();
+    let team = team_elsewhere(vec![worker.link(BOUND)], &scenario, &server).await;
+    let interrupt = Interrupt::default();
+    tokio::select! {
+        _ = run(team, &interrupt) => panic!("it cannot be over"),
+        () = until("requests", || server.counts().all() > 20) => {}
+    }
+    // The leader is gone, without a word.
+    let gone = Instant::now();
+    until("the end of the worker", || worker.process.try_wait().expect("a child").is_some()).await;
+    assert!(gone.elapsed() < LEASE + Duration::from_secs(5), "{:?}", gone.elapsed());
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use lab::{TestLab, prometheus_3, run, until};
 use serde_json::Value;
+use sre::observe::Loki;
+use sre::target::Endpoint;
 use sre::target::local::process::{self, State};
+use sre::tools::{Cache, Tool, find};
 
 const NAMES: [&str; 6] = ["receiver", "alertmanager", "node-exporter", "probe-0", "probe-1", "prometheus"];
 
@@ -319,4 +322,93 @@ fn a_dry_run_shows_and_starts_nothing() {
     let preview = lab.json(&["up", "probe", "--dry-run"]);
     assert_eq!(preview["processes"].as_array().map(Vec::len), Some(NAMES.len()));
     assert!(!lab.path().join(".sre").exists());
+}
+
+/// A stack of one replica of the demo service, with `logs`.
+fn with_logs(lab: &TestLab) {
+    let sre = env!("CARGO_BIN_EXE_sre");
+    let command = [sre, "app", "--listen", "{listen}", "--replica", "shop-{replica}"];
+    lab.stack("shop", &command, "/health/readiness");
+    let file = lab.path().join("stacks/shop/stack.yaml");
+    let stack = std::fs::read_to_string(&file).expect("a stack");
+    std::fs::write(&file, stack.replace("  node_exporter: true", "  logs: true")).expect("written");
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+fn log_lines_are_kept_once_whatever_becomes_of_the_collector() {
+    let cache = Cache::of_user().expect("a cache");
+    let missing = |tool| find(tool, &cache).expect("no wrong name").is_none();
+    if missing(Tool::Loki) || missing(Tool::Collector) {
+        eprintln!(
+            "SKIPPED: loki and otelcol-k8s are not both on PATH, nor named by SRE_LOKI and SRE_OTELCOL"
+        );
+        return;
+    }
+    let lab = TestLab::new();
+    with_logs(&lab);
+    let up = lab.json(&["up", "shop"]);
+    let names: Vec<String> = pids(&up).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names[..2], ["loki", "collector"]);
+    let again = lab.sre(&["up", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&again.stdout).ok(), Some(up), "a second up changes nothing");
+
+    let opened = lab.sre(&["open", "loki"]).stdout;
+    assert_eq!(opened, format!("http://127.0.0.1:{}/\n", lab.port("loki")));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let endpoint = Endpoint::new(opened.trim().parse().expect("a URL"));
+    let loki = Loki::new(&endpoint).expect("a client");
+    let lines = |id: &str| {
+        let query = format!("{{service_name=\"shop\", service_instance_id=\"shop-0\"}} |= `{id}`");
+        let now = jiff::Timestamp::now().as_second() * 1_000_000_000;
+        let hour = 3_600_000_000_000;
+        let lines = runtime.block_on(loki.lines(&query, now - hour, now + hour));
+        lines.expect("Loki answers").len()
+    };
+    let replica = format!("http://127.0.0.1:{}/api/error", lab.port("shop-0"));
+    let send = |id: &str| {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        runtime.block_on(client.get(&replica).header("x-request-id", id).send()).expect("an answer");
+    };
+    send("first-of-all");
+    until("its line", || lines("first-of-all") == 1);
+    // A label for each request would be an index entry for each.
+    let labels = runtime.block_on(async {
+        let url = endpoint.url.join("loki/api/v1/labels").expect("a URL");
+        reqwest::get(url).await.expect("an answer").json::<Value>().await.expect("JSON")
+    });
+    assert_eq!(labels["data"], serde_json::json!(["service_instance_id", "service_name"]));
+
+    process::kill(&lab.process("collector")).expect("killed");
+    until("its death", || !process::is_alive(&lab.process("collector")));
+    send("second-of-all");
+    let status = lab.sre(&["status"]);
+    assert_eq!(status.code, 6);
+    assert!(
+        status.stdout.lines().all(|line| line.chars().count() <= 80 || line.starts_with("  {")),
+        "{}",
+        status.stdout
+    );
+    lab.json(&["up"]);
+    until("what was written meanwhile", || lines("second-of-all") == 1);
+    // It has read the log from its beginning.
+    assert_eq!(lines("first-of-all"), 1);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn where_loki_cannot_be_had_the_lab_comes_up_without_it_and_says_so() {
+    let lab = TestLab::new();
+    with_logs(&lab);
+    let nowhere = tempfile::tempdir().expect("a folder");
+    let mut up = lab.command(&["up", "shop", "--yes", "-o", "json"]);
+    up.env_remove("SRE_LOKI").env_remove("SRE_OTELCOL").env("PATH", nowhere.path());
+    up.env("SRE_MIRROR", format!("file://{}", nowhere.path().display()));
+    let up = run(up);
+    assert_eq!(up.code, 0, "{}", up.stderr);
+    assert!(up.stderr.contains("log lines are not kept: loki is missing"), "{}", up.stderr);
+    let told: Value = serde_json::from_str(&up.stdout).expect("JSON");
+    assert_eq!(told["endpoints"]["loki"], Value::Null);
+    assert_eq!(lab.sre(&["down"]).code, 0);
 }

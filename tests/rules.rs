@@ -37,6 +37,7 @@ fn run(arguments: &[&str], folder: &str) {
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {
     run(&["check", "rules"], "stacks/users-api/rules");
+    run(&["check", "rules"], "stacks/guestbook/rules");
 }
 
 #[test]

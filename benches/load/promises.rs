@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sre::interrupt::Interrupt;
-use sre::load::{Job, Team};
+use sre::load::{Job, Team, processes};
 
 use crate::client::{self, Order, order, replica};
 use crate::page::{Row, Section};
@@ -92,7 +92,8 @@ pub fn merge(server: &Server) -> Section {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let (counted, result) = server.counted(|| {
         runtime.block_on(async {
-            let job = Job { program: program.as_os_str(), workers: 4, replicas: &replicas, salt: "bench" };
+            let workers = processes(program.as_os_str(), 4)?;
+            let job = Job { workers, replicas: &replicas, salt: "bench" };
             let team = Team::start(job, &scenario, &interrupt).await?;
             team.run(Instant::now() + Duration::from_millis(500), &interrupt, &|_| {}, &|_| {}).await
         })

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::Catalog;
 use super::folder::Folder;
 use super::scenarios::parse_scenario;
-use super::stacks;
+use super::stacks::{self, LoadedStack};
 use crate::config::{self, Document, Located, Problem, Refusal, Severity, unknown};
+use crate::error::Result;
 use crate::scenario::{Check, Scenario};
+use crate::target::kubernetes::chart;
+use crate::target::kubernetes::plan::{Action, Plan, Sources};
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +30,26 @@ pub struct Validated {
     pub problems: Vec<Located>,
     /// The same, and what has no place in the file, ready for a screen.
     pub screens: Vec<String>,
+}
+
+/// Whether its steps on a cluster can be told, and its charts know their values. Nothing is got for that: a chart that
+/// is not at hand is not looked at.
+fn on_cluster(loaded: &LoadedStack) -> Result<()> {
+    let Some(stack) = &loaded.stack.cluster else { return Ok(()) };
+    let (file, values) = (|name: &str| loaded.file(name), IndexMap::new());
+    let sources = Sources {
+        read: &file,
+        parameters: &loaded.parameters,
+        rules: &loaded.stack.rules,
+        mirror: None,
+        values: &values,
+    };
+    for step in Plan::new(stack, &sources)?.steps {
+        if let Action::Chart(release) = step.action {
+            chart::check_at_hand(&release)?;
+        }
+    }
+    Ok(())
 }
 
 impl Catalog {
@@ -73,7 +97,10 @@ impl Catalog {
             Err(refusal) => return validated.refused(refusal),
         };
         validated.screens.clone_from(&loaded.warnings);
-        validated.name = Some(loaded.stack.name);
+        validated.name = Some(loaded.stack.name.clone());
+        if let Err(error) = on_cluster(&loaded) {
+            return validated.refused(Refusal::from(error));
+        }
         // Each value that a parameter may have must lead to a sound stack, too.
         for (name, parameter) in &loaded.stack.parameters {
             for value in &parameter.values {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Group, Kind, Outcome, Verdict, alert, logs, promql, reconcile, series, targets};
+use super::{Group, Kind, Outcome, Verdict, alert, detected, logs, promql, reconcile, series, targets};
 use crate::error::Result;
 use crate::run::EventKind;
 use crate::scenario::{Check, NoAlertsCheck};
@@ -27,6 +27,7 @@ pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
             Check::Promql(asked) => vec![promql::check(context, asked).await?],
             Check::Reconcile(asked) => reconcile::check(context, asked).await?,
             Check::Alert(asked) => alert::check(context, asked).await?,
+            Check::Detected(asked) => detected::check(context, asked).await?,
             Check::Logs(asked) => vec![logs::check(context, asked).await?],
             // Judged once, after every alert that may fire had its time.
             Check::NoAlerts(_) => Vec::new(),
@@ -84,6 +85,7 @@ fn name(check: &Check) -> String {
         Check::Promql(asked) => asked.name.clone().unwrap_or_else(|| asked.expr.clone()),
         Check::Reconcile(_) => "every request is counted".into(),
         Check::Alert(asked) => asked.name.clone(),
+        Check::Detected(asked) => asked.sentence(),
         Check::NoAlerts(_) => "no alert fired".into(),
         Check::Logs(asked) => logs::name(asked),
     }

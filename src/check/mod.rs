@@ -3,6 +3,7 @@
 pub mod alert;
 mod all;
 mod context;
+mod detected;
 pub mod logs;
 mod outcome;
 mod promql;

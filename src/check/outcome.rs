@@ -56,6 +56,8 @@ pub enum Kind {
     Notification,
     /// Log lines that had to be written were kept.
     Logs,
+    /// Monitoring saw the faults, and that they were over.
+    Detected,
 }
 
 impl Kind {
@@ -71,6 +73,7 @@ impl Kind {
             Kind::Alert => "alert",
             Kind::Notification => "notification",
             Kind::Logs => "logs",
+            Kind::Detected => "detected",
         };
         format!("docs/checks.md#{anchor}")
     }

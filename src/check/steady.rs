@@ -72,7 +72,7 @@ impl Steady<'_> {
                 return if firing.is_empty() { Ok(()) } else { Err(format!("{} fires", firing.join(", "))) };
             }
             // They need a load; the stack file is refused for them.
-            Check::Reconcile(_) | Check::Alert(_) | Check::Logs(_) => return Ok(()),
+            Check::Reconcile(_) | Check::Alert(_) | Check::Detected(_) | Check::Logs(_) => return Ok(()),
         };
         outcome.map_err(|error| error.to_string()).and_then(held)
     }
@@ -90,6 +90,8 @@ fn allowed(check: &Check, bound: Duration) -> Duration {
         Check::Targets(asked) => asked.wait.get(),
         Check::Series(asked) => asked.wait.get(),
         Check::Promql(asked) => asked.wait.get(),
-        Check::Reconcile(_) | Check::Alert(_) | Check::NoAlerts(_) | Check::Logs(_) => bound,
+        Check::Reconcile(_) | Check::Alert(_) | Check::NoAlerts(_) | Check::Detected(_) | Check::Logs(_) => {
+            bound
+        }
     }
 }

@@ -5,11 +5,11 @@ use clap::Args;
 use super::Context;
 use super::columns::{WIDTH, columns};
 use super::load::parse;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::figures::{NOTHING, count, latency, rate};
 use crate::load::{Capacity, Held, Limit, Step};
-use crate::run::CapacitySearch;
+use crate::run::{CapacitySearch, Senders};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::Lab;
 
@@ -42,20 +42,17 @@ impl FindCapacity {
         &self,
         scenario: &Scenario,
         step: Option<Duration>,
-        workers: u64,
+        senders: &Senders,
         lab: &Lab,
         context: &Context,
     ) -> Result<Exit> {
-        let program = std::env::current_exe()
-            .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
         let search = CapacitySearch {
             scenario,
             replicas: &lab.endpoints.replicas,
             from: self.from,
             to: self.to,
             step: step.unwrap_or(STEP),
-            workers,
-            program: program.as_os_str(),
+            senders,
             interrupt: &context.interrupt,
         };
         let found = search.run(|step| context.terminal.say(line(step))).await?;

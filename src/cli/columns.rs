@@ -6,6 +6,22 @@ use comfy_table::{ContentArrangement, Table};
 /// The width that screens fit.
 pub(super) const WIDTH: u16 = 80;
 
+/// Parts with dots between them, on as many lines as they need; the further ones are indented.
+pub(super) fn dotted(parts: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            None => lines.push(part),
+            Some(line) if line.chars().count() + part.chars().count() + 3 <= usize::from(WIDTH) => {
+                line.push_str(" · ");
+                line.push_str(&part);
+            }
+            Some(_) => lines.push(format!("  {part}")),
+        }
+    }
+    lines
+}
+
 /// Rows under titles, wrapped to fit a width.
 pub(super) fn columns<const N: usize>(
     width: u16,
@@ -21,4 +37,19 @@ pub(super) fn columns<const N: usize>(
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_a_line_goes_on_the_next() {
+        let parts =
+            ["users-api on local", "3 replicas", "prometheus 3.15.0", "alertmanager 0.31.1", "loki 3.7.8"];
+        assert_eq!(
+            dotted(parts.map(String::from)),
+            ["users-api on local · 3 replicas · prometheus 3.15.0 · alertmanager 0.31.1", "  loki 3.7.8"]
+        );
+    }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
+use super::up::Wanted;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::inspect::{self, Finding, Level};
@@ -11,9 +12,14 @@ use crate::target::{Folder, Lab, TargetKind, choose};
 
 /// Tells whether `sre up` can work here, and what mends it where it can't.
 ///
-/// Ends with 0 if it can, 5 if it can't.
+/// Takes the options that `sre up` would be given. Ends with 0 if it can, 5 if it can't.
 #[derive(Debug, Args)]
-pub struct Doctor {}
+pub struct Doctor {
+    /// The stack; without it, the one that is up here, else users-api.
+    stack: Option<String>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -27,11 +33,23 @@ impl Doctor {
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
         // A lab that cannot be read is no reason not to look.
-        let here = Lab::load(folder.root()).ok().flatten().map(|lab| lab.target);
-        let target = choose(context.global.target, here, false)?.target;
+        let here = Lab::load(folder.root()).ok().flatten();
+        let target = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?.target;
         let findings = match target {
             TargetKind::Local => inspect::local(&folder).await?,
-            other => return Err(Error::usage(format!("the target {other} is not supported yet"))),
+            TargetKind::External => {
+                return Err(Error::usage("on the target external nothing is brought up")
+                    .hint("sre verify tells what your Prometheus sees"));
+            }
+            TargetKind::Cluster | TargetKind::Minikube => {
+                let stack = self.wanted.load(self.stack.as_deref(), target, here.as_ref())?;
+                let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
+                let request = self.wanted.on_cluster(&stack, &file, &rules, &folder, target, here.as_ref());
+                match target {
+                    TargetKind::Minikube => inspect::minikube(&request, &context.interrupt).await?,
+                    _ => inspect::cluster(&request, &context.interrupt).await?,
+                }
+            }
         };
         let level = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
         context.terminal.print(&Report { target, level, findings }, screen)?;
@@ -47,7 +65,8 @@ fn screen(report: &Report) -> String {
             Level::Warning => '!',
             Level::Error => '✘',
         };
-        lines.push(format!("{sign} {:<18} {}", finding.name, finding.message));
+        let message = finding.message.replace('\n', &format!("\n{:21}", ""));
+        lines.push(format!("{sign} {:<18} {message}", finding.name));
         if let Some(hint) = &finding.hint {
             lines.push(format!("    → {}", hint.replace('\n', "\n      ")));
         }

@@ -1,33 +1,71 @@
 //! `sre heal`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Context;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::fault::{self, Finding, Found};
-use crate::target::Folder;
+use crate::target::kubernetes::client::Cluster;
+use crate::target::kubernetes::reach;
+use crate::target::{Folder, Lab};
 
 /// Undoes every fault that an `sre` left behind.
 ///
 /// Every command begins with this by itself. By hand it tells what was undone, what could not be, and
-/// why; then it ends with exit code 6.
+/// why; then it ends with exit code 6. On a cluster faults are found by what they left on the objects, so that
+/// any machine can undo them.
 #[derive(Debug, Args)]
 pub struct Heal {
     /// Also undoes the faults of an `sre` that still runs.
     #[arg(long)]
     force: bool,
+    /// Also looks for faults on the cluster of this kubeconfig context [default: that of the lab here].
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config].
+    #[arg(long, value_name = "FILE", requires = "context")]
+    kubeconfig: Option<PathBuf>,
+    /// Only in this namespace, and on nodes [default: that of the lab here, else all].
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
 }
 
 impl Heal {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
-        let findings = fault::heal(&Folder::here()?, &context.terminal, self.force).await?;
+        let folder = Folder::here()?;
+        let mut findings = fault::heal(&folder, &context.terminal, self.force).await?;
+        if let Some((cluster, namespace)) = self.cluster(&folder).await? {
+            let namespace = self.namespace.as_deref().or(namespace.as_deref());
+            let (found, unseen) = fault::kubernetes::recover(&cluster, namespace, self.force).await?;
+            for why in unseen {
+                context.terminal.warn(format!("not all objects could be looked at: {why}"));
+            }
+            // What the journal here told of already is told once.
+            let new =
+                |one: &Finding| !findings.iter().any(|known| known.id == one.id && known.found == one.found);
+            let found: Vec<Finding> = found.into_iter().filter(new).collect();
+            findings.extend(found);
+        }
         context.terminal.print(&findings, |findings| screen(findings))?;
         match findings.iter().any(|finding| finding.found == Found::Failed) {
             true => Ok(Exit::Target),
             false => Ok(Exit::Pass),
         }
+    }
+
+    /// The cluster to look at, and the namespace of the lab there.
+    async fn cluster(&self, folder: &Folder) -> Result<Option<(Cluster, Option<String>)>> {
+        if let Some(context) = &self.context {
+            let cluster = Cluster::connect(self.kubeconfig.as_deref(), Some(context)).await?;
+            return Ok(Some((cluster, None)));
+        }
+        let Some(place) = Lab::load(folder.root())?.and_then(|lab| lab.cluster) else { return Ok(None) };
+        let cluster = reach::connect(&place).await?;
+        Ok(Some((cluster, Some(place.namespace))))
     }
 }
 
@@ -61,6 +99,7 @@ mod tests {
             id: "20261121-064012-4711-1".into(),
             fault: fault.into(),
             owner: Some(4711),
+            host: None,
             found,
             error: error.map(Into::into),
         };

@@ -5,13 +5,14 @@ use serde::Serialize;
 use url::Url;
 
 use super::Context;
+use super::credentials::credentials;
 use super::files::{Files, Written};
 use crate::catalog::shipped_files;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::stack::base_url;
+use crate::target::Endpoint;
 use crate::target::external::{Addresses, Found, look, scenario_file, some, stack_file};
-use crate::target::{Credentials, Endpoint};
 
 /// A service of the user's own, and what observes it.
 #[derive(Debug, Args)]
@@ -69,7 +70,12 @@ impl Service {
         for url in self.external.iter().chain([&self.prometheus]).chain(observers) {
             base_url(url).map_err(|why| Error::usage(format!("{url} cannot be used")).because_of(why))?;
         }
-        let prometheus = Endpoint { url: self.prometheus.clone(), credentials: self.credentials()? };
+        let credentials = credentials(
+            self.prometheus_bearer.as_deref(),
+            self.prometheus_user.as_deref(),
+            self.prometheus_password.as_deref(),
+        )?;
+        let prometheus = Endpoint { url: self.prometheus.clone(), credentials };
         let looking = look(&self.external, &prometheus, self.job.as_deref());
         let found = context.interrupt.or(looking).await??;
         let addresses = Addresses {
@@ -89,16 +95,6 @@ impl Service {
         let report = Report { found, files, next };
         context.terminal.print(&report, |report| screen(report, &prometheus.url))?;
         Ok(Exit::Pass)
-    }
-
-    fn credentials(&self) -> Result<Option<Credentials>> {
-        Ok(match (&self.prometheus_bearer, &self.prometheus_user, &self.prometheus_password) {
-            (Some(token), _, _) => Some(Credentials::Bearer(variable(token)?)),
-            (None, Some(user), Some(password)) => {
-                Some(Credentials::Basic { user: variable(user)?, password: variable(password)? })
-            }
-            _ => None,
-        })
     }
 }
 
@@ -148,19 +144,5 @@ fn name(text: &str) -> Result<String, String> {
     match shipped_files().iter().any(|file| shipped.contains(&file.path)) {
         true => Err("a stack or scenario of that name comes with sre".into()),
         false => Ok(text.to_owned()),
-    }
-}
-
-/// A secret itself is not taken for the name of a variable, and not repeated.
-fn variable(text: &str) -> Result<String> {
-    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    match text.starts_with(|c: char| !c.is_ascii_digit()) && text.chars().all(letters) {
-        true => Ok(text.to_owned()),
-        false => Err(Error::usage(
-            "what was given for the credentials is not the name of an environment variable",
-        )
-        .hint(
-            "Name the variable that holds the secret, not the secret: --prometheus-bearer PROMETHEUS_TOKEN",
-        )),
     }
 }

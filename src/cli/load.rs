@@ -1,8 +1,10 @@
 //! `sre load`.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
+use url::Url;
 
 use super::capacity::FindCapacity;
 use super::push::Pushing;
@@ -13,9 +15,11 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::report::{push::Push, samples::Samples, terminal::Live};
-use crate::run::{self, Begun, Reporter, Run};
+use crate::run::{self, Begun, Reporter, Run, Senders};
 use crate::scenario::{Duration, Rate, Scenario};
-use crate::target::Folder;
+use crate::target::kubernetes::load_job::PodWorkers;
+use crate::target::kubernetes::reach::{Reached, Way};
+use crate::target::{Folder, Lab};
 use crate::terminal::Terminal;
 
 /// Puts a scenario's load on the stack that is up, and judges what needs no server: thresholds, and whether
@@ -50,12 +54,42 @@ pub struct Overrides {
     duration: Option<Duration>,
 }
 
+/// How load reaches a lab on a cluster.
+#[derive(Debug, Clone)]
+enum Via {
+    Job,
+    NodePort,
+    Url(Url),
+}
+
+impl FromStr for Via {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Via, String> {
+        match text {
+            "job" => Ok(Via::Job),
+            "nodeport" => Ok(Via::NodePort),
+            _ => match text.parse::<Url>() {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
+                    Ok(Via::Url(url))
+                }
+                _ => Err("write job, nodeport, or a URL such as http://shop.example:8080".into()),
+            },
+        }
+    }
+}
+
 /// How load is sent, and where its seconds go.
 #[derive(Debug, Clone, Args)]
 pub struct Sending {
-    /// So many processes of sre send it together.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
-    pub workers: u64,
+    /// So many workers send it together: processes of this machine, or pods where the lab is on a cluster.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    workers: Option<u64>,
+    /// How load reaches a lab on a cluster: `job`, from pods to the Service; `nodeport`, from here to a node's port;
+    /// or the URL of an ingress or a load balancer, from here [default: job with --workers, else nodeport where a
+    /// node's port answers from here, else job].
+    #[arg(long, value_name = "WAY")]
+    via: Option<Via>,
     /// Writes each second of the load into this file, as a line of JSON; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -64,6 +98,42 @@ pub struct Sending {
 }
 
 impl Sending {
+    /// Opens the way from who sends to the service, and to what observes it.
+    ///
+    /// # Errors
+    /// A way that the lab does not have (2), or that does not lead there (6).
+    pub async fn ways(&self, lab: &Lab, state: &Folder, context: &Context) -> Result<(Reached, Senders)> {
+        let processes =
+            || self.workers.filter(|workers| *workers > 1).map_or(Senders::Here, Senders::Processes);
+        let Some(place) = &lab.cluster else {
+            return match &self.via {
+                None => Ok((reach(lab, &Way::Unneeded, context).await?, processes())),
+                Some(_) => Err(Error::usage("--via is for labs on a cluster").because_of(format!(
+                    "the lab here is on the target {}, where load goes to the replicas",
+                    lab.target
+                ))),
+            };
+        };
+        let way = match (&self.via, self.workers) {
+            (Some(Via::Job), _) | (None, Some(_)) => Way::Service,
+            (Some(Via::NodePort), _) => Way::NodePort,
+            (Some(Via::Url(url)), _) => Way::Url(url.clone()),
+            (None, None) => Way::NodePortOrService,
+        };
+        let reached = reach(lab, &way, context).await?;
+        let senders = match &reached.cluster {
+            Some(cluster) if reached.inside => Senders::Pods(Box::new(PodWorkers {
+                cluster: cluster.clone(),
+                place: place.clone(),
+                workers: self.workers.unwrap_or(1),
+                folder: state.clone(),
+                terminal: context.terminal.clone(),
+            })),
+            _ => processes(),
+        };
+        Ok((reached, senders))
+    }
+
     /// Begins a run, and puts its load on; its seconds go to the screen, and wherever else they are wanted.
     ///
     /// # Errors
@@ -123,12 +193,12 @@ impl Load {
         let lab = what_is_up(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
+        let (reached, senders) = self.sending.ways(&lab, &state, context).await?;
         if self.capacity.asked() {
-            let (step, workers) = (self.overrides.duration, self.sending.workers);
-            return self.capacity.run(&scenario, step, workers, &lab, context).await;
+            let step = self.overrides.duration;
+            return self.capacity.run(&scenario, step, &senders, &reached.lab, context).await;
         }
         let stack = as_it_is_up(&lab, &[])?;
-        let reached = reach(&lab, context).await?;
         let life = Run {
             scenario: &scenario,
             stack: &stack,
@@ -138,7 +208,7 @@ impl Load {
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: false,
-            workers: self.sending.workers,
+            senders,
         };
         let begun = self.sending.load(&life).await?;
         let verdict = run::judge_load(&begun.folder, &begun.events);

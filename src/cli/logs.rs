@@ -9,16 +9,21 @@ use clap::Args;
 use super::Context;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::target::kubernetes::record::ClusterLab;
+use crate::target::kubernetes::{logs as pod_logs, profile};
 use crate::target::local::process::last_lines;
 use crate::target::{Folder, Lab};
 
 /// How often a log is looked at for what was added.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Prints what a process of the lab wrote.
+/// Prints what a part of the lab wrote.
+///
+/// On a cluster a part may be several pods, whose lines then come with the pod's name, in the order of their time;
+/// with -f over restarts and from new pods, too.
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// The process: see `sre status`.
+    /// The part: a process or a pod (see `sre status`), or app, prometheus, alertmanager, receiver, loki, grafana.
     name: String,
     /// Goes on as it writes more, until Ctrl-C.
     #[arg(short, long)]
@@ -26,6 +31,12 @@ pub struct Logs {
     /// How many of its last lines.
     #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
     lines: usize,
+    /// Of which container of a pod [default: the pod's first].
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
+    /// What a pod's container wrote before it was last restarted.
+    #[arg(short, long, conflicts_with = "follow")]
+    previous: bool,
 }
 
 impl Logs {
@@ -34,7 +45,14 @@ impl Logs {
         let folder = Folder::here()?;
         let lab =
             Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
-        super::reach::only_here(&lab, "logs")?;
+        if let Some(place) = &lab.cluster {
+            return self.of_pods(place, context).await;
+        }
+        if self.previous || self.container.is_some() {
+            return Err(Error::usage(format!("the target {} has no pods", lab.target)).hint(
+                "a process's log has what it wrote before its last restart, too: leave the option out",
+            ));
+        }
         let names = lab.processes.iter().map(|process| process.name.as_str());
         let process = lab.process(&self.name).ok_or_else(|| unknown_name(&self.name, names))?;
         let position = std::fs::metadata(&process.log).map_or(0, |file| file.len());
@@ -44,6 +62,28 @@ impl Logs {
         if self.follow {
             follow(&process.log, position, context).await?;
         }
+        Ok(Exit::Pass)
+    }
+
+    async fn of_pods(self, place: &ClusterLab, context: &Context) -> Result<Exit> {
+        let cluster = profile::connect(place, &context.interrupt).await?;
+        let wanted = pod_logs::Wanted {
+            name: self.name,
+            container: self.container,
+            lines: self.lines,
+            previous: self.previous,
+        };
+        if self.follow {
+            let mut out = |line: &str| write(format!("{line}\n").as_bytes());
+            let say = |line: &str| context.terminal.say(line);
+            let following = pod_logs::follow(&cluster, place, &wanted, &mut out, &say);
+            // Ctrl-C is how one ends it: there is nothing to tell.
+            return context.interrupt.or(following).await.unwrap_or(Ok(())).map(|()| Exit::Pass);
+        }
+        let warn = |line: &str| context.terminal.warn(line);
+        let lines = context.interrupt.or(pod_logs::last(&cluster, place, &wanted, &warn)).await??;
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        write(text.as_bytes())?;
         Ok(Exit::Pass)
     }
 }

@@ -2,21 +2,27 @@
 
 mod app;
 mod capacity;
+mod cluster_open;
+mod cluster_status;
 mod columns;
 mod compare;
 mod completions;
+mod credentials;
 mod describe;
 mod doctor;
 mod down;
+mod fault;
 mod files;
 mod heal;
 mod init;
 mod init_external;
+mod inspect;
 mod list;
 mod load;
 mod logs;
 mod mirror;
 mod open;
+mod pressure;
 mod push;
 mod reach;
 mod receiver;
@@ -83,6 +89,8 @@ pub enum Output {
     Json,
     /// One YAML document.
     Yaml,
+    /// For an issue or a merge request: what `inspect` and `report` show.
+    Markdown,
 }
 
 /// Whether screens are coloured.
@@ -104,10 +112,12 @@ enum Command {
     Report(report::Report),
     Run(run::Run),
     Status(status::Status),
+    Inspect(inspect::Inspect),
     Logs(logs::Logs),
     Open(open::Open),
     Down(down::Down),
     Heal(heal::Heal),
+    Fault(Box<fault::Fault>),
     Init(Box<init::Init>),
     List(list::List),
     Runs(runs::Runs),
@@ -121,14 +131,23 @@ enum Command {
     App(app::App),
     Receiver(receiver::Receiver),
     #[command(hide = true)]
+    Pressure(pressure::Pressure),
+    #[command(hide = true)]
     Worker(worker::Worker),
 }
 
 impl Command {
+    fn has_markdown(&self) -> bool {
+        matches!(self, Command::Inspect(_) | Command::Report(_))
+    }
+
     /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
     fn knows_of_a_lab(&self) -> bool {
         use Command::*;
-        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_) | Worker(_))
+        if let Fault(fault) = self {
+            return !fault.is_inside() && !fault.is_heal();
+        }
+        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_) | Pressure(_) | Worker(_))
     }
 }
 
@@ -150,7 +169,10 @@ pub async fn run(cli: Cli) -> Exit {
         Err(error) => return fail(&error),
     };
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
-    let is_service = matches!(cli.command, Command::App(_) | Command::Receiver(_) | Command::Worker(_));
+    let is_service = matches!(
+        cli.command,
+        Command::App(_) | Command::Receiver(_) | Command::Pressure(_) | Command::Worker(_)
+    );
     let result: Result<Exit> = dispatch(cli.command, &context).await;
     // Where several causes hold, an interruption comes first; but a service is there to be stopped.
     match (result, context.interrupt.exit()) {
@@ -165,8 +187,13 @@ pub async fn run(cli: Cli) -> Exit {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
+    if context.global.output == Output::Markdown && !command.has_markdown() {
+        return Err(Error::usage("this command does not print Markdown").hint("-o table, json or yaml"));
+    }
     if command.knows_of_a_lab() {
-        crate::fault::recover(&crate::target::Folder::here()?, &context.terminal).await;
+        let here = crate::target::Folder::here()?;
+        crate::fault::recover(&here, &context.terminal).await;
+        crate::target::kubernetes::load_job::recover(&here, &context.terminal).await;
     }
     match command {
         Command::Up(command) => command.run(context).await,
@@ -175,10 +202,12 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Report(command) => command.run(context).await,
         Command::Run(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
+        Command::Inspect(command) => command.run(context).await,
         Command::Logs(command) => command.run(context).await,
         Command::Open(command) => command.run(context).await,
         Command::Down(command) => command.run(context).await,
         Command::Heal(command) => command.run(context).await,
+        Command::Fault(command) => command.run(context).await,
         Command::Init(command) => command.run(context).await,
         Command::List(command) => command.run(context).await,
         Command::Runs(command) => command.run(context).await,
@@ -191,6 +220,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Completions(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
+        Command::Pressure(command) => command.run(context).await,
         Command::Worker(command) => command.run(context).await,
     }
 }

@@ -8,16 +8,25 @@ use serde::Serialize;
 use url::Url;
 
 use super::Context;
+use super::cluster_open;
 use super::logs::unknown_name;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::target::{Folder, Lab};
 
 /// Prints where a part of the lab answers, and opens it where there is a display.
+///
+/// On a cluster it answers through a port-forward, which lives until Ctrl-C, also when its pod is replaced.
 #[derive(Debug, Args)]
 pub struct Open {
-    /// The part: app, prometheus, alertmanager, receiver, loki, or a replica's name.
-    name: String,
+    /// The part: app, prometheus, alertmanager, receiver, loki, grafana, or a replica's name.
+    pub(super) name: String,
+    /// The port of this machine that leads to it [default: the part's own, if that is free].
+    #[arg(long, value_name = "PORT")]
+    pub(super) port: Option<u16>,
+    /// Prints the password of a login also where stdout is no terminal.
+    #[arg(long)]
+    pub(super) show_password: bool,
 }
 
 #[derive(Serialize)]
@@ -32,15 +41,19 @@ impl Open {
         let folder = Folder::here()?;
         let lab =
             Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
-        super::reach::only_here(&lab, "open")?;
+        if let Some(place) = &lab.cluster {
+            return cluster_open::open(&self, place, context).await;
+        }
+        if self.port.is_some() {
+            return Err(Error::usage(format!("on the target {} each part has its own port", lab.target))
+                .hint("leave --port out"));
+        }
         let parts = ["app", "prometheus", "alertmanager", "receiver", "loki"].into_iter();
         let replicas = lab.endpoints.replicas.iter().map(|replica| replica.name.as_str());
         let known = parts.chain(replicas).filter(|name| lab.url(name).is_some());
         let url = lab.url(&self.name).ok_or_else(|| unknown_name(&self.name, known))?;
         context.terminal.print(&Place { name: &self.name, url }, |place| place.url.to_string())?;
-        if std::io::stdout().is_terminal() && has_display() {
-            show(url, context);
-        }
+        show(url, context);
         Ok(Exit::Pass)
     }
 }
@@ -52,7 +65,11 @@ fn has_display() -> bool {
             .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-fn show(url: &Url, context: &Context) {
+/// Opens a browser where there is somebody to see it.
+pub(super) fn show(url: &Url, context: &Context) {
+    if !std::io::stdout().is_terminal() || !has_display() {
+        return;
+    }
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let opened = Command::new(opener)
         .arg(url.as_str())

@@ -57,6 +57,7 @@ impl From<Output> for Format {
             Output::Table => Format::Text,
             Output::Json => Format::Json,
             Output::Yaml => Format::Yaml,
+            Output::Markdown => Format::Markdown,
         }
     }
 }

@@ -3,7 +3,6 @@
 use clap::Args;
 
 use super::load::{Overrides, Sending, same_stack};
-use super::reach::reach;
 use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
 use super::{Context, report};
 use crate::error::Result;
@@ -44,7 +43,7 @@ impl Run {
             }
             _ => bring_up(Some(&scenario.stack), &self.wanted, &state, context).await?,
         };
-        let reached = reach(&lab, context).await?;
+        let (reached, senders) = self.sending.ways(&lab, &state, context).await?;
         let lab = &reached.lab;
         let life = Life {
             scenario: &scenario,
@@ -55,7 +54,7 @@ impl Run {
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: true,
-            workers: self.sending.workers,
+            senders,
         };
         let begun = self.sending.load(&life).await?;
         let verdict =

@@ -1,13 +1,16 @@
 //! `sre status`.
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::Context;
-use super::columns::{WIDTH, columns};
+use super::columns::{WIDTH, columns, dotted};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::target::kubernetes::record::ClusterLab;
+use crate::target::kubernetes::{profile, status as cluster_status};
 use crate::target::local::process::State;
-use crate::target::local::{self, Status as LabStatus};
+use crate::target::local::{self, Status as LabStatus, TargetsStatus};
 use crate::target::{Folder, Lab};
 
 /// Shows how the lab is that is up here.
@@ -22,36 +25,38 @@ impl Status {
         let folder = Folder::here()?;
         let lab =
             Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
-        super::reach::only_here(&lab, "status")?;
+        if let Some(place) = &lab.cluster {
+            return on_cluster(&lab, place, context).await;
+        }
         let status = local::status(&lab, &folder).await?;
         context.terminal.print(&status, screen)?;
         Ok(if status.healthy { Exit::Pass } else { Exit::Target })
     }
 }
 
+async fn on_cluster(lab: &Lab, place: &ClusterLab, context: &Context) -> Result<Exit> {
+    let cluster = profile::connect(place, &context.interrupt).await?;
+    let status = context.interrupt.or(cluster_status::status(&cluster, lab, place)).await??;
+    context.terminal.print(&status, |status| super::cluster_status::screen(status, Timestamp::now()))?;
+    Ok(if status.healthy { Exit::Pass } else { Exit::Target })
+}
+
 fn screen(status: &LabStatus) -> String {
-    let versions = status.versions.iter().map(|(name, version)| format!(" · {name} {version}"));
-    let mut lines = vec![format!("{} on {}{}", status.stack, status.target, versions.collect::<String>())];
+    let versions = status.versions.iter().map(|(name, version)| format!("{name} {version}"));
+    let place = format!("{} on {}", status.stack, status.target);
+    let mut lines = dotted(std::iter::once(place).chain(versions));
     let rows = status.processes.iter().map(|process| {
         [
             process.name.clone(),
             process.state.to_string(),
             process.pid.to_string(),
             process.address.clone().unwrap_or_default(),
-            process.since.map(age).unwrap_or_default(),
+            process.since.map(|since| age(since, Timestamp::now())).unwrap_or_default(),
             process.memory_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default(),
         ]
     });
     lines.push(columns(WIDTH, ["NAME", "STATE", "PID", "ADDRESS", "AGE", "MEMORY"], rows));
-    let targets = &status.targets;
-    lines.push(match &targets.error {
-        Some(error) => format!("\ntargets: Prometheus cannot be asked: {error}"),
-        None => format!("\ntargets: {} of {} healthy", targets.healthy, targets.total),
-    });
-    for target in &targets.unhealthy {
-        let why = if target.error.is_empty() { "not scraped yet" } else { &target.error };
-        lines.push(format!("  ✘ {} {}: {why}", target.job, target.instance));
-    }
+    lines.extend(targets(&status.targets));
     for process in status.processes.iter().filter(|process| process.state == State::Dead) {
         lines.push(format!("\n{} is dead; it wrote last:", process.name));
         lines.extend(process.last_lines.iter().map(|line| format!("  {line}")));
@@ -65,8 +70,22 @@ fn screen(status: &LabStatus) -> String {
     lines.join("\n")
 }
 
-fn age(since: jiff::Timestamp) -> String {
-    let seconds = (jiff::Timestamp::now().as_second() - since.as_second()).max(0);
+/// How many targets are healthy, and which are not.
+pub(super) fn targets(targets: &TargetsStatus) -> Vec<String> {
+    let mut lines = vec![match &targets.error {
+        Some(error) => format!("\ntargets: Prometheus cannot be asked: {error}"),
+        None => format!("\ntargets: {} of {} healthy", targets.healthy, targets.total),
+    }];
+    for target in &targets.unhealthy {
+        let why = if target.error.is_empty() { "not scraped yet" } else { &target.error };
+        lines.push(format!("  ✘ {} {}: {why}", target.job, target.instance));
+    }
+    lines
+}
+
+/// How long ago something was, as kubectl tells it.
+pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.as_second() - since.as_second()).max(0);
     match seconds {
         0..=119 => format!("{seconds}s"),
         120..=7199 => format!("{}m", seconds / 60),
@@ -79,8 +98,8 @@ fn age(since: jiff::Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::target::TargetKind;
+    use crate::target::local::ProcessStatus;
     use crate::target::local::health::Target;
-    use crate::target::local::{ProcessStatus, TargetsStatus};
 
     #[test]
     fn a_dead_process_is_shown_with_what_it_wrote_last() {

@@ -6,6 +6,7 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use super::Context;
+use super::columns::dotted;
 use super::reach::reach;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
@@ -13,6 +14,7 @@ use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::scenario::Duration;
+use crate::target::kubernetes::reach::Way;
 use crate::target::kubernetes::{preview as cluster_preview, up as cluster_up};
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
 
@@ -138,7 +140,8 @@ impl Wanted {
         self.wait.map_or(local::BOUND, Duration::get)
     }
 
-    fn on_cluster<'a>(
+    /// What is to be brought up on a cluster.
+    pub(super) fn on_cluster<'a>(
         &self,
         stack: &'a LoadedStack,
         read: &'a dyn Fn(&str) -> Result<String>,
@@ -166,7 +169,12 @@ impl Wanted {
     }
 
     /// Loads the stack; what is up keeps its parameters, except those that are set now.
-    fn load(&self, name: Option<&str>, target: TargetKind, here: Option<&Lab>) -> Result<LoadedStack> {
+    pub(super) fn load(
+        &self,
+        name: Option<&str>,
+        target: TargetKind,
+        here: Option<&Lab>,
+    ) -> Result<LoadedStack> {
         let name = name.or(here.map(|lab| lab.stack.as_str())).unwrap_or(DEFAULT_STACK);
         let replicas = self.replicas.map(|replicas| ("replicas".to_owned(), replicas.to_string()));
         let set: Vec<(String, String)> = self.set.set.iter().cloned().chain(replicas).collect();
@@ -234,7 +242,7 @@ pub async fn bring_up(
         return Ok((lab, stack));
     }
     // On a cluster its parts answer as long as somebody reaches for them.
-    let reached = reach(&lab, context).await?;
+    let reached = reach(&lab, &Way::Unneeded, context).await?;
     let steady = Steady {
         stack: &stack.stack,
         rules: &stack.rule_names(),
@@ -276,10 +284,9 @@ fn screen(lab: &Lab) -> String {
         count => format!("{count} replicas"),
     };
     let versions = lab.versions.iter().map(|(name, version)| format!("{name} {version}"));
-    let parts: Vec<String> =
-        [format!("{} on {}", lab.stack, lab.target), replicas].into_iter().chain(versions).collect();
-    let mut lines = vec![parts.join(" · ")];
-    for name in ["app", "prometheus", "alertmanager"] {
+    let place = format!("{} on {}", lab.stack, lab.target);
+    let mut lines = dotted([place, replicas].into_iter().chain(versions));
+    for name in ["app", "prometheus", "alertmanager", "loki"] {
         if let Some(url) = lab.url(name) {
             lines.push(format!("  {name:<14}{url}"));
         }

@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::report::terminal::Live;
 use crate::run::{self, RunFolder};
 use crate::target::Folder;
+use crate::target::kubernetes::reach::Way;
 
 /// Judges a run, for the first time or again: holds what the client knows against what monitoring saw.
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ impl Verify {
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let state = Folder::here()?;
         let reached = match what_is_up(&state, context)? {
-            Some(lab) => Some(reach(&lab, context).await?),
+            Some(lab) => Some(reach(&lab, &Way::Unneeded, context).await?),
             None => None,
         };
         let lab = reached.as_ref().map(|reached| &reached.lab);

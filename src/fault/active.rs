@@ -2,6 +2,7 @@
 //! a panic or a cancelled task, is undone then and there.
 
 use super::heal::{heal, in_order};
+use super::kubernetes::Keeper;
 use super::{Entry, Held, Journal, State};
 use crate::error::{Error, Result};
 
@@ -10,12 +11,16 @@ use crate::error::{Error, Result};
 pub(super) struct Active {
     journal: Journal,
     held: Vec<Held>,
+    /// What holds a fault that lasts as long as a connection, by the fault's id.
+    keepers: Vec<(String, Keeper)>,
+    /// Those that were undone, and may have to settle.
+    undone: Vec<Entry>,
 }
 
 impl Active {
     /// None yet.
     pub fn new(journal: &Journal) -> Active {
-        Active { journal: journal.clone(), held: Vec::new() }
+        Active { journal: journal.clone(), held: Vec::new(), keepers: Vec::new(), undone: Vec::new() }
     }
 
     /// Writes an entry and does what it says. From the moment it is written it is active, also where
@@ -24,7 +29,8 @@ impl Active {
         let _lock = self.journal.lock().await?;
         self.held.push(self.journal.write(entry.clone())?);
         for touched in &entry.touched {
-            touched.inject(&self.journal).await?;
+            let keepers = touched.inject(&self.journal).await?;
+            self.keepers.extend(keepers.into_iter().map(|keeper| (entry.id.clone(), keeper)));
         }
         self.hold(self.journal.write(Entry { state: State::Injected, ..entry })?);
         Ok(())
@@ -43,13 +49,28 @@ impl Active {
         else {
             return Ok(());
         };
+        self.keepers.retain(|(of, _)| of != id);
         let healed = async {
             let _lock = self.journal.lock().await?;
             if self.journal.contains(id) { heal(&self.journal, &entry).await } else { Ok(()) }
         }
         .await;
         self.held.retain(|held| held.entry.id != id);
+        self.undone.extend(healed.is_ok().then_some(entry));
         healed
+    }
+
+    /// Waits until what was ready before the faults that were undone is so again.
+    pub async fn settle(&mut self) -> Result<()> {
+        for entry in std::mem::take(&mut self.undone) {
+            for touched in &entry.touched {
+                touched
+                    .settle()
+                    .await
+                    .map_err(|error| error.within(format!("after {}", entry.description)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Undoes all of them, and tells of each what came of it.
@@ -70,7 +91,9 @@ impl Drop for Active {
         if self.held.is_empty() {
             return;
         }
-        let mut rest = Active { journal: self.journal.clone(), held: std::mem::take(&mut self.held) };
+        self.keepers.clear();
+        let mut rest = Active::new(&self.journal);
+        rest.held = std::mem::take(&mut self.held);
         let terminal = self.journal.terminal().clone();
         // A thread of its own: this one may be in the middle of a runtime, or of a panic.
         let healed = std::thread::spawn(move || {

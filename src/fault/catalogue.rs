@@ -17,6 +17,18 @@ pub struct Description {
     pub touches: &'static str,
     /// What monitoring must show.
     pub shows: &'static str,
+    /// Where it can be injected.
+    pub on: &'static [Place],
+}
+
+/// Where a fault can be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Processes on this machine, that `sre up` started.
+    Local,
+    /// Objects of a cluster.
+    Cluster,
 }
 
 /// Every kind of fault, in the order of the documentation.
@@ -24,13 +36,14 @@ pub fn describe() -> &'static [Description] {
     &CATALOGUE
 }
 
-const CATALOGUE: [Description; 6] = [
+const CATALOGUE: [Description; 17] = [
     Description {
         name: "latency",
         example: Some("2s"),
         does: "Every answer comes this much later.",
         touches: "A switch of the demo service, by its admin port. The process goes on.",
         shows: "The latency histogram moves up; HighLatency fires once p95 is over its limit. Errors stay as they are.",
+        on: &[Place::Local, Place::Cluster],
     },
     Description {
         name: "error-rate",
@@ -38,6 +51,7 @@ const CATALOGUE: [Description; 6] = [
         does: "This share of the answers is an error, status 500.",
         touches: "A switch of the demo service, by its admin port. The process goes on.",
         shows: "Requests with status 500 and `app_error_count_total{error_type=\"injected_error\"}` rise; HighErrorRate fires.",
+        on: &[Place::Local, Place::Cluster],
     },
     Description {
         name: "exceptions",
@@ -45,6 +59,7 @@ const CATALOGUE: [Description; 6] = [
         does: "This share of the requests ends in an exception, status 500.",
         touches: "A switch of the demo service, by its admin port. The process goes on.",
         shows: "`app_exceptions_total` rises, and requests with status 500; HighErrorRate fires.",
+        on: &[Place::Local, Place::Cluster],
     },
     Description {
         name: "unready",
@@ -52,6 +67,7 @@ const CATALOGUE: [Description; 6] = [
         does: "The readiness probe answers 503; requests are answered as ever.",
         touches: "A switch of the demo service, by its admin port. The process goes on.",
         shows: "Nothing in the counters: whoever heeds readiness sends no more requests there.",
+        on: &[Place::Local, Place::Cluster],
     },
     Description {
         name: "kill",
@@ -59,6 +75,7 @@ const CATALOGUE: [Description; 6] = [
         does: "The process is killed (SIGKILL), and started again at the end as it was.",
         touches: "A process that `sre up` started. Its counters begin at 0 again, and what was counted since the last scrape is lost.",
         shows: "`up` is 0 for the instance; InstanceDown fires. Connections are refused.",
+        on: &[Place::Local],
     },
     Description {
         name: "pause",
@@ -66,6 +83,95 @@ const CATALOGUE: [Description; 6] = [
         does: "The process is stopped (SIGSTOP), and continued at the end.",
         touches: "A process that `sre up` started. It keeps its memory, its counters and its connections.",
         shows: "Scrapes time out and `up` is 0 for the instance; ServiceUnresponsive or InstanceDown fires. Requests hang and are answered late, or run into their time-out.",
+        on: &[Place::Local],
+    },
+    Description {
+        name: "pod-delete",
+        example: None,
+        does: "Pods are deleted, one unless `count` says more; their workload makes new ones.",
+        touches: "Pods, and an annotation on their workload. At the end it is waited for until as many are ready as before.",
+        shows: "The deleted pod's `up` series ends and a new pod's begins; `kube_deployment_status_replicas_available` drops until it is ready. Requests that were under way may fail.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "scale-to-zero",
+        example: None,
+        does: "A Deployment or StatefulSet is scaled to 0 replicas.",
+        touches: "`spec.replicas`, set back to what it was. An autoscaler rests while it is 0.",
+        shows: "The workload's targets disappear, so that `up` has no series: an alert on `absent(up{…})` fires, InstanceDown does not. Requests fail at once: 502 or 503 at an ingress.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "wrong-port",
+        example: None,
+        does: "A Service or an Ingress leads to port 1, where nobody listens.",
+        touches: "The `targetPort` of the Service's ports, or the ports of the Ingress' backends; they are set back.",
+        shows: "Pods and targets stay as they are; 502 or 503 rise at the ingress, connections to the Service are refused.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "broken-readiness",
+        example: None,
+        does: "A new version is rolled out whose readiness probe always fails: the rollout does not come to its end.",
+        touches: "The readiness probe in the pod template of a Deployment; it is set back, and the ReplicaSet of the broken version is removed, so that no rollback leads to it.",
+        shows: "`kube_pod_status_ready` is 0 for the new pods and `kube_deployment_status_replicas_unavailable` is above 0; KubeDeploymentRolloutStuck fires in time. As many old pods are lost as `maxUnavailable` allows.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "cpu-pressure",
+        example: Some("80%"),
+        does: "Helper pods use this share of the processors of the nodes on which the pods are.",
+        touches: "Helper pods that end by themselves, one a node; the workload itself has only an annotation.",
+        shows: "`node_cpu_seconds_total` in mode idle falls on those nodes; latencies rise where the nodes are busy already. What a pod requests it still gets.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "memory-pressure",
+        example: Some("80%"),
+        does: "Memory is taken inside a pod's container until this share of its limit is in use; at 100% the kernel kills the container.",
+        touches: "A process in the container, which ends by itself and with the connection of `sre`. The container needs a memory limit, and `sre` or a shell in its image. Whether it was killed is looked at.",
+        shows: "`container_memory_working_set_bytes` rises to the share; at 100% `kube_pod_container_status_restarts_total` rises and the last reason is OOMKilled.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "network-cut",
+        example: None,
+        does: "A NetworkPolicy cuts the pods off from everything.",
+        touches: "A NetworkPolicy of its own, removed at the end. Whether the cluster's network enforces policies is tried out first; where it does not, the fault is refused.",
+        shows: "Scrapes of the pods time out and `up` is 0: InstanceDown fires. Requests run into their time-out. Readiness stays, because the kubelet's probes come from the node.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "cordon",
+        example: None,
+        does: "A node takes no new pods.",
+        touches: "`spec.unschedulable` of the node, set back to what it was.",
+        shows: "`kube_node_spec_unschedulable` is 1. Nothing changes for pods that run.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "drain",
+        example: None,
+        does: "A node takes no new pods, and the pods on it are evicted, but for those of DaemonSets.",
+        touches: "`spec.unschedulable` of the node, set back; evicted pods are made again elsewhere and stay there. Budgets for disruptions are kept.",
+        shows: "`kube_node_spec_unschedulable` is 1; the evicted pods' `up` series end and new pods' begin. Alerts stay quiet where enough replicas are left.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "node-stop",
+        example: None,
+        does: "A node is stopped by minikube, or by a command that the user names.",
+        touches: "The node. It is started again by minikube or by the user's other command, from this machine only.",
+        shows: "`up` is 0 for everything on the node; its condition Ready turns Unknown after about 50 s and KubeNodeNotReady fires. Its pods are made again elsewhere after minutes.",
+        on: &[Place::Cluster],
+    },
+    Description {
+        name: "redis-pause",
+        example: None,
+        does: "Redis answers nobody (`CLIENT PAUSE`).",
+        touches: "The Redis server in a pod, by a connection that keeps it paused: it goes on at the latest 3 s after the connection is gone.",
+        shows: "`redis_up` is 0 or scrapes of redis_exporter time out; requests that need Redis hang, then fail. Nothing is lost.",
+        on: &[Place::Cluster],
     },
 ];
 
@@ -79,6 +185,17 @@ impl FaultKind {
             FaultKind::Unready => "unready",
             FaultKind::Kill => "kill",
             FaultKind::Pause => "pause",
+            FaultKind::PodDelete => "pod-delete",
+            FaultKind::ScaleToZero => "scale-to-zero",
+            FaultKind::WrongPort => "wrong-port",
+            FaultKind::BrokenReadiness => "broken-readiness",
+            FaultKind::CpuPressure(_) => "cpu-pressure",
+            FaultKind::MemoryPressure(_) => "memory-pressure",
+            FaultKind::NetworkCut => "network-cut",
+            FaultKind::Cordon => "cordon",
+            FaultKind::Drain => "drain",
+            FaultKind::NodeStop => "node-stop",
+            FaultKind::RedisPause => "redis-pause",
         }
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Switches;
+use super::kubernetes::{Place, Record};
 use crate::target::Process;
+use crate::target::kubernetes::object::ObjectRef;
 
 /// The version of an entry.
 pub const SCHEMA: &str = "sre.fault/v1";
@@ -72,20 +74,30 @@ pub enum Touched {
         /// The process.
         process: Process,
     },
+    /// An object of a cluster, which bears the same record as an annotation.
+    Object {
+        /// The cluster.
+        cluster: Place,
+        /// The object.
+        on: ObjectRef,
+        /// What is done, and how it is undone.
+        record: Box<Record>,
+    },
 }
 
 impl Touched {
     /// Whether it touches the process itself. Such a fault is undone before one that needs an answer
     /// of the process.
     pub fn is_process(&self) -> bool {
-        !matches!(self, Touched::Switches { .. })
+        matches!(self, Touched::Killed { .. } | Touched::Paused { .. })
     }
 
-    /// The replica's name.
+    /// The name of the replica, or of the object.
     pub fn replica(&self) -> &str {
         match self {
             Touched::Switches { replica, .. } => replica,
             Touched::Killed { process, .. } | Touched::Paused { process } => &process.name,
+            Touched::Object { on, .. } => &on.name,
         }
     }
 }

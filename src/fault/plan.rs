@@ -2,25 +2,39 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::kubernetes::{Aimed, Scene};
 use crate::error::{Error, Result};
 use crate::scenario::{FaultKind, FaultStep};
 use crate::target::{Lab, Replica, TargetKind};
 
 /// One fault of a timeline.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Planned {
+    /// Its name in the journal.
+    pub id: String,
     /// What it does.
     pub kind: FaultKind,
     /// When it is injected, after the load's start.
     pub at: Duration,
     /// When it is undone, after the load's start.
     pub until: Duration,
-    /// The replicas that it touches, at least one.
-    pub replicas: Vec<Replica>,
+    /// What it touches.
+    pub on: On,
+}
+
+/// What a fault touches.
+#[derive(Debug, Clone)]
+pub enum On {
+    /// Replicas of the service, at least one.
+    Replicas(Vec<Replica>),
+    /// An object of a cluster.
+    Object(Box<Aimed>),
 }
 
 /// The faults of a scenario, in the order of its file.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Timeline {
     /// The faults.
     pub faults: Vec<Planned>,
@@ -39,17 +53,22 @@ pub(super) enum Moment {
 /// exclude each other.
 pub fn plan(steps: &[FaultStep], lab: &Lab) -> Result<Timeline> {
     let mut faults: Vec<Planned> = Vec::new();
+    let run = run_id();
     for (number, step) in (1..).zip(steps) {
         let refuse = |why: String| {
             Error::usage(format!("fault {number} ({}) cannot be injected", step.fault)).because_of(why)
         };
         does_something(step).map_err(refuse)?;
+        if step.on.is_some() || step.fault.is_on_objects() {
+            let hint = "on a cluster, or in a lab there: sre up --target cluster";
+            return Err(refuse(format!("the target {} has no objects", lab.target)).hint(hint));
+        }
         let replicas = replicas(step, lab).map_err(refuse)?;
         for replica in &replicas {
             reachable(&step.fault, replica, lab).map_err(|(why, hint)| refuse(why).hint(hint))?;
         }
-        let at = step.at.get();
-        let planned = Planned { kind: step.fault.clone(), at, until: at + step.lasts.get(), replicas };
+        let on = On::Replicas(replicas);
+        let planned = Planned::new(step, format!("{run}-{number}"), on);
         for (earlier_number, earlier) in (1..).zip(&faults) {
             if let Some(replica) = earlier.excludes(&planned) {
                 let why =
@@ -62,11 +81,46 @@ pub fn plan(steps: &[FaultStep], lab: &Lab) -> Result<Timeline> {
     Ok(Timeline { faults })
 }
 
+/// Makes a timeline of a scenario's steps on what there is on a cluster.
+///
+/// # Errors
+/// Usage (exit 2) as for [`plan`], where a step would take the last replica unasked, or where two are on one object
+/// at the same time; the target (exit 6) where the cluster does not tell.
+pub async fn aim(steps: &[FaultStep], scene: &Scene) -> Result<Timeline> {
+    let mut faults: Vec<Planned> = Vec::new();
+    let run = run_id();
+    for (number, step) in (1..).zip(steps) {
+        let what = format!("fault {number} ({}) cannot be injected", step.fault);
+        does_something(step).map_err(|why| Error::usage(&what).because_of(why))?;
+        let id = format!("{run}-{number}");
+        let aimed = Aimed::new(step, scene, id.clone()).await.map_err(|error| error.within(&what))?;
+        let planned = Planned::new(step, id, On::Object(Box::new(aimed)));
+        let clash = (1..).zip(&faults).find_map(|(other, earlier)| Some((other, earlier.is_with(&planned)?)));
+        if let Some((other, object)) = clash {
+            return Err(Error::usage(what)
+                .because_of(format!("fault {other} is on {object} at the same time"))
+                .hint("an object bears one fault at a time: let one end before the other begins"));
+        }
+        faults.push(planned);
+    }
+    Ok(Timeline { faults })
+}
+
+/// What the names of a timeline's faults begin with; no two machines ever make the same.
+fn run_id() -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    format!("{now}-{}-{}", std::process::id(), &random[..4])
+}
+
 fn does_something(step: &FaultStep) -> Result<(), String> {
     let nothing = match &step.fault {
         FaultKind::Latency(latency) => latency.get() < Duration::from_millis(1),
-        FaultKind::ErrorRate(rate) | FaultKind::Exceptions(rate) => rate.get() == 0.0,
-        FaultKind::Unready | FaultKind::Kill | FaultKind::Pause => false,
+        FaultKind::ErrorRate(rate)
+        | FaultKind::Exceptions(rate)
+        | FaultKind::CpuPressure(rate)
+        | FaultKind::MemoryPressure(rate) => rate.get() == 0.0,
+        _ => step.count == Some(0),
     };
     if nothing {
         return Err("it does nothing".into());
@@ -121,6 +175,12 @@ impl FaultKind {
     pub(super) fn is_process(&self) -> bool {
         matches!(self, FaultKind::Kill | FaultKind::Pause)
     }
+
+    /// Whether it is on objects of a cluster only.
+    pub fn is_on_objects(&self) -> bool {
+        let known = super::describe().iter().find(|known| known.name == self.name());
+        known.is_some_and(|known| *known.on == [super::Place::Cluster])
+    }
 }
 
 impl std::fmt::Display for FaultKind {
@@ -128,38 +188,99 @@ impl std::fmt::Display for FaultKind {
         f.write_str(self.name())?;
         match self {
             FaultKind::Latency(latency) => write!(f, " {latency}"),
-            FaultKind::ErrorRate(rate) | FaultKind::Exceptions(rate) => write!(f, " {rate}"),
-            FaultKind::Unready | FaultKind::Kill | FaultKind::Pause => Ok(()),
+            FaultKind::ErrorRate(rate)
+            | FaultKind::Exceptions(rate)
+            | FaultKind::CpuPressure(rate)
+            | FaultKind::MemoryPressure(rate) => write!(f, " {rate}"),
+            _ => Ok(()),
         }
     }
 }
 
 impl Planned {
-    /// What it does, in words: `latency 2s on users-api-0, users-api-1`.
+    fn new(step: &FaultStep, id: String, on: On) -> Planned {
+        let at = step.at.get();
+        Planned { id, kind: step.fault.clone(), at, until: at + step.lasts.get(), on }
+    }
+
+    /// What it does, in words: `latency 2s on users-api-0, users-api-1`, `drain on Node worker`.
     pub fn description(&self) -> String {
-        let names: Vec<&str> = self.replicas.iter().map(|replica| replica.name.as_str()).collect();
-        format!("{} on {}", self.kind, names.join(", "))
+        match &self.on {
+            On::Replicas(replicas) => {
+                let names: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();
+                format!("{} on {}", self.kind, names.join(", "))
+            }
+            On::Object(aimed) => format!("{} on {}", self.kind, aimed.on()),
+        }
     }
 
     /// The `instance` labels of the replicas, where they are known.
     pub fn instances(&self) -> Vec<String> {
-        self.replicas.iter().filter_map(|replica| replica.instance.clone()).collect()
+        self.replicas().iter().filter_map(|replica| replica.instance.clone()).collect()
+    }
+
+    fn replicas(&self) -> &[Replica] {
+        match &self.on {
+            On::Replicas(replicas) => replicas,
+            On::Object(_) => &[],
+        }
+    }
+
+    /// Whether both are there at some moment.
+    fn is_together(&self, other: &Planned) -> bool {
+        self.at < other.until && other.at < self.until
     }
 
     /// A replica on which both cannot be at the same time.
     fn excludes(&self, other: &Planned) -> Option<&str> {
-        let together = self.at < other.until && other.at < self.until;
         let exclusive = self.kind.is_process() || other.kind.is_process();
-        let shared = |replica: &&Replica| other.replicas.iter().any(|known| known.name == replica.name);
-        self.replicas
+        let shared = |replica: &&Replica| other.replicas().iter().any(|known| known.name == replica.name);
+        self.replicas()
             .iter()
             .find(shared)
-            .filter(|_| together && exclusive)
+            .filter(|_| self.is_together(other) && exclusive)
             .map(|replica| replica.name.as_str())
+    }
+
+    /// The object that both are on at the same time.
+    fn is_with(&self, other: &Planned) -> Option<String> {
+        match (&self.on, &other.on) {
+            (On::Object(one), On::Object(two)) if one.on() == two.on() && self.is_together(other) => {
+                Some(one.on().to_string())
+            }
+            _ => None,
+        }
     }
 }
 
 impl Timeline {
+    /// Those that are on objects of a cluster.
+    pub fn aimed(&self) -> impl Iterator<Item = &Aimed> {
+        self.faults.iter().filter_map(|fault| match &fault.on {
+            On::Object(aimed) => Some(&**aimed),
+            On::Replicas(_) => None,
+        })
+    }
+
+    /// Makes the guards of all faults, at the same time, and finds out what has to be known before; the timeline
+    /// begins within `lead`. What was made has to be [`dismissed`](Timeline::dismiss), also after an error.
+    ///
+    /// # Errors
+    /// As for [`Aimed::prepare`].
+    pub async fn prepare(&mut self, lead: Duration) -> Result<()> {
+        let each = self.faults.iter_mut().filter_map(|fault| match &mut fault.on {
+            On::Object(aimed) => Some((lead + fault.at, aimed)),
+            On::Replicas(_) => None,
+        });
+        let all = futures::future::join_all(each.map(|(starts, aimed)| aimed.prepare(starts))).await;
+        all.into_iter().collect()
+    }
+
+    /// Removes the guards that are there still. One that cannot be removed ends by itself.
+    pub async fn dismiss(&self) {
+        futures::future::join_all(self.aimed().map(Aimed::dismiss)).await;
+    }
+
     /// Everything that happens, in order, with its time after the load's start.
     pub(super) fn moments(&self) -> Vec<(Duration, Moment)> {
         let both = |(number, fault): (usize, &Planned)| {

@@ -7,6 +7,7 @@ use super::journal::Read;
 use super::{Entry, Held, Journal};
 use crate::error::{Error, Result};
 use crate::target::Folder;
+use crate::target::kubernetes::client::Cluster;
 use crate::terminal::Terminal;
 
 /// A fault that was in the journal, and what became of it.
@@ -18,6 +19,9 @@ pub struct Finding {
     pub fault: String,
     /// The process id of the `sre` that injected it; `None` where the entry cannot be read.
     pub owner: Option<u32>,
+    /// The machine of that `sre`, where it is known from an annotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// What became of it.
     pub found: Found,
     /// Why it could not be undone.
@@ -57,6 +61,7 @@ pub async fn heal(folder: &Folder, terminal: &Terminal, force: bool) -> Result<V
                 id: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
                 fault: "an entry that cannot be read".into(),
                 owner: None,
+                host: None,
                 found: Found::Failed,
                 error: Some(
                     error.hint("look at what it touches, put that right, remove the file").to_string(),
@@ -99,6 +104,10 @@ fn tell(findings: &[Finding], terminal: &Terminal) {
 pub async fn ensure_none(folder: &Folder, terminal: &Terminal) -> Result<()> {
     let findings = heal(folder, terminal, false).await?;
     tell(&findings, terminal);
+    refuse(&findings)
+}
+
+fn refuse(findings: &[Finding]) -> Result<()> {
     let Some(finding) = findings.iter().find(|finding| finding.found != Found::Healed) else {
         return Ok(());
     };
@@ -109,16 +118,27 @@ pub async fn ensure_none(folder: &Folder, terminal: &Terminal) -> Result<()> {
     Err(Error::target("a fault is injected in this lab already").because_of(finding.sentence()).hint(hint))
 }
 
+/// As [`ensure_none`], for a namespace of a cluster: by the annotations of its objects, whoever left them there.
+///
+/// # Errors
+/// The target (exit 6) where a fault is on one of its objects.
+pub async fn ensure_none_on(cluster: &Cluster, namespace: &str, terminal: &Terminal) -> Result<()> {
+    let (findings, _) = super::kubernetes::recover(cluster, Some(namespace), false).await?;
+    tell(&findings, terminal);
+    refuse(&findings)
+}
+
 impl Finding {
     fn new(entry: Entry, found: Found, error: Option<String>) -> Finding {
-        Finding { id: entry.id, fault: entry.description, owner: Some(entry.owner), found, error }
+        Finding { id: entry.id, fault: entry.description, owner: Some(entry.owner), host: None, found, error }
     }
 
     /// The fault, its owner and, where it could not be undone, why.
     pub fn sentence(&self) -> String {
+        let host = self.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
         let owner = match (self.found, self.owner) {
-            (Found::Held, Some(owner)) => format!(", held by the running sre {owner}"),
-            (_, Some(owner)) => format!(", left behind by sre {owner}"),
+            (Found::Held, Some(owner)) => format!(", held by the running sre {owner}{host}"),
+            (_, Some(owner)) => format!(", left behind by sre {owner}{host}"),
             (_, None) => format!(": {}", self.id),
         };
         let why = self.error.as_ref().map(|why| format!("\n  because: {}", why.replace('\n', "\n  ")));

@@ -48,7 +48,7 @@ impl Switches {
             FaultKind::ErrorRate(rate) => Some(Switches { error_rate: rate.get(), ..off }),
             FaultKind::Exceptions(rate) => Some(Switches { exception_rate: rate.get(), ..off }),
             FaultKind::Unready => Some(Switches { unready: true, ..off }),
-            FaultKind::Kill | FaultKind::Pause => None,
+            _ => None,
         }
     }
 

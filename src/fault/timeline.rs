@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::active::Active;
 use super::entry::SCHEMA;
-use super::plan::Moment;
+use super::plan::{Moment, On};
 use super::{Entry, Journal, Planned, State, Switches, Timeline, Touched};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -36,21 +36,19 @@ impl Timeline {
         N: Fn() -> F,
         F: Future<Output = Option<f64>>,
     {
-        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id());
-        let faults =
-            (1..).zip(&self.faults).map(|(number, fault)| (format!("{run}-{number}"), fault)).collect();
-        let stage = Stage { faults, journal, start, events, now };
+        let stage = Stage { faults: &self.faults, journal, start, events, now };
         let mut active = Active::new(journal);
         let played = stage.play(&self.moments(), &mut active, interrupt).await;
         let cleared = stage.clear(&mut active).await;
-        cleared.and(played)
+        cleared.and(played)?;
+        // Who has interrupted it does not wait for what gets ready by itself.
+        interrupt.or(active.settle()).await?
     }
 }
 
 /// What a timeline is played with.
 struct Stage<'a, N> {
-    /// The faults with their names in the journal.
-    faults: Vec<(String, &'a Planned)>,
+    faults: &'a [Planned],
     journal: &'a Journal,
     start: Instant,
     events: &'a Events,
@@ -72,16 +70,16 @@ where
             interrupt.or(tokio::time::sleep_until((self.start + *at).into())).await?;
             match *moment {
                 Moment::Inject(number) => {
-                    let (id, fault) = &self.faults[number];
+                    let fault = &self.faults[number];
                     // Asked before: what comes of it comes after.
-                    let event = event(id, fault, self.prometheus_time().await);
-                    let injected = self.inject(active, id, fault).await;
+                    let event = event(fault, self.prometheus_time().await);
+                    let injected = self.inject(active, fault).await;
                     self.tell(injected.map(|()| EventKind::FaultInjected(event.clone())), event, "injected")?;
                 }
                 Moment::Heal(number) => {
-                    let (id, fault) = &self.faults[number];
-                    let event = event(id, fault, self.prometheus_time().await);
-                    let healed = active.heal(id).await;
+                    let fault = &self.faults[number];
+                    let event = event(fault, self.prometheus_time().await);
+                    let healed = active.heal(&fault.id).await;
                     self.tell(healed.map(|()| EventKind::FaultHealed(event.clone())), event, "undone")?;
                 }
             }
@@ -89,8 +87,8 @@ where
         Ok(())
     }
 
-    async fn inject(&self, active: &mut Active, id: &str, fault: &Planned) -> Result<()> {
-        active.inject(self.entry(id, fault)?).await
+    async fn inject(&self, active: &mut Active, fault: &Planned) -> Result<()> {
+        active.inject(self.entry(fault).await?).await
     }
 
     /// Undoes what is still active, and tells of it. The first error is returned; all are told.
@@ -102,8 +100,8 @@ where
         let time = self.prometheus_time().await;
         let mut result = Ok(());
         for (entry, healed) in all {
-            for (id, fault) in self.faults.iter().filter(|(id, _)| *id == entry.id) {
-                let event = event(id, fault, time);
+            for fault in self.faults.iter().filter(|fault| fault.id == entry.id) {
+                let event = event(fault, time);
                 let healed = healed.clone().map(|()| EventKind::FaultHealed(event.clone()));
                 result = result.and(self.tell(healed, event, "undone"));
             }
@@ -130,30 +128,35 @@ where
         tokio::time::timeout(CLOCK_BOUND, (self.now)()).await.ok().flatten()
     }
 
-    /// The fault's entry in the journal, with the processes as they are now.
-    fn entry(&self, id: &str, fault: &Planned) -> Result<Entry> {
-        let lab = Lab::load(self.journal.folder().root())?;
+    /// The fault's entry in the journal, with the processes and objects as they are now.
+    async fn entry(&self, fault: &Planned) -> Result<Entry> {
         let left = (self.start + fault.until).saturating_duration_since(Instant::now());
+        let until = Timestamp::now() + SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
+        let description = fault.description();
+        let touched = match &fault.on {
+            On::Replicas(replicas) => {
+                let lab = Lab::load(self.journal.folder().root())?;
+                let each = replicas.iter().map(|replica| touched(&fault.kind, replica, lab.as_ref()));
+                each.collect::<Result<_>>()?
+            }
+            On::Object(aimed) => vec![aimed.touched(&description, until).await?],
+        };
         Ok(Entry {
             schema: SCHEMA.into(),
-            id: id.into(),
-            description: fault.description(),
+            id: fault.id.clone(),
+            description,
             state: State::Planned,
             owner: std::process::id(),
-            until: Timestamp::now() + SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX),
-            touched: fault
-                .replicas
-                .iter()
-                .map(|replica| touched(&fault.kind, replica, lab.as_ref()))
-                .collect::<Result<_>>()?,
+            until,
+            touched,
             error: None,
         })
     }
 }
 
-fn event(id: &str, fault: &Planned, prometheus_time: Option<f64>) -> FaultEvent {
+fn event(fault: &Planned, prometheus_time: Option<f64>) -> FaultEvent {
     let (description, instances) = (fault.description(), fault.instances());
-    FaultEvent { id: id.into(), description, instances, prometheus_time }
+    FaultEvent { id: fault.id.clone(), description, instances, prometheus_time }
 }
 
 fn touched(kind: &FaultKind, replica: &Replica, lab: Option<&Lab>) -> Result<Touched> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use url::Url;
 
+use super::kubernetes::{self, Keeper};
 use super::{Entry, Journal, State, Switches, Touched};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -19,23 +20,29 @@ const BOUND: Duration = Duration::from_secs(10);
 const LAB_BOUND: Duration = Duration::from_secs(60);
 /// How long a process may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the workloads of a cluster may take to be ready again.
+const SETTLED: Duration = Duration::from_secs(120);
 /// How often a process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Touched {
-    /// Does it. Its entry is in the journal.
-    pub(super) async fn inject(&self, journal: &Journal) -> Result<()> {
+    /// Does it. Its entry is in the journal. What comes back holds it: the fault ends when that is dropped.
+    pub(super) async fn inject(&self, journal: &Journal) -> Result<Vec<Keeper>> {
         match self {
-            Touched::Switches { admin, .. } => set_switches(journal, admin, None).await,
+            Touched::Switches { admin, .. } => set_switches(journal, admin, None).await?,
             Touched::Killed { process, .. } => {
                 process::kill(process)?;
-                reached(process, ProcessState::Dead, "killed").await
+                reached(process, ProcessState::Dead, "killed").await?;
             }
             Touched::Paused { process } => {
                 process::pause(process)?;
-                reached(process, ProcessState::Paused, "paused").await
+                reached(process, ProcessState::Paused, "paused").await?;
+            }
+            Touched::Object { cluster, on, record } => {
+                return kubernetes::inject(&cluster.connect().await?, on, record).await;
             }
         }
+        Ok(Vec::new())
     }
 
     /// Undoes it, however far it came; what is undone already is no error. Its entry, `id`, is still in
@@ -54,6 +61,22 @@ impl Touched {
             Touched::Paused { process } => {
                 process::resume(process).or_else(|e| if process::is_alive(process) { Err(e) } else { Ok(()) })
             }
+            Touched::Object { cluster, on, record } => {
+                let cluster = cluster.connect().await?;
+                kubernetes::undo(&cluster, on, record).await?;
+                kubernetes::relieve(&cluster, on, record).await
+            }
+        }
+    }
+
+    /// Waits until what was ready before it is so again.
+    pub(super) async fn settle(&self) -> Result<()> {
+        match self {
+            Touched::Object { cluster, record, .. } => {
+                kubernetes::settle(&cluster.connect().await?, record, SETTLED).await
+            }
+            // Their healing waits itself.
+            Touched::Switches { .. } | Touched::Killed { .. } | Touched::Paused { .. } => Ok(()),
         }
     }
 }

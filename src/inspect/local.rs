@@ -34,13 +34,18 @@ pub async fn local(folder: &Folder) -> Result<Vec<Finding>> {
         findings.push(program(tool, &cache).await);
     }
     findings.push(loopback());
-    findings.push(writable(folder));
-    findings.push(disk("disk here", folder.root(), LAB_DISK, "free space there, or work in another folder"));
+    findings.extend(machine(folder));
     let other = "free space there, or name another folder: export XDG_CACHE_HOME=/some/folder";
     findings.push(disk("disk of the cache", cache.root(), CACHE_DISK, other));
     findings.push(memory());
     findings.push(open_files());
     Ok(findings)
+}
+
+/// What every target needs of this machine: a folder for the lab's state.
+pub fn machine(folder: &Folder) -> Vec<Finding> {
+    let hint = "free space there, or work in another folder";
+    vec![writable(folder), disk("disk here", folder.root(), LAB_DISK, hint)]
 }
 
 async fn program(tool: Tool, cache: &Cache) -> Finding {

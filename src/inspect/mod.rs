@@ -1,7 +1,10 @@
-//! What `sre doctor` looks at: whether `sre up` can work here.
+//! What `sre doctor` looks at, whether `sre up` can work here; and, in [`system`], what `sre inspect` looks at.
 
 mod finding;
+mod kubernetes;
 mod local;
+pub mod system;
 
 pub use finding::{Finding, Level};
-pub use local::local;
+pub use kubernetes::{cluster, minikube};
+pub use local::{local, machine};

@@ -31,4 +31,7 @@ pub use recorder::{CLASSES, Ended, Recorder, Row, Second};
 pub use requests::prefix as request_id_prefix;
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;
-pub use workers::{Job, Team, serve as serve_as_worker};
+pub use workers::{
+    Away, Carried, Job, LEASE, Link, Team, lead, listen as listen_as_worker, longest, processes,
+    refuse_idlers, serve as serve_as_worker,
+};

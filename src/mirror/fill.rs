@@ -111,7 +111,7 @@ pub async fn fill(
     for release in versions::RELEASES.iter().filter(|_| wanted.tools) {
         let Some(archive) = release.archive(&wanted.platform) else { continue };
         let name = format!("{} {}", release.name, release.version);
-        let path = place(root, "tools", &format!("{}.tar.gz", release.stem(&wanted.platform)))?;
+        let path = place(root, "tools", &release.file(&wanted.platform))?;
         if !path.is_file() {
             terminal.say(format!("getting {name}"));
         }

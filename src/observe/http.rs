@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use http_body_util::BodyExt;
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::target::kubernetes::failure::{explain, is_transient};
 use crate::target::{Credentials, Endpoint};
 
 /// How long one answer may take.
@@ -19,9 +21,26 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct HttpClient {
     what: &'static str,
     base: Url,
-    client: reqwest::Client,
+    way: Way,
     credentials: Option<(String, Option<String>)>,
     retries: usize,
+}
+
+/// How a server is reached.
+#[derive(Clone)]
+enum Way {
+    Direct(reqwest::Client),
+    /// Through the proxy of a cluster's API server; the base URL's path is the proxy's.
+    ApiServer(kube::Client),
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Way::Direct(_) => "Direct",
+            Way::ApiServer(_) => "ApiServer",
+        })
+    }
 }
 
 impl HttpClient {
@@ -44,7 +63,16 @@ impl HttpClient {
         }
         let client =
             client.build().map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
-        Ok(HttpClient { what, base: endpoint.url.clone(), client, credentials, retries: 3 })
+        let way = Way::Direct(client);
+        Ok(HttpClient { what, base: endpoint.url.clone(), way, credentials, retries: 3 })
+    }
+
+    /// A client of `what` behind the proxy of a cluster's API server, at a path there
+    /// (`/api/v1/namespaces/NAMESPACE/services/NAME:PORT/proxy`). It only ever reads.
+    pub fn behind_api_server(what: &'static str, client: kube::Client, path: &str) -> HttpClient {
+        let mut base = Url::parse("http://api-server").expect("a URL");
+        base.set_path(path);
+        HttpClient { what, base, way: Way::ApiServer(client), credentials: None, retries: 3 }
     }
 
     /// One that asks once: for those who ask again by themselves.
@@ -77,17 +105,54 @@ impl HttpClient {
     }
 
     async fn once(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
-        self.send(self.client.get(join(&self.base, path)).query(query), path).await
+        let url = join(&self.base, path);
+        let (status, body) = match &self.way {
+            Way::Direct(client) => self.directly(client.get(url).query(query)).await?,
+            Way::ApiServer(client) => {
+                let answer = tokio::time::timeout(TIMEOUT, self.by_api_server(client, url, query)).await;
+                answer.map_err(|_| {
+                    let why = format!("nothing came within {} s", TIMEOUT.as_secs());
+                    Failure { passing: false, status: None, error: self.no_answer().because_of(why) }
+                })??
+            }
+        };
+        self.judge(path, status, body)
     }
 
     /// Sends a body to `path` below the base URL, to the base URL itself where it is empty; once.
     pub(super) async fn post(&self, path: &str, headers: HeaderMap, body: Vec<u8>) -> Result<(), Failure> {
+        let Way::Direct(client) = &self.way else {
+            let why = "through an API server's proxy nothing is written";
+            return Err(Failure { passing: false, status: None, error: self.no_answer().because_of(why) });
+        };
         let url = if path.is_empty() { self.base.clone() } else { join(&self.base, path) };
-        self.send(self.client.post(url).headers(headers).body(body), path).await.map(drop)
+        let (status, body) = self.directly(client.post(url).headers(headers).body(body)).await?;
+        self.judge(path, status, body).map(drop)
     }
 
-    async fn send(&self, request: RequestBuilder, path: &str) -> Result<Vec<u8>, Failure> {
-        let failed = || Error::no_data(format!("{} on {} did not give what was asked", self.what, self.base));
+    /// The body of a success; what else there is, is told.
+    fn judge(&self, path: &str, status: StatusCode, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        if status.is_success() {
+            return Ok(body);
+        }
+        let text: String = told(&body).chars().take(300).collect();
+        let mut error = Error::no_data(format!("{} on {} did not give what was asked", self.what, self.base))
+            .because_of(format!("status {status} for /{path}: {}", text.trim()));
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            error = error.hint(match (&self.way, &self.credentials) {
+                (Way::ApiServer(_), _) => "This user may not `get` services/proxy (or pods/proxy) there.",
+                (Way::Direct(_), None) => {
+                    "Name the environment variables with its credentials: `credentials` in the stack file, \
+                          or --prometheus-bearer or --prometheus-user on the command line."
+                }
+                (Way::Direct(_), Some(_)) => "It does not accept the credentials that the environment holds.",
+            });
+        }
+        let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        Err(Failure { passing, status: Some(status), error })
+    }
+
+    async fn directly(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
         let request = match &self.credentials {
             None => request,
             Some((token, None)) => request.bearer_auth(token),
@@ -96,31 +161,56 @@ impl HttpClient {
         let response = request.send().await.map_err(|e| Failure {
             passing: !e.is_timeout(),
             status: None,
-            error: Error::no_data(format!("{} does not answer on {}", self.what, self.base))
-                .because(e.without_url()),
+            error: self.no_answer().because(e.without_url()),
         })?;
         let status = response.status();
         let body = response.bytes().await.map_err(|e| Failure {
             passing: true,
             status: None,
-            error: failed().because(e.without_url()),
+            error: self.no_answer().because(e.without_url()),
         })?;
-        if status.is_success() {
-            return Ok(body.to_vec());
-        }
-        let text: String = String::from_utf8_lossy(&body).chars().take(300).collect();
-        let mut error = failed().because_of(format!("status {status} for /{path}: {}", text.trim()));
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            error = error.hint(match self.credentials {
-                None => {
-                    "Name the environment variables with its credentials: `credentials` in the stack file, \
-                         or --prometheus-bearer or --prometheus-user with `sre init --external`."
-                }
-                Some(_) => "It does not accept the credentials that the environment holds.",
-            });
-        }
-        let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        Err(Failure { passing, status: Some(status), error })
+        Ok((status, body.to_vec()))
+    }
+
+    async fn by_api_server(
+        &self,
+        client: &kube::Client,
+        mut url: Url,
+        query: &[(&str, String)],
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+        url.query_pairs_mut().extend_pairs(query);
+        let target = &url[url::Position::BeforePath..];
+        let request = http::Request::get(target).body(kube::client::Body::empty()).map_err(|e| Failure {
+            passing: false,
+            status: None,
+            error: self.no_answer().because(e),
+        })?;
+        let no_answer = |e: &kube::Error| Failure {
+            passing: is_transient(e),
+            status: None,
+            error: self.no_answer().because_of(explain(e)),
+        };
+        let response = client.send(request).await.map_err(|e| no_answer(&e))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|e| no_answer(&e))?;
+        Ok((status, body.to_bytes().to_vec()))
+    }
+
+    fn no_answer(&self) -> Error {
+        Error::no_data(format!("{} does not answer on {}", self.what, self.base))
+    }
+}
+
+/// What a server says is wrong: the message of an API server's or of Prometheus' JSON, else the text as it is.
+fn told(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        #[serde(alias = "error")]
+        message: String,
+    }
+    match serde_json::from_slice::<Told>(body) {
+        Ok(told) => told.message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
     }
 }
 
@@ -167,5 +257,18 @@ mod tests {
         assert_eq!(join(&base, "api/v1/query").as_str(), "http://host:9090/prometheus/api/v1/query");
         let base = Url::parse("http://host:9090").expect("a URL");
         assert_eq!(join(&base, "-/ready").as_str(), "http://host:9090/-/ready");
+    }
+
+    #[test]
+    fn an_error_is_told_by_its_message() {
+        assert_eq!(
+            told(br#"{"kind":"Status","message":"no endpoints available"}"#),
+            "no endpoints available"
+        );
+        assert_eq!(
+            told(br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#),
+            "parse error"
+        );
+        assert_eq!(told(b"Service Unavailable"), "Service Unavailable");
     }
 }

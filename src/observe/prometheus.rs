@@ -171,6 +171,11 @@ impl Prometheus {
         Ok(Prometheus { http: HttpClient::new("Prometheus", endpoint)? })
     }
 
+    /// A client of the Prometheus behind the proxy of a cluster's API server, at a path there.
+    pub fn behind_api_server(client: kube::Client, path: &str) -> Prometheus {
+        Prometheus { http: HttpClient::behind_api_server("Prometheus", client, path) }
+    }
+
     /// One that asks once: for those who ask again by themselves.
     pub fn once_only(self) -> Prometheus {
         Prometheus { http: self.http.once_only() }
@@ -207,9 +212,13 @@ impl Prometheus {
 
     /// The raw samples of a selector's series, from one time to another, both included. Stale markers are left out.
     pub async fn samples(&self, selector: &str, from: f64, to: f64) -> Result<Vec<Series>> {
+        self.range(selector, "", from, to).await
+    }
+
+    async fn range(&self, selector: &str, step: &str, from: f64, to: f64) -> Result<Vec<Series>> {
         // One second more on the left: Prometheus 3 leaves that end of a range open, 2 closes it.
         let window = ((to - from).max(0.0) * 1000.0).ceil() + 1000.0;
-        match self.ask(&format!("{selector}[{window}ms]"), Some(to)).await? {
+        match self.ask(&format!("{selector}[{window}ms{step}]"), Some(to)).await? {
             Data::Matrix(series) => Ok(series
                 .into_iter()
                 .map(|series| Series {
@@ -225,6 +234,21 @@ impl Prometheus {
                 .collect()),
             _ => Err(Error::no_data(format!("`{selector}` selects no series"))),
         }
+    }
+
+    /// The values of a label, of the series of a selector that had samples from one time to another.
+    pub async fn label_values(&self, label: &str, selector: &str, from: f64, to: f64) -> Result<Vec<String>> {
+        let query =
+            [("match[]", selector.to_owned()), ("start", format!("{from:.3}")), ("end", format!("{to:.3}"))];
+        let answer: Answer<Vec<String>> =
+            self.http.get(&format!("api/v1/label/{label}/values"), &query).await?;
+        Ok(answer.data)
+    }
+
+    /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
+    pub async fn evaluations(&self, expression: &str, from: f64, to: f64, step: f64) -> Result<Vec<Series>> {
+        let step = (step * 1000.0).round();
+        self.range(&format!("({expression})"), &format!(":{step}ms"), from, to).await
     }
 
     /// The active scrape targets.

@@ -73,7 +73,7 @@ fn columns(text: &str) -> usize {
 }
 
 /// Breaks text between words; line breaks in it are kept, a word that is too long stands alone.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
@@ -91,7 +91,7 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Wrapped text, each line indented.
-pub(super) fn paragraph(indent: usize, text: &str) -> Vec<String> {
+pub(crate) fn paragraph(indent: usize, text: &str) -> Vec<String> {
     wrap(text, WIDTH - indent).into_iter().map(|line| format!("{:indent$}{line}", "")).collect()
 }
 

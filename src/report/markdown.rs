@@ -92,7 +92,7 @@ fn load(report: &Report) -> Option<String> {
     Some(table(&header, "lrrrrrrr", summary.requests.iter().map(row)))
 }
 
-fn table<const N: usize>(
+pub(super) fn table<const N: usize>(
     header: &[&str; N],
     alignment: &str,
     rows: impl Iterator<Item = [String; N]>,
@@ -104,7 +104,7 @@ fn table<const N: usize>(
 }
 
 /// Text that cannot break out of its cell.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
 }
 

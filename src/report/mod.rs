@@ -2,6 +2,7 @@
 
 pub mod compare;
 mod fold;
+pub mod inspection;
 pub mod junit;
 mod layout;
 pub mod markdown;
@@ -15,6 +16,7 @@ pub mod terminal;
 mod text;
 
 pub use layout::status_line;
+pub(crate) use layout::{paragraph, wrap};
 pub use model::{FaultReport, LatencyMs, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
 pub use redact::redact;
 pub use text::text;

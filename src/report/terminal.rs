@@ -35,7 +35,7 @@ impl Live {
     pub fn new(terminal: &Terminal) -> Live {
         let screen: Box<dyn Write + Send> = match terminal.output() {
             Output::Table => Box::new(anstream::stdout()),
-            Output::Json | Output::Yaml => Box::new(anstream::stderr()),
+            Output::Json | Output::Yaml | Output::Markdown => Box::new(anstream::stderr()),
         };
         Live::on(screen, Progress::on_stderr(), terminal.quiet())
     }

@@ -1,11 +1,11 @@
 //! A search for capacity: loads one after another, each judged by the scenario's thresholds.
 
-use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
+use super::Senders;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::load::{self, Capacity, Job, LoadResult, LoadRun, Search, Share, Step, Team};
+use crate::load::{self, Capacity, Job, Link, LoadResult, LoadRun, Search, Share, Step, Team};
 use crate::scenario::{Load, Rate, Scenario};
 use crate::target::Replica;
 
@@ -24,10 +24,8 @@ pub struct CapacitySearch<'a> {
     pub to: Rate,
     /// How long each step lasts.
     pub step: crate::scenario::Duration,
-    /// How many processes send.
-    pub workers: u64,
-    /// The program that a worker is.
-    pub program: &'a OsStr,
+    /// Who sends.
+    pub senders: &'a Senders,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
 }
@@ -86,11 +84,23 @@ impl CapacitySearch<'_> {
     }
 
     async fn send(&self, scenario: &Scenario, salt: &str) -> Result<LoadResult> {
-        if self.workers > 1 {
-            let job = Job { program: self.program, workers: self.workers, replicas: self.replicas, salt };
-            let team = Team::start(job, scenario, self.interrupt).await?;
-            return team.run(Instant::now() + LEAD, self.interrupt, &|_| {}, &|_| {}).await;
-        }
+        let mut called = self.senders.call(scenario, salt, self.interrupt).await?;
+        let sent = match called.links() {
+            Some(workers) => self.by_workers(scenario, salt, workers).await,
+            None => self.here(scenario, salt).await,
+        };
+        called.dismiss().await;
+        sent
+    }
+
+    async fn by_workers(&self, scenario: &Scenario, salt: &str, workers: Vec<Link>) -> Result<LoadResult> {
+        let job = Job { workers, replicas: self.replicas, salt };
+        let team = Team::start(job, scenario, self.interrupt).await?;
+        let start = Instant::now() + team.lead();
+        team.run(start, self.interrupt, &|_| {}, &|_| {}).await
+    }
+
+    async fn here(&self, scenario: &Scenario, salt: &str) -> Result<LoadResult> {
         load::execute(LoadRun {
             scenario,
             replicas: self.replicas,

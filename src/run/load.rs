@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA};
+use super::senders::Called;
+use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA, Senders};
 use crate::catalog::LoadedStack;
 use crate::check::alert::already_firing;
 use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
+use crate::fault::kubernetes::Scene;
 use crate::fault::{self, Journal, Timeline};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
@@ -21,8 +23,8 @@ use crate::terminal::Terminal;
 /// Between the last preparation and the first request: executors and faults start on the same instant.
 const LEAD: Duration = Duration::from_millis(200);
 
-/// The same for workers, which have to be told first.
-const LEAD_OF_WORKERS: Duration = Duration::from_millis(500);
+/// How long the baseline and the workers may take before the load begins.
+const UNTIL_LOAD: Duration = Duration::from_secs(120);
 
 /// What a run is made of.
 pub struct Run<'a> {
@@ -40,8 +42,8 @@ pub struct Run<'a> {
     pub terminal: &'a Terminal,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
-    /// How many processes send the load: with one, this one does.
-    pub workers: u64,
+    /// Who sends the load.
+    pub senders: Senders,
     /// Whether a verdict on the server's side will follow: then Prometheus has to answer before anything is sent.
     pub judged: bool,
 }
@@ -97,10 +99,41 @@ impl Run<'_> {
     }
 
     async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
-        let events = &begun.events;
         let prometheus = self.prometheus().await?;
-        let faults = fault::plan(&self.scenario.faults, self.lab)?;
+        let mut faults = self.faults().await?;
         fault::ensure_none(self.state, self.terminal).await?;
+        // The guards come before the baseline: what takes time is over when the load begins.
+        let prepared = self.interrupt.or(faults.prepare(UNTIL_LOAD)).await;
+        let finished = match prepared {
+            Ok(Ok(())) => self.load_with(begun, &faults, prometheus).await,
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
+        faults.dismiss().await;
+        finished
+    }
+
+    /// The faults, on what there is here.
+    async fn faults(&self) -> Result<Timeline> {
+        let steps = &self.scenario.faults;
+        if steps.is_empty() {
+            return Ok(Timeline::default());
+        }
+        match self.interrupt.or(Scene::of(self.lab)).await?? {
+            Some(scene) => {
+                fault::ensure_none_on(&scene.cluster, &scene.namespace, self.terminal).await?;
+                self.interrupt.or(fault::aim(steps, &scene)).await?
+            }
+            None => fault::plan(steps, self.lab),
+        }
+    }
+
+    async fn load_with(
+        &self,
+        begun: &Begun,
+        faults: &Timeline,
+        prometheus: Option<Prometheus>,
+    ) -> Result<LoadFinished> {
+        let events = &begun.events;
         if let Some(prometheus) = &prometheus {
             self.refuse_what_fires(prometheus).await?;
             let instances: Vec<String> =
@@ -114,13 +147,18 @@ impl Run<'_> {
             events.emit(EventKind::BaselineTaken(Box::new(baseline)))?;
         }
         let mut plan = load::plan(self.scenario);
-        if self.workers > 1 {
-            plan.shape += &format!(" from {} workers", self.workers);
-        }
-        let team = self.team(begun).await?;
-        events.emit(EventKind::LoadStarted(plan))?;
-        let before = time(prometheus.as_ref()).await;
-        let result = self.put_on(begun, &faults, prometheus.as_ref(), team).await?;
+        plan.shape += &self.senders.in_words();
+        let mut called = self.senders.call(self.scenario, begun.folder.id(), self.interrupt).await?;
+        let sent = async {
+            let team = self.team(begun, &mut called).await?;
+            events.emit(EventKind::LoadStarted(plan))?;
+            let before = time(prometheus.as_ref()).await;
+            let result = self.put_on(begun, faults, prometheus.as_ref(), team).await?;
+            Ok::<_, Error>((before, result))
+        };
+        let sent = sent.await;
+        called.dismiss().await;
+        let (before, result) = sent?;
         let after = time(prometheus.as_ref()).await;
         let pods = self.reached.pods().await;
         let moved = before
@@ -140,19 +178,15 @@ impl Run<'_> {
     }
 
     /// The workers, ready to begin; none where this process sends the load itself.
-    async fn team(&self, begun: &Begun) -> Result<Option<Team<'_>>> {
-        if self.workers <= 1 {
-            return Ok(None);
+    async fn team(&self, begun: &Begun, called: &mut Called) -> Result<Option<Team<'_>>> {
+        let Some(workers) = called.links() else { return Ok(None) };
+        let job = Job { workers, replicas: &self.lab.endpoints.replicas, salt: begun.folder.id() };
+        let team = Team::start(job, self.scenario, self.interrupt).await?;
+        if let Some(place) = called.place() {
+            let apart = team.apart().as_secs_f64() * 1000.0;
+            self.terminal.say(format!("load from {place}; they begin within {apart:.1} ms of each other"));
         }
-        let program = std::env::current_exe()
-            .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
-        let job = Job {
-            program: program.as_os_str(),
-            workers: self.workers,
-            replicas: &self.lab.endpoints.replicas,
-            salt: begun.folder.id(),
-        };
-        Ok(Some(Team::start(job, self.scenario, self.interrupt).await?))
+        Ok(Some(team))
     }
 
     /// Load and faults at the same time, on the same clock.
@@ -185,7 +219,7 @@ impl Run<'_> {
             let spelt = requests.iter().map(|request| request.spell(self.scenario, begun.folder.id()));
             let _ = notes.lock().unwrap_or_else(PoisonError::into_inner).add(spelt).inspect_err(&fail);
         };
-        let start = Instant::now() + if team.is_some() { LEAD_OF_WORKERS } else { LEAD };
+        let start = Instant::now() + team.as_ref().map_or(LEAD, Team::lead);
         let load = async {
             match team {
                 Some(team) => team.run(start, &interrupt, &progress, &noted).await,

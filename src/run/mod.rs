@@ -7,6 +7,7 @@ mod load;
 mod log;
 mod noted;
 mod record;
+mod senders;
 mod verify;
 
 pub use capacity::CapacitySearch;
@@ -16,4 +17,5 @@ pub use load::{Begun, Run};
 pub use log::{Damage, EventLog, Log};
 pub use noted::{NotedWriter, read_noted};
 pub use record::Record;
+pub use senders::Senders;
 pub use verify::{judge_load, resume, verify};

@@ -1,5 +1,6 @@
 //! Scenarios: load + faults + what must be seen.
 
+mod aim;
 mod model;
 mod named;
 mod overrides;
@@ -8,6 +9,7 @@ mod threshold;
 mod units;
 mod validate;
 
+pub use aim::{Aim, AimKind};
 pub use model::*;
 pub(crate) use named::list as named_list;
 pub use threshold::{Metric, Threshold};

@@ -246,9 +246,18 @@ pub struct FaultStep {
     /// For how long.
     #[serde(rename = "for")]
     pub lasts: Duration,
-    /// On which replicas, by number from 0; on all, if left out.
+    /// On which replicas, by number from 0; on all, if left out. On a cluster: the service's pods, by name.
     #[serde(default)]
     pub replicas: Option<Vec<usize>>,
+    /// On a cluster: on what, such as `deployment/redis-leader`; on the service that load goes to, if left out.
+    #[serde(default)]
+    pub on: Option<super::Aim>,
+    /// On a cluster: how many pods are touched, where a fault takes some of them; 1, if left out.
+    #[serde(default)]
+    pub count: Option<usize>,
+    /// On a cluster: whether the last replica may be taken.
+    #[serde(default, rename = "allow-outage")]
+    pub allow_outage: bool,
 }
 
 /// What a fault does.
@@ -267,6 +276,28 @@ pub enum FaultKind {
     Kill,
     /// The process is stopped (SIGSTOP), and continued at the end.
     Pause,
+    /// Pods are deleted; their workload makes new ones.
+    PodDelete,
+    /// A workload is scaled to 0 replicas.
+    ScaleToZero,
+    /// A Service or an Ingress leads to a port on which nobody listens.
+    WrongPort,
+    /// A new version is rolled out whose pods never get ready.
+    BrokenReadiness,
+    /// Helper pods use this share of the processors of the nodes: `80%`.
+    CpuPressure(super::Ratio),
+    /// Memory is taken inside a pod until this share of its limit is in use: `80%`; at 100% it is killed.
+    MemoryPressure(super::Ratio),
+    /// A NetworkPolicy cuts the pods off.
+    NetworkCut,
+    /// A node takes no new pods.
+    Cordon,
+    /// A node takes no new pods, and those on it are evicted.
+    Drain,
+    /// A node is stopped.
+    NodeStop,
+    /// Redis answers nobody.
+    RedisPause,
 }
 
 /// One thing that must hold.
@@ -285,6 +316,8 @@ pub enum Check {
     Alert(AlertCheck),
     /// No alert of the stack's rules fires.
     NoAlerts(NoAlertsCheck),
+    /// Monitoring sees the faults, and sees that they are over.
+    Detected(DetectedCheck),
     /// Every request that was answered with such a status has its one log line in Loki, exactly.
     Logs(LogsCheck),
 }
@@ -377,6 +410,30 @@ pub struct AlertCheck {
     /// Other alerts of the stack's rules that may fire along with it.
     #[serde(default)]
     pub along: Vec<String>,
+}
+
+/// Monitoring sees the faults, and sees that they are over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectedCheck {
+    /// What is seen, as a sentence; the expression, if left out.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The expression. It must have a value also when all is well.
+    pub expr: String,
+    /// A comparison with the value that holds while a fault is on, and only then: `> 0`, `< 3`.
+    pub is: super::Comparison,
+    /// It holds within this time of the first fault's injection.
+    pub within: Duration,
+    /// It holds no more within this time of the last fault's healing.
+    pub recovers: Duration,
+}
+
+impl DetectedCheck {
+    /// What is seen, as a sentence.
+    pub fn sentence(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("{} {}", self.expr.trim(), self.is))
+    }
 }
 
 /// No alert of the stack's rules fires.

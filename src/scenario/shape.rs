@@ -1,6 +1,6 @@
 //! How much load a scenario asks for, in numbers and in words.
 
-use super::{ArrivalRate, Check, Duration, FaultKind, FaultStep, Load, Phase, Rate, Users};
+use super::{ArrivalRate, Check, Duration, FaultStep, Load, Phase, Rate, Users};
 
 impl Load {
     /// How long the load lasts.
@@ -93,28 +93,15 @@ impl FaultStep {
 
     /// In words: `latency 2s at 10s for 15s on every replica`.
     pub fn in_words(&self) -> String {
-        let replicas = match &self.replicas {
-            None => "on every replica".into(),
-            Some(numbers) => {
+        let on = match (&self.on, &self.replicas) {
+            (Some(aim), _) => format!("on {aim}"),
+            (None, None) => "on every replica".into(),
+            (None, Some(numbers)) => {
                 let list = numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
                 format!("on replica {list}")
             }
         };
-        format!("{} at {} for {} {replicas}", self.fault.in_words(), self.at, self.lasts)
-    }
-}
-
-impl FaultKind {
-    /// In words: `latency 2s`, `error-rate 20%`, `kill`.
-    pub fn in_words(&self) -> String {
-        match self {
-            FaultKind::Latency(latency) => format!("latency {latency}"),
-            FaultKind::ErrorRate(share) => format!("error-rate {share}"),
-            FaultKind::Exceptions(share) => format!("exceptions {share}"),
-            FaultKind::Unready => "unready".into(),
-            FaultKind::Kill => "kill".into(),
-            FaultKind::Pause => "pause".into(),
-        }
+        format!("{} at {} for {} {on}", self.fault, self.at, self.lasts)
     }
 }
 
@@ -136,6 +123,9 @@ impl Check {
                     "{} fires within {}, resolves within {}{notified}",
                     check.name, check.fires, check.resolves
                 )
+            }
+            Check::Detected(check) => {
+                format!("{}: seen within {}, over within {}", check.sentence(), check.within, check.recovers)
             }
             Check::NoAlerts(check) if check.except.is_empty() => "no alert fires".into(),
             Check::NoAlerts(check) => format!("no alert fires but {}", check.except.join(", ")),

@@ -133,6 +133,9 @@ pub struct Patch {
     pub target: PatchTarget,
     /// A strategic merge patch (a mapping) or a JSON patch (a list), as YAML.
     pub patch: String,
+    /// Whether it is made at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
     /// Steps that must be done first.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -202,6 +205,9 @@ pub struct ClusterEndpoint {
     pub labels: IndexMap<String, String>,
     /// The pods' port.
     pub port: u16,
+    /// The port of the pods' metrics, as their `instance` label has it, if it is another one.
+    #[serde(default)]
+    pub metrics: Option<u16>,
     /// Whether there is such a part at all.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -230,11 +236,13 @@ pub struct Minikube {
 }
 
 impl ClusterStack {
-    /// The stack without what is not `enabled`; nobody needs a step that is not there.
+    /// The stack without what is not `enabled`, and without addons that have no name; nobody needs a step that is not there.
     pub fn enabled(mut self) -> ClusterStack {
         let mut left_out: Vec<String> = Vec::new();
         self.charts.retain(|name, chart| kept(name, chart.enabled, &mut left_out));
         self.manifests.retain(|name, manifests| kept(name, manifests.enabled, &mut left_out));
+        self.patches.retain(|name, patch| kept(name, patch.enabled, &mut left_out));
+        self.minikube.addons.retain(|addon| !addon.is_empty());
         let needs = self
             .images
             .values_mut()
@@ -302,6 +310,7 @@ mod tests {
             "namespace: lab\n\
              charts: {loki: {chart: ./loki, enabled: false}, collector: {chart: ./c, needs: [loki, other]}}\n\
              manifests: {other: {files: []}, off: {files: [], enabled: false}}\n\
+             patches: {off-too: {target: {kind: Pod}, patch: 'a: b', enabled: false}}\n\
              endpoints: {loki: {labels: {a: b}, port: 1, enabled: false}, grafana: {labels: {a: b}, port: 1}}\n",
         )
         .unwrap();
@@ -309,6 +318,7 @@ mod tests {
         assert_eq!(stack.charts.keys().collect::<Vec<_>>(), ["collector"]);
         assert_eq!(stack.charts["collector"].needs, ["other"]);
         assert_eq!(stack.manifests.keys().collect::<Vec<_>>(), ["other"]);
+        assert!(stack.patches.is_empty());
         assert!(stack.endpoints.loki.is_none() && stack.endpoints.grafana.is_some());
     }
 }

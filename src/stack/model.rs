@@ -55,6 +55,10 @@ pub struct Parameter {
     /// The values that it may have; any, if left out.
     #[serde(default)]
     pub values: Vec<serde_json::Value>,
+    /// Further parameters that follow from its value: `{status_label: {nginx: status, traefik: code}}` makes
+    /// `${status_label}`, which cannot be set by itself.
+    #[serde(default)]
+    pub gives: IndexMap<String, IndexMap<String, serde_json::Value>>,
 }
 
 /// The counter that each request raises by one.

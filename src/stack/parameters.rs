@@ -21,6 +21,13 @@ pub fn declared(document: &Document) -> Result<IndexMap<String, Parameter>, Vec<
         .iter()
         .flat_map(|(name, parameter)| unsound(name, parameter, &Path::root().key("parameters").key(name)))
         .collect();
+    let twice = parameters.iter().flat_map(|(name, parameter)| {
+        let path = Path::root().key("parameters").key(name).key("gives");
+        parameter.gives.keys().filter(|given| parameters.contains_key(*given)).map(move |given| {
+            Problem::key_error(&path.key(given), format!("`{given}` is a parameter of its own already"))
+        })
+    });
+    let problems: Vec<Problem> = problems.into_iter().chain(twice).collect();
     if problems.is_empty() { Ok(parameters) } else { Err(problems) }
 }
 
@@ -40,6 +47,28 @@ fn unsound(name: &str, parameter: &Parameter, path: &Path) -> Vec<Problem> {
                 .push(Problem::error(&path, "a parameter is a text, a number, true or false, on one line"));
         } else if let Err(why) = typed(&text(value).unwrap_or_default(), &parameter.default) {
             problems.push(Problem::error(&path, format!("{why}, as the default is")));
+        }
+    }
+    for (given, by_value) in &parameter.gives {
+        let path = path.key("gives").key(given);
+        if given.is_empty() || !given.chars().all(named) {
+            let message = "the name of a parameter has only small letters, digits, `_` and `-`";
+            problems.push(Problem::key_error(&path, message));
+        }
+        let values: Vec<String> = parameter.values.iter().filter_map(text).collect();
+        for missing in values.iter().filter(|value| !by_value.contains_key(*value)) {
+            problems.push(Problem::key_error(&path, format!("nothing is given for the value `{missing}`")));
+        }
+        for (value, gives) in by_value {
+            if !values.contains(value) {
+                let help = unknown(value, values.iter().map(String::as_str));
+                let message = format!("`{value}` is not one of `values`");
+                problems.push(Problem::key_error(&path.key(value), message).help(help));
+            }
+            if text(gives).is_none() {
+                let message = "a parameter is a text, a number, true or false, on one line";
+                problems.push(Problem::error(&path.key(value), message));
+            }
         }
     }
     if !parameter.values.is_empty() && !parameter.values.contains(&parameter.default) {
@@ -83,6 +112,15 @@ pub fn resolve(
         }
         values.insert(key.clone(), value.clone());
     }
+    let given = declared.iter().flat_map(|(key, parameter)| {
+        let value = values[key].clone();
+        parameter
+            .gives
+            .iter()
+            .filter_map(move |(given, by_value)| Some((given.clone(), text(by_value.get(&value)?)?)))
+    });
+    let given: Vec<(String, String)> = given.collect();
+    values.extend(given);
     Ok(values)
 }
 
@@ -168,8 +206,24 @@ rest: ${replicas}
     }
 
     #[test]
+    fn a_value_gives_others() {
+        let text = "parameters:\n  ingress:\n    description: Which\n    default: nginx\n    values: [nginx, traefik]\n    \
+                    gives: {label: {nginx: status, traefik: code}, port: {nginx: 80, traefik: 8000}}\n";
+        let document = Document::parse("stack", "stack.yaml", text).expect("YAML");
+        let declared = declared(&document).expect("sound parameters");
+        let values = resolve(&declared, &[], false).expect("values");
+        assert_eq!((&*values["label"], &*values["port"]), ("status", "80"));
+        let set = |key: &str, value: &str| resolve(&declared, &[(key.to_owned(), value.to_owned())], false);
+        assert_eq!(set("ingress", "traefik").expect("values")["label"], "code");
+        assert!(set("label", "code").expect_err("follows").to_string().contains("no parameter `label`"));
+    }
+
+    #[test]
     fn a_declaration_must_be_sound() {
         for (parameter, why) in [
+            ("a: {description: x, default: b, values: [b, c], gives: {d: {b: 1}}}", "for the value `c`"),
+            ("a: {description: x, default: b, values: [b], gives: {d: {b: 1, e: 2}}}", "not one of `values`"),
+            ("a: {description: x, default: b, values: [b], gives: {a: {b: 1}}}", "a parameter of its own"),
             ("a: {description: x, default: [1]}", "on one line"),
             ("a: {description: x, default: 1, values: [1, b]}", "must be a whole number"),
             ("a: {description: x, default: c, values: [a, b]}", "not one of `values`"),

@@ -35,6 +35,7 @@ pub fn validate(stack: &Stack) -> Vec<Problem> {
         let (key, why) = match check {
             Check::Reconcile(_) => ("reconcile", "there is no load before `up` is finished"),
             Check::Alert(_) => ("alert", "nothing is broken before `up` is finished"),
+            Check::Detected(_) => ("detected", "nothing is broken before `up` is finished"),
             Check::Logs(_) => ("logs", "there is no load before `up` is finished"),
             _ => continue,
         };

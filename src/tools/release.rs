@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use flate2::read::GzDecoder;
+use flate2::read::{DeflateDecoder, GzDecoder};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::versions::{Archive, Release};
+use super::versions::{Archive, Form, Release};
 use super::{Cache, Tool};
 use crate::error::{Error, Result};
 
@@ -42,7 +43,7 @@ pub fn address(release: &Release, platform: &str, mirror: Option<&Url>) -> Strin
         Some(mirror) => format!("{}/tools", mirror.as_str().trim_end_matches('/')),
         None => release.base.to_owned(),
     };
-    format!("{base}/{}.tar.gz", release.stem(platform))
+    format!("{base}/{}", release.file(platform))
 }
 
 /// Why a release was not got.
@@ -68,10 +69,16 @@ pub async fn install(
             let mut file = tempfile::tempfile_in(&new)
                 .map_err(|e| Error::prerequisite("the cache cannot be written").because(e))?;
             download(address, &mut file).await.inspect_err(|_| unreachable = true)?;
-            let (tools, sha256, address) = (release.tools, archive.sha256, address.to_owned());
+            let (sha256, address, program) =
+                (archive.sha256, address.to_owned(), format!("{}-{platform}", release.name));
+            let (tools, form) = (release.tools, release.form);
             tokio::task::spawn_blocking(move || {
                 verify(&mut file, sha256, &address)?;
-                unpack(file, tools, &new, &address)
+                match form {
+                    Form::Folder => unpack(file, tools, 2, &new, &address),
+                    Form::Flat => unpack(file, tools, 1, &new, &address),
+                    Form::Zip => unzip(file, tools, &program, &new, &address),
+                }
             })
             .await
             .map_err(|e| Error::prerequisite("the release cannot be unpacked").because(e))?
@@ -151,10 +158,10 @@ fn verify(file: &mut File, sha256: &str, address: &str) -> Result<()> {
     file.rewind().map_err(failed)
 }
 
-/// Takes the tools, and what their licences ask for, out of an archive's only folder.
-fn unpack(file: File, tools: &[Tool], folder: &Path, address: &str) -> Result<()> {
+/// Takes the tools, and what their licences ask for, out of an archive, where they are so many names deep.
+fn unpack(file: File, tools: &[Tool], depth: usize, folder: &Path, address: &str) -> Result<()> {
     let failed = || Error::prerequisite(format!("what came from {address} cannot be unpacked"));
-    let wanted: Vec<&str> = tools.iter().map(|tool| tool.name()).collect();
+    let wanted: Vec<&str> = tools.iter().flat_map(|tool| tool.programs()).copied().collect();
     let mut archive = tar::Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
     let mut unpacked = Vec::new();
     for entry in archive.entries().map_err(|e| failed().because(e))? {
@@ -165,17 +172,49 @@ fn unpack(file: File, tools: &[Tool], folder: &Path, address: &str) -> Result<()
         else {
             continue;
         };
-        if path.components().count() != 2 || !(wanted.contains(&name) || matches!(name, "LICENSE" | "NOTICE"))
+        if path.components().count() != depth
+            || !(wanted.contains(&name) || matches!(name, "LICENSE" | "NOTICE"))
         {
             continue;
         }
         entry.unpack(folder.join(name)).map_err(|e| failed().because(e))?;
         unpacked.push(name.to_owned());
     }
-    match wanted.iter().find(|wanted| !unpacked.iter().any(|name| name == *wanted)) {
+    let there = |tool: &&Tool| tool.programs().iter().any(|name| unpacked.iter().any(|there| there == name));
+    match tools.iter().find(|tool| !there(tool)) {
         Some(missing) => Err(failed().because_of(format!("it has no {missing}"))),
         None => Ok(()),
     }
+}
+
+/// Takes the one program out of a zip file, under its tool's own name. Its bytes are those that are pinned: it is the
+/// first entry, deflated, and that ends by itself.
+fn unzip(file: File, tools: &[Tool], program: &str, folder: &Path, address: &str) -> Result<()> {
+    const HEADER: usize = 30;
+    const DEFLATED: u16 = 8;
+    let failed = || Error::prerequisite(format!("what came from {address} cannot be unpacked"));
+    let mut zip = std::io::BufReader::new(file);
+    let mut header = [0; HEADER];
+    zip.read_exact(&mut header).map_err(|e| failed().because(e))?;
+    let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+    let mut name = vec![0; number(26).into()];
+    zip.read_exact(&mut name).map_err(|e| failed().because(e))?;
+    let extra = u64::from(number(28));
+    std::io::copy(&mut zip.by_ref().take(extra), &mut std::io::sink()).map_err(|e| failed().because(e))?;
+    if !header.starts_with(b"PK\x03\x04") || number(8) != DEFLATED || name != program.as_bytes() {
+        return Err(failed().because_of(format!("its first entry is no deflated {program}")));
+    }
+    let mut inflated = DeflateDecoder::new(zip);
+    for tool in tools {
+        let mut unpacked = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(folder.join(tool.name()))
+            .map_err(|e| failed().because(e))?;
+        std::io::copy(&mut inflated, &mut unpacked).map_err(|e| failed().because(e))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -207,7 +246,11 @@ mod tests {
     }
 
     async fn install_from(mirror: &Url, sha256: &str, cache: &Cache) -> Result<(), Failure> {
-        let release = Release::of(Tool::Alertmanager).expect("a release");
+        install_tool(Tool::Alertmanager, mirror, sha256, cache).await
+    }
+
+    async fn install_tool(tool: Tool, mirror: &Url, sha256: &str, cache: &Cache) -> Result<(), Failure> {
+        let release = Release::of(tool).expect("a release");
         let sha256: &'static str = sha256.to_owned().leak();
         let archive = Archive { platform: "linux-amd64", sha256, size: 1 };
         let address = address(release, "linux-amd64", Some(mirror));
@@ -223,6 +266,56 @@ mod tests {
         let entry = cache.entry("alertmanager-0.33.1.linux-amd64");
         assert_eq!(super::super::version(&entry.join("alertmanager")).await.ok().as_deref(), Some("0.33.1"));
         assert!(!entry.join("amtool").exists(), "only what is asked for");
+    }
+
+    /// What a mirror has under a release's own file name.
+    fn put(folder: &Path, tool: Tool, bytes: &[u8]) -> (Url, String) {
+        let tools = folder.join("tools");
+        std::fs::create_dir_all(&tools).expect("a folder");
+        let file = Release::of(tool).expect("a release").file("linux-amd64");
+        std::fs::write(tools.join(file), bytes).expect("a file");
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        (Url::from_directory_path(folder).expect("an absolute path"), sha256)
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_zipped_has_its_own_name_afterwards() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache"));
+        let name = b"loki-linux-amd64";
+        let mut bytes = vec![0; 30];
+        bytes[..4].copy_from_slice(b"PK\x03\x04");
+        (bytes[8], bytes[26], bytes[28]) = (8, name.len() as u8, 3);
+        bytes.extend([name.as_slice(), b"xyz"].concat());
+        let mut deflated = flate2::write::DeflateEncoder::new(bytes, flate2::Compression::fast());
+        deflated.write_all(b"#!/bin/sh\necho loki, version 3.7.8\n").expect("written");
+        let bytes = deflated.finish().expect("an archive");
+        let (mirror, sha256) = put(folder.path(), Tool::Loki, &bytes);
+        install_tool(Tool::Loki, &mirror, &sha256, &cache).await.expect("it is what it should be");
+        let program = cache.entry("loki-3.7.8.linux-amd64").join("loki");
+        assert_eq!(super::super::version(&program).await.ok().as_deref(), Some("3.7.8"));
+    }
+
+    #[tokio::test]
+    async fn a_program_at_the_root_of_its_archive_is_taken_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache"));
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut builder = tar::Builder::new(gzip);
+        let program = b"#!/bin/sh\necho otelcol-contrib version 0.160.0\n";
+        for name in ["README.md", "otelcol-contrib"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(program.len() as u64);
+            header.set_mode(0o755);
+            builder.append_data(&mut header, name, program.as_slice()).expect("an entry");
+        }
+        let bytes = builder.into_inner().and_then(|gzip| gzip.finish()).expect("an archive");
+        let (mirror, sha256) = put(folder.path(), Tool::Collector, &bytes);
+        install_tool(Tool::Collector, &mirror, &sha256, &cache).await.expect("it is what it should be");
+        let entry = cache.entry("otelcol-contrib-0.160.0.linux-amd64");
+        let version = super::super::version(&entry.join("otelcol-contrib")).await;
+        assert_eq!(version.ok().as_deref(), Some("0.160.0"));
+        assert!(!entry.join("README.md").exists(), "only what is asked for");
     }
 
     #[tokio::test]

@@ -1,21 +1,34 @@
 //! Every version that `sre` pins, in one place. A checksum is that of the project's own release
-//! (`sha256sums.txt` beside it); a platform without one is not downloaded for.
+//! (`sha256sums.txt` or the like beside it); a platform without one is not downloaded for.
 
 use super::Tool;
 
-/// An official release: one archive a platform, with the programs in its only folder.
+/// An official release: one archive a platform.
 #[derive(Debug, Clone, Copy)]
 pub struct Release {
     /// The tools in it.
     pub tools: &'static [Tool],
     /// The stem of its archives and the name of its folder in the cache.
     pub name: &'static str,
+    /// How its archives are named, and where the programs are in them.
+    pub form: Form,
     /// Its version.
     pub version: &'static str,
     /// Where its archives are; `tools/` of a mirror takes its place.
     pub base: &'static str,
     /// The archives.
     pub archives: &'static [Archive],
+}
+
+/// How the archives of a release are named, and where the programs are in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `NAME-VERSION.SYSTEM-MACHINE.tar.gz`; the programs are in its only folder.
+    Folder,
+    /// `NAME_VERSION_SYSTEM_MACHINE.tar.gz`; the programs are at its root.
+    Flat,
+    /// `NAME-SYSTEM-MACHINE.zip`; the one program in it is called `NAME-SYSTEM-MACHINE`.
+    Zip,
 }
 
 /// One archive of a release.
@@ -68,6 +81,7 @@ pub const RELEASES: &[Release] = &[
     Release {
         tools: &[Tool::Prometheus, Tool::Promtool],
         name: "prometheus",
+        form: Form::Folder,
         version: "3.15.0",
         base: "https://github.com/prometheus/prometheus/releases/download/v3.15.0",
         archives: &[
@@ -86,6 +100,7 @@ pub const RELEASES: &[Release] = &[
     Release {
         tools: &[Tool::Alertmanager],
         name: "alertmanager",
+        form: Form::Folder,
         version: "0.33.1",
         base: "https://github.com/prometheus/alertmanager/releases/download/v0.33.1",
         archives: &[
@@ -104,6 +119,7 @@ pub const RELEASES: &[Release] = &[
     Release {
         tools: &[Tool::NodeExporter],
         name: "node_exporter",
+        form: Form::Folder,
         version: "1.12.1",
         base: "https://github.com/prometheus/node_exporter/releases/download/v1.12.1",
         archives: &[
@@ -119,6 +135,31 @@ pub const RELEASES: &[Release] = &[
             },
         ],
     },
+    Release {
+        tools: &[Tool::Loki],
+        name: "loki",
+        form: Form::Zip,
+        version: "3.7.8",
+        base: "https://github.com/grafana/loki/releases/download/v3.7.8",
+        archives: &[Archive {
+            platform: "linux-amd64",
+            sha256: "62aea42c9cba52cd1642b3666ab37019a0ce4c24ab50b07e85dccc8d812f7d61",
+            size: 45_000_000,
+        }],
+    },
+    // The distribution for everything has what the one for Kubernetes has.
+    Release {
+        tools: &[Tool::Collector],
+        name: "otelcol-contrib",
+        form: Form::Flat,
+        version: "0.160.0",
+        base: "https://github.com/open-telemetry/opentelemetry-collector-releases/releases/download/v0.160.0",
+        archives: &[Archive {
+            platform: "linux-amd64",
+            sha256: "7bb60c584c241c86261c2b8697cd3725dd8c56691f5ad5d98454eaa005b47b0c",
+            size: 110_294_081,
+        }],
+    },
 ];
 
 impl Release {
@@ -132,7 +173,17 @@ impl Release {
         self.archives.iter().find(|archive| archive.platform == platform)
     }
 
-    /// The name of a platform's archive, without `.tar.gz`; also that of the folder in it.
+    /// The name of a platform's archive.
+    pub fn file(&self, platform: &str) -> String {
+        let Release { name, version, .. } = self;
+        match self.form {
+            Form::Folder => format!("{}.tar.gz", self.stem(platform)),
+            Form::Flat => format!("{name}_{version}_{}.tar.gz", platform.replace('-', "_")),
+            Form::Zip => format!("{name}-{platform}.zip"),
+        }
+    }
+
+    /// The name of a platform's folder in the cache.
     pub fn stem(&self, platform: &str) -> String {
         format!("{}-{}.{platform}", self.name, self.version)
     }
@@ -170,6 +221,9 @@ mod tests {
     #[test]
     fn an_archive_is_named_as_its_project_names_it() {
         let release = Release::of(Tool::Promtool).expect("promtool comes with Prometheus");
-        assert_eq!(release.stem("linux-amd64"), "prometheus-3.15.0.linux-amd64");
+        assert_eq!(release.file("linux-amd64"), "prometheus-3.15.0.linux-amd64.tar.gz");
+        let file = |tool| Release::of(tool).expect("a release").file("linux-amd64");
+        assert_eq!(file(Tool::Loki), "loki-linux-amd64.zip");
+        assert_eq!(file(Tool::Collector), "otelcol-contrib_0.160.0_linux_amd64.tar.gz");
     }
 }

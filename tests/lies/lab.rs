@@ -206,6 +206,7 @@ impl Lab {
                  schema_config: {{configs: [{{from: \"2024-04-01\", store: tsdb, object_store: filesystem, schema: v13, \
                  index: {{prefix: index_, period: 24h}}}}]}}\n\
                  ingester: {{lifecycler: {{min_ready_duration: 0s}}}}\n\
+                 frontend_worker: {{frontend_address: \"{grpc}\"}}\n\
                  limits_config: {{max_entries_limit_per_query: {lines_at_once}}}\n",
                 address.port(),
                 grpc.port(),

@@ -9,11 +9,17 @@ use crate::load::watch::overload;
 use crate::load::{Histograms, LoadSummary, PhaseSummary, Schedule, Tally};
 use crate::scenario::{Load, Scenario};
 
-/// The whole of these parts, without those of lost workers; what was asked is the whole all the same.
+/// The whole of these parts, without those of lost workers; what was asked is the whole all the same. `started`
+/// is the leader's: the workers' clocks may say anything.
 ///
 /// # Errors
 /// No data (exit 3) where there is no part.
-pub(super) fn merge(scenario: &Scenario, parts: Vec<Part>, lost: Vec<String>) -> Result<LoadResult> {
+pub(super) fn merge(
+    scenario: &Scenario,
+    started: jiff::Timestamp,
+    parts: Vec<Part>,
+    lost: Vec<String>,
+) -> Result<LoadResult> {
     let mut observed = None;
     let mut histograms = Histograms::default();
     for part in &parts {
@@ -51,7 +57,7 @@ pub(super) fn merge(scenario: &Scenario, parts: Vec<Part>, lost: Vec<String>) ->
     let counts = summaries.iter().flat_map(|summary| summary.requests.clone());
     let (requests, total) = by_name(&histograms, None, counts);
     let summary = LoadSummary {
-        started: summaries.iter().map(|summary| summary.started).min().unwrap_or(first.started),
+        started,
         seconds: summaries.iter().map(|summary| summary.seconds).fold(0.0, f64::max),
         asked: schedule.as_ref().map(Schedule::asked),
         tallies: tallies(scenario, &summaries),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -19,10 +20,15 @@ use crate::target::Replica;
 pub(super) enum Order {
     /// The first: what it will send.
     Prepare(Box<Assignment>),
-    /// The second: when its clock begins.
+    /// What its clock says; asked as often as the leader likes before the start.
+    Clock {
+        /// Comes back with the answer.
+        question: u32,
+    },
+    /// When it begins.
     Start {
-        /// When the first request of the whole load is due.
-        at: jiff::Timestamp,
+        /// When the first request of the whole load is due, in microseconds of this worker's own clock.
+        at: u64,
     },
     /// Nothing more may leave.
     Stop,
@@ -49,6 +55,13 @@ pub(super) struct Assignment {
 pub(super) enum Told {
     /// It has prepared everything, and waits for the start.
     Ready,
+    /// What its clock says: microseconds since a moment of its own.
+    Clock {
+        /// The question that this answers.
+        question: u32,
+        /// Microseconds.
+        now: u64,
+    },
     /// What happened in a second.
     Second {
         /// Seconds since the start.
@@ -118,6 +131,14 @@ pub(super) fn error(exit: u8, what: String, causes: Vec<String>, hint: Option<St
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// Sends an order to a worker. One that is gone already is heard of where its answers are read.
+pub(super) fn order(to: &UnboundedSender<String>, order: &Order) -> Result<()> {
+    let line = serde_json::to_string(order)
+        .map_err(|e| Error::target("an order to a worker cannot be written").because(e))?;
+    let _ = to.send(line);
+    Ok(())
 }
 
 /// Writes a message and a line end.

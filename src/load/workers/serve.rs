@@ -22,8 +22,10 @@ pub async fn serve(
     mut to: impl AsyncWrite + Unpin,
     interrupt: &Interrupt,
 ) -> Result<()> {
+    // Nobody's but this worker's: no two clocks have to agree.
+    let clock = Instant::now();
     let mut orders = orders.lines();
-    let worked = work(&mut orders, &mut to, &interrupt.child()).await;
+    let worked = work(clock, &mut orders, &mut to, &interrupt.child()).await;
     if let Err(error) = &worked {
         // Where nobody listens any more, the exit code tells.
         let _ = send(&mut to, &Told::failed(error)).await;
@@ -32,11 +34,12 @@ pub async fn serve(
 }
 
 async fn work(
+    clock: Instant,
     orders: &mut Lines<impl AsyncBufRead + Unpin>,
     to: &mut (impl AsyncWrite + Unpin),
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let Some(Order::Prepare(assignment)) = next(orders).await? else { return Ok(()) };
+    let Some(Order::Prepare(assignment)) = interrupt.or(next(orders)).await?? else { return Ok(()) };
     if assignment.version != env!("CARGO_PKG_VERSION") {
         return Err(Error::usage("a worker of another version of sre cannot take part").because_of(format!(
             "it has {}, its leader {}",
@@ -47,10 +50,18 @@ async fn work(
     check(&assignment.scenario, &assignment.replicas)?;
     let sampler = Sampler::new(&assignment.scenario);
     send(to, &Told::Ready).await?;
-    let Some(Order::Start { at }) = interrupt.or(next(orders)).await?? else { return Ok(()) };
-    // A start that has gone by is now: what is late then is told as late.
-    let wait = Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default();
-    let start = Instant::now() + wait;
+    let at = loop {
+        match interrupt.or(next(orders)).await?? {
+            Some(Order::Clock { question }) => {
+                let now = u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX);
+                send(to, &Told::Clock { question, now }).await?;
+            }
+            Some(Order::Start { at }) => break at,
+            _ => return Ok(()),
+        }
+    };
+    // Where that has gone by, what is late is told as late.
+    let start = clock + Duration::from_micros(at);
     let part = run(&assignment, &sampler, start, orders, to, interrupt).await?;
     send(to, &Told::Done(Box::new(Done::new(part)?))).await
 }

@@ -47,6 +47,12 @@ pub(crate) fn checks(checks: &[Check], path: &Path, problems: &mut Vec<Problem>)
                     problems.push(Problem::key_error(&path.key("labels").key(label), message));
                 }
             }
+            Check::Detected(detected) => {
+                let path = item.key("detected");
+                wait("within", detected.within, &path, problems);
+                wait("recovers", detected.recovers, &path, problems);
+                self::promql(&detected.expr, &path.key("expr"), problems);
+            }
             Check::Logs(logs) => wait("wait", logs.wait, &item.key("logs"), problems),
             Check::NoAlerts(none) => {
                 for other in checks {

@@ -23,6 +23,7 @@ pub(super) fn faults(scenario: &Scenario, path: &Path, problems: &mut Vec<Proble
         if let Some(replicas) = &step.replicas {
             self::replicas(replicas, &path.key("replicas"), problems);
         }
+        on_a_cluster(step, path.clone(), problems);
         let clash = scenario.faults[..i].iter().find(|other| clashes(step, other));
         if let Some(other) = clash {
             problems.push(
@@ -30,7 +31,7 @@ pub(super) fn faults(scenario: &Scenario, path: &Path, problems: &mut Vec<Proble
                     &path.key("at"),
                     format!("another fault is on the same replica until {}", other.end()),
                 )
-                .help("a process that is killed or paused takes no other fault at the same time"),
+                .help("a process that is killed or paused takes no other fault at the same time, nor does an object"),
             );
         }
     }
@@ -41,10 +42,27 @@ fn kind(fault: &FaultKind, path: &Path, problems: &mut Vec<Problem>) {
         FaultKind::Latency(latency) => ("latency", *latency == Duration::default()),
         FaultKind::ErrorRate(share) => ("error-rate", share.get() == 0.0),
         FaultKind::Exceptions(share) => ("exceptions", share.get() == 0.0),
-        FaultKind::Unready | FaultKind::Kill | FaultKind::Pause => return,
+        FaultKind::CpuPressure(share) => ("cpu-pressure", share.get() == 0.0),
+        FaultKind::MemoryPressure(share) => ("memory-pressure", share.get() == 0.0),
+        _ => return,
     };
     if nothing {
         problems.push(Problem::error(&path.key(key), "a fault of nothing is no fault"));
+    }
+}
+
+/// Keys that only faults on a cluster have.
+fn on_a_cluster(step: &FaultStep, path: Path, problems: &mut Vec<Problem>) {
+    if step.count == Some(0) {
+        problems.push(Problem::error(&path.key("count"), "a fault must take at least one pod"));
+    }
+    if step.count.is_some() && step.replicas.is_some() {
+        let problem = Problem::error(&path.key("count"), "`count` and `replicas` exclude each other");
+        problems.push(problem.help("`replicas` names the pods, `count` says how many"));
+    }
+    if matches!(step.fault, FaultKind::Kill | FaultKind::Pause) && step.on.is_some() {
+        let problem = Problem::error(&path.key("on"), "a process of this machine is no object of a cluster");
+        problems.push(problem.help("on a cluster a pod is deleted: `fault: pod-delete`"));
     }
 }
 
@@ -67,5 +85,7 @@ fn clashes(a: &FaultStep, b: &FaultStep) -> bool {
         (Some(a), Some(b)) => a.iter().any(|replica| b.contains(replica)),
         _ => true,
     };
-    (on_process(a) || on_process(b)) && same_replica && a.at < b.end() && b.at < a.end()
+    let same_object = a.on.is_some() && a.on == b.on;
+    let excluded = (on_process(a) || on_process(b)) && same_replica || same_object;
+    excluded && a.at < b.end() && b.at < a.end()
 }

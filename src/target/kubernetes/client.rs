@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    name: String,
     context: String,
     kubeconfig: Option<PathBuf>,
     version: String,
@@ -44,6 +45,7 @@ impl Cluster {
     pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster> {
         let file = read(kubeconfig)?;
         let context = choose(&file, context)?.to_owned();
+        let name = name_of(&file, &context);
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(file, &options)
             .await
@@ -59,8 +61,29 @@ impl Cluster {
         .git_version;
         Ok(Cluster {
             client,
+            name,
             context,
             kubeconfig: kubeconfig.map(Path::to_owned),
+            version,
+            kinds: Arc::default(),
+        })
+    }
+
+    /// Connects to the cluster that this process runs in, as a pod with a service account.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where it is no such pod, the target (exit 6) where the cluster does not answer.
+    pub async fn inside() -> Result<Cluster> {
+        let failed = || Error::prerequisite("this is no pod with a service account");
+        let config = Config::incluster().map_err(|e| failed().because(e))?;
+        let client = client(config).map_err(|e| failed().because_of(explain(&e)))?;
+        let asked = call(|| "the cluster did not answer".into(), || client.apiserver_version()).await?;
+        let (context, version) = ("in-cluster".to_owned(), asked.git_version);
+        Ok(Cluster {
+            client,
+            name: context.clone(),
+            context,
+            kubeconfig: None,
             version,
             kinds: Arc::default(),
         })
@@ -69,6 +92,11 @@ impl Cluster {
     /// The client.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The cluster's name, as the kubeconfig has it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The context's name.
@@ -130,6 +158,19 @@ impl Cluster {
             Api::all_with(self.client(), &kind.resource)
         }
     }
+}
+
+/// The current context of a kubeconfig, for those who only read: whoever changes a cluster has it named.
+///
+/// # Errors
+/// The kubeconfig cannot be read (2).
+pub fn current_context(kubeconfig: Option<&Path>) -> Result<Option<String>> {
+    Ok(read(kubeconfig)?.current_context.filter(|current| !current.is_empty()))
+}
+
+fn name_of(file: &Kubeconfig, context: &str) -> String {
+    let named = file.contexts.iter().find(|named| named.name == context);
+    named.and_then(|named| named.context.as_ref()).map_or(String::new(), |context| context.cluster.clone())
 }
 
 fn read(path: Option<&Path>) -> Result<Kubeconfig> {

@@ -1,7 +1,7 @@
 //! Does one step of a plan, and writes down what it will do before it does it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,11 +12,12 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::apply::{Change, Mode, apply, ensure_namespace};
+use super::build::{self, Builder, Built};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
 use super::gone::{gone, is_going};
 use super::helm::{Helm, Installed, is_workload};
-use super::image::{Loader, write_archive};
+use super::image::{Loader, full_name, write_archive};
 use super::leftover;
 use super::node_image::{self, Presence};
 use super::object::{ObjectRef, read_objects};
@@ -28,13 +29,14 @@ use super::record::{Book, Done};
 use super::wait;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::stack::{ClusterEndpoint, PatchTarget};
+use crate::stack::{ClusterEndpoint, Image, PatchTarget};
 
 /// The label that holds a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// Kinds that are waited for once they are applied.
-const WORKLOADS: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "Job", "Prometheus", "Alertmanager"];
+pub(super) const WORKLOADS: [&str; 6] =
+    ["Deployment", "StatefulSet", "DaemonSet", "Job", "Prometheus", "Alertmanager"];
 
 /// How many objects of a release are looked at at the same time.
 const AT_ONCE: usize = 8;
@@ -81,12 +83,7 @@ impl Execution<'_> {
     async fn act(&self, step: &Step) -> Result<String> {
         match &step.action {
             Action::Zones(zones) => self.zones(zones).await,
-            Action::Image(image) => match &image.dockerfile {
-                None => self.image(&step.name, &image.image).await,
-                Some(_) => {
-                    Err(Error::usage(format!("image {}: a `dockerfile` is not supported yet", image.image)))
-                }
-            },
+            Action::Image(image) => self.image(&step.name, image).await,
             Action::Chart(release) => self.chart(step, release).await,
             Action::Apply(objects) => self.apply(step, objects).await,
             Action::Patch { target, body } => {
@@ -139,52 +136,55 @@ impl Execution<'_> {
         })
     }
 
-    /// Makes sure that every node has an image of this program. `image` has its tag.
-    async fn image(&self, step: &str, image: &str) -> Result<String> {
+    /// Makes sure that every node has an image. Its name has its tag.
+    async fn image(&self, step: &str, wanted: &Image) -> Result<String> {
+        let image = full_name(&wanted.image);
         let told = |missing: &[String]| format!("looking for {image} on {}", missing.join(", "));
-        let mut known = node_image::listed(self.cluster, self.namespace, image).await?;
+        let mut known = node_image::listed(self.cluster, self.namespace, &image).await?;
         let missing = missing_of(&known);
         if !missing.is_empty() {
             self.progress.tell(step, &told(&missing));
-            known.extend(self.look(&missing, image).await?);
+            known.extend(self.look(&missing, &image).await?);
         }
         let missing = missing_of(&known);
-        let archive = self.book.folder().root().join("image.tar");
+        let archive = self.book.folder().root().join(format!("{step}.tar"));
         if missing.is_empty() {
             // One that was kept to be loaded by hand.
             let _ = std::fs::remove_file(&archive);
-            self.warn_of_unknown(&known, image);
+            self.warn_of_unknown(&known, &image);
             return Ok("on every node".into());
         }
-        self.progress.tell(step, "writing the archive");
-        let program =
-            self.program.as_ref().ok_or_else(|| Error::prerequisite("no program makes the image"))?;
-        write_archive(program, image, &archive)?;
         let lacking =
             |nodes: &[String]| Error::prerequisite(format!("image {image} is not on {}", nodes.join(", ")));
-        let Some(loader) = &self.loader else {
-            return Err(lacking(&missing).hint(format!(
-                "name the command that loads an archive onto the nodes, such as --image-loader 'kind load \
-                 image-archive {{archive}}'; or load {} onto them by hand",
-                archive.display()
-            )));
-        };
-        self.progress.tell(step, &format!("loading {image}"));
-        loader.load(&archive, image, self.interrupt).await?;
+        let made = self.archive(step, wanted, &image, &archive).await?;
+        if made == Built::Archive {
+            let Some(loader) = &self.loader else {
+                return Err(lacking(&missing).hint(format!(
+                    "name the command that loads an archive onto the nodes, such as --image-loader 'kind load \
+                     image-archive {{archive}}'; or load {} onto them by hand",
+                    archive.display()
+                )));
+            };
+            self.progress.tell(step, &format!("loading {image}"));
+            loader.load(&archive, &image, self.interrupt).await?;
+        }
         // A loader may reach some nodes only, and say that it succeeded.
         self.progress.tell(step, &told(&missing));
-        known.extend(self.look(&missing, image).await?);
+        known.extend(self.look(&missing, &image).await?);
         let still = missing_of(&known);
         if !still.is_empty() {
-            return Err(lacking(&still)
-                .because_of("the command that loads it succeeded, and their kubelets do not find it")
-                .hint(format!(
+            let error =
+                lacking(&still).because_of("what loads it succeeded, and their kubelets do not find it");
+            return Err(match &self.loader {
+                Some(loader) => error.hint(format!(
                     "make it load them, too, and try it by hand: {}",
-                    loader.command(&archive, image)
-                )));
+                    loader.command(&archive, &image)
+                )),
+                None => error,
+            });
         }
         let _ = std::fs::remove_file(&archive);
-        self.warn_of_unknown(&known, image);
+        self.warn_of_unknown(&known, &image);
         Ok(format!("loaded {image}"))
     }
 
@@ -204,6 +204,24 @@ impl Execution<'_> {
             if let Presence::Unknown(why) = presence {
                 self.progress.say(&format!("! whether {node} has image {image} cannot be told: {why}"));
             }
+        }
+    }
+
+    /// Makes an image of this program, or builds it from its Dockerfile.
+    async fn archive(&self, step: &str, wanted: &Image, image: &str, archive: &Path) -> Result<Built> {
+        match (&wanted.dockerfile, &self.program) {
+            (Some(folder), _) => {
+                let folder = build::folder(&wanted.image, folder)?;
+                let builder = Builder::find("docker", self.loader.as_ref(), self.interrupt).await?;
+                self.progress.tell(step, &format!("building {image}"));
+                builder.build(&folder, image, archive, self.interrupt).await
+            }
+            (None, Some(program)) => {
+                self.progress.tell(step, "writing the archive");
+                write_archive(program, image, archive)?;
+                Ok(Built::Archive)
+            }
+            (None, None) => Err(Error::prerequisite("the program that the image holds is not known")),
         }
     }
 

@@ -29,21 +29,61 @@ const RETRIES: usize = 2;
 /// costs the connections it had, and no more.
 pub struct Forward {
     address: SocketAddr,
+    route: Arc<Route>,
     accepting: JoinHandle<()>,
 }
 
 impl Forward {
     /// Opens a free loopback port that leads to the pods of an endpoint. One of them must be ready now.
     pub async fn open(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Forward> {
+        Forward::listen(cluster, endpoint, namespace, &[0]).await
+    }
+
+    /// As [`Forward::open`], on the first of these ports that is free; 0 is any free one.
+    pub async fn listen(
+        cluster: &Cluster,
+        endpoint: &ClusterEndpoint,
+        namespace: &str,
+        ports: &[u16],
+    ) -> Result<Forward> {
         let route = Arc::new(Route::new(cluster, endpoint, namespace));
         route.choose().await?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(|e| Error::target("no loopback port could be opened").because(e))?;
+        Forward::start(route, ports).await
+    }
+
+    async fn start(route: Arc<Route>, ports: &[u16]) -> Result<Forward> {
+        let addresses: Vec<SocketAddr> =
+            ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect();
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(|e| {
+            let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            Error::target(format!("{} cannot be listened on", names.join(", "))).because(e)
+        })?;
         let address =
             listener.local_addr().map_err(|e| Error::target("a loopback port has no address").because(e))?;
-        let accepting = tokio::spawn(accept(listener, route));
-        Ok(Forward { address, accepting })
+        let accepting = tokio::spawn(accept(listener, route.clone()));
+        Ok(Forward { address, route, accepting })
+    }
+
+    /// The pod that a new connection goes to now.
+    ///
+    /// # Errors
+    /// Where none is ready, or the cluster does not tell (6).
+    pub async fn pod(&self) -> Result<String> {
+        self.route.choose().await
+    }
+
+    /// Opens a free loopback port that leads to one pod, ready or not.
+    ///
+    /// # Errors
+    /// The target (exit 6) where no port can be opened.
+    pub async fn to_pod(cluster: &Cluster, namespace: &str, name: &str, port: u16) -> Result<Forward> {
+        let route = Route {
+            pods: Api::namespaced(cluster.client(), namespace),
+            labels: Selector::default(),
+            only: Some(name.into()),
+            port,
+        };
+        Forward::start(Arc::new(route), &[0]).await
     }
 
     /// Where it listens.
@@ -67,6 +107,8 @@ impl Drop for Forward {
 struct Route {
     pods: Api<Pod>,
     labels: Selector,
+    /// One pod by name, whatever its labels.
+    only: Option<String>,
     port: u16,
 }
 
@@ -76,12 +118,16 @@ impl Route {
         Route {
             pods: Api::namespaced(cluster.client(), namespace),
             labels: endpoint.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            only: None,
             port: endpoint.port,
         }
     }
 
     /// A pod that is ready: the first by name, so that connections share it while it is.
     async fn choose(&self) -> Result<String> {
+        if let Some(name) = &self.only {
+            return Ok(name.clone());
+        }
         let params = ListParams::default().labels_from(&self.labels);
         let pods = retry(|| self.pods.list(&params)).await.map_err(|e| {
             Error::target(format!("the pods with {} could not be listed", self.labels))
@@ -105,7 +151,7 @@ impl Route {
 }
 
 /// Whether a pod is ready and stays.
-pub(super) fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))

@@ -57,12 +57,7 @@ impl Helm {
 
     /// As [`Helm::find`], for what needs no cluster: getting charts and rendering them.
     pub async fn offline(program: &str, interrupt: &Interrupt) -> Result<Helm> {
-        let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
-        let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
-        let version = version.trim().to_owned();
-        if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
-            return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
-        }
+        let version = Helm::version_of(program, interrupt).await?;
         Ok(Helm {
             program: program.into(),
             version,
@@ -71,6 +66,17 @@ impl Helm {
             kube_version: None,
             interrupt: interrupt.clone(),
         })
+    }
+
+    /// The version of the helm of this name: `v4.3.1`. Missing or too old is a prerequisite that is missing (exit 5).
+    pub async fn version_of(program: &str, interrupt: &Interrupt) -> Result<String> {
+        let ask = Program::new(program, ["version", "--template", "{{.Version}}"]);
+        let version = succeed("`helm version` failed", ask.run(interrupt, |_| ()).await?)?;
+        let version = version.trim().to_owned();
+        if major(&version).is_none_or(|major| !(3..=4).contains(&major)) {
+            return Err(Error::prerequisite(format!("helm is {version}; versions 3 and 4 are supported")));
+        }
+        Ok(version)
     }
 
     /// Its version: `v4.3.1`.

@@ -72,8 +72,12 @@ pub fn full_name(image: &str) -> String {
         (false, "") => format!("docker.io/library/{rest}"),
         (false, _) => format!("docker.io/{image}"),
     };
-    let last = named.rsplit('/').next().unwrap_or_default();
-    if last.contains([':', '@']) { named } else { format!("{named}:latest") }
+    if has_no_tag(&named) { format!("{named}:latest") } else { named }
+}
+
+/// Whether an image's name has neither a tag nor a digest.
+pub fn has_no_tag(image: &str) -> bool {
+    !image.rsplit('/').next().unwrap_or_default().contains([':', '@'])
 }
 
 /// The program that the image will hold: `named` (by `SRE_IMAGE_BINARY`), else this very one. It must be static,

@@ -1,13 +1,18 @@
 //! The cluster that `sre` provisions with minikube.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::minikube_output::{Event, Failure, Profile, State, event, has_image, profiles, state};
+use super::minikube_output::{Event, Failure, Profile, State, driver, event, has_image, profiles, state};
 use super::program::{Finished, Program};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::stack;
+
+/// A start that tells nothing for so long hangs: its own waits end after six minutes.
+const STALLED: Duration = Duration::from_secs(10 * 60);
 
 /// The `minikube` on PATH, for one profile.
 #[derive(Debug, Clone)]
@@ -61,11 +66,41 @@ impl Minikube {
         progress: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<()> {
         let arguments = start_arguments(wanted);
-        let finished = self.minikube(arguments.iter().map(String::as_str), progress).await?;
+        let last = Mutex::new((Instant::now(), String::new()));
+        let mut told = |event: &Event| {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.0 = Instant::now();
+            if let Event::Step { message, .. } = event {
+                last.1.clone_from(message);
+            }
+            drop(last);
+            progress(event);
+        };
+        let starting = self.minikube(arguments.iter().map(String::as_str), &mut told);
+        let finished = tokio::select! {
+            finished = starting => finished?,
+            step = stalled(&last) => {
+                return Err(Error::target(format!("minikube could not start profile `{}`", self.profile))
+                    .because_of(format!("it has told nothing for {} min; its last step: {step}", STALLED.as_secs() / 60))
+                    .hint(format!("minikube --profile {} logs, or replace it: sre up --fresh", self.profile)));
+            }
+        };
         if finished.success() {
             return Ok(());
         }
         Err(gave_up(&format!("minikube could not start profile `{}`", self.profile), &finished))
+    }
+
+    /// Has minikube judge driver, memory, processors and Kubernetes version without starting anything; the driver that
+    /// it would use, where it tells.
+    pub async fn check(&self, wanted: &stack::Minikube) -> Result<Option<String>> {
+        let arguments = start_arguments(wanted);
+        let arguments = arguments.iter().map(String::as_str).chain(["--dry-run"]);
+        let finished = self.minikube(arguments, &mut |_| ()).await?;
+        if !finished.success() {
+            return Err(gave_up(&format!("minikube could not start profile `{}`", self.profile), &finished));
+        }
+        Ok(driver(&finished.stdout))
     }
 
     /// Deletes the profile and its cluster; one that is not there is fine.
@@ -138,6 +173,17 @@ impl Minikube {
     }
 }
 
+/// Comes back when nothing was told for too long, with the last step that was.
+async fn stalled(last: &Mutex<(Instant, String)>) -> String {
+    loop {
+        let (at, step) = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match STALLED.checked_sub(at.elapsed()) {
+            Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+            _ => return step,
+        }
+    }
+}
+
 /// The arguments of `minikube start`, but for the profile. minikube itself keeps what an existing profile was
 /// made with.
 pub fn start_arguments(wanted: &stack::Minikube) -> Vec<String> {
@@ -181,11 +227,12 @@ fn gave_up(what: &str, finished: &Finished) -> Error {
         _ => None,
     });
     let code = failure.as_ref().map(|failure| failure.code).or(finished.code).unwrap_or_default();
-    let error = Error::new(exit(code), what);
+    let error = Error::new(exit(code, failure.as_ref().map_or("", |failure| &failure.name)), what);
     match failure {
         Some(Failure { name, message, advice, .. }) => {
             let error = error.because_of(format!("{message} ({name})"));
-            if advice.is_empty() { error } else { error.hint(advice) }
+            // minikube leaves a gap in some of its advice: `--memory={{.advised}}mb`.
+            if advice.is_empty() || advice.contains("{{") { error } else { error.hint(advice.trim()) }
         }
         None => {
             let words = finished.stderr.trim();
@@ -194,11 +241,14 @@ fn gave_up(what: &str, finished: &Finished) -> Error {
     }
 }
 
-/// minikube's exit codes: 14 usage, 23, 26, 29 too little memory, disk, cores, 50–69 driver and its provider.
-fn exit(code: i32) -> Exit {
+/// minikube's exit codes: 14 usage, 23, 26, 29 too little memory, disk, cores, 50–69 driver and its provider. Some reasons
+/// of the same kinds have other codes (`RSRC_OVER_ALLOC_MEM`: 10).
+fn exit(code: i32, name: &str) -> Exit {
+    const LACKS: [&str; 4] = ["RSRC_", "DRV_", "PROVIDER_", "PR_"];
     match code {
         14 => Exit::Usage,
         23 | 26 | 29 | 50..=69 => Exit::Prerequisite,
+        _ if LACKS.iter().any(|lacks| name.starts_with(lacks)) => Exit::Prerequisite,
         _ => Exit::Target,
     }
 }
@@ -245,5 +295,23 @@ mod tests {
         let error = gave_up("minikube could not start", &finished);
         assert_eq!(error.exit(), Exit::Prerequisite);
         assert!(error.to_string().contains("'nosuch' is not supported"), "{error}");
+    }
+
+    #[test]
+    fn the_reason_leads_to_the_exit_code_and_the_advice_is_the_hint() {
+        let gave_up = |code, stdout: &str| {
+            let finished = Finished { code: Some(code), stdout: stdout.into(), stderr: String::new() };
+            super::gave_up("minikube could not start", &finished)
+        };
+        let docker = gave_up(63, include_str!("../../../tests/minikube/start-docker-driver.out"));
+        assert_eq!(docker.exit(), Exit::Prerequisite);
+        assert_eq!(docker.next_step(), Some("Start the Docker service"));
+        let memory = gave_up(10, include_str!("../../../tests/minikube/start-too-much-memory.out"));
+        assert_eq!(memory.exit(), Exit::Prerequisite, "{memory}");
+        assert_eq!(memory.next_step(), None, "advice with a gap in it helps nobody");
+        let flag = gave_up(14, "");
+        assert_eq!(flag.exit(), Exit::Usage);
+        let killed = Finished { code: None, stdout: String::new(), stderr: String::new() };
+        assert_eq!(super::gave_up("minikube could not start", &killed).exit(), Exit::Target);
     }
 }

@@ -84,6 +84,17 @@ pub fn event(line: &str) -> Option<Event> {
     })
 }
 
+/// The driver that a start tells of: `Using the docker driver based on user configuration`.
+pub fn driver(stdout: &str) -> Option<String> {
+    stdout.lines().filter_map(event).find_map(|event| match event {
+        Event::Step { message, .. } => {
+            let (driver, _) = message.split_once("sing the ")?.1.split_once(" driver")?;
+            Some(driver.to_owned())
+        }
+        _ => None,
+    })
+}
+
 /// What a profile's cluster is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -218,6 +229,12 @@ mod tests {
             })]
         );
         assert_eq!(event("not JSON"), None);
+    }
+
+    #[test]
+    fn a_dry_run_tells_the_driver() {
+        assert_eq!(driver(include_str!("../../../tests/minikube/start-dry-run.out")).as_deref(), Some("ssh"));
+        assert_eq!(driver("not JSON"), None);
     }
 
     #[test]

@@ -15,6 +15,13 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Errors of image pulls are a screen long; the whole of it stands in the error, if it comes to that.
 const LONGEST: usize = 240;
 
+/// What waits for something that nobody counts.
+const SPINNER: &str = "{spinner} {wide_msg}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_spinner()).progress_chars("━╸─")
+}
+
 /// How the steps get on, until it is dropped.
 pub struct Progress {
     terminal: Terminal,
@@ -31,9 +38,7 @@ impl Progress {
     /// Where nothing is told yet.
     pub fn new(terminal: &Terminal) -> Progress {
         let spinner = (!terminal.quiet() && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg}");
-            let spinner =
-                ProgressBar::new_spinner().with_style(style.unwrap_or(ProgressStyle::default_spinner()));
+            let spinner = ProgressBar::new_spinner().with_style(style(SPINNER));
             spinner.enable_steady_tick(Duration::from_millis(120));
             spinner
         });
@@ -61,9 +66,22 @@ impl Progress {
         }
     }
 
+    /// Tells how far a step is that counts: `current` of `total`.
+    pub fn step(&self, step: &str, current: u64, total: u64, line: &str) {
+        if let Some(bar) = &self.spinner {
+            bar.set_style(style("{spinner} {bar:20.green} {wide_msg}"));
+            bar.set_length(total);
+            bar.set_position(current);
+        }
+        self.tell(step, &format!("{line} (step {current} of {total})"));
+    }
+
     /// Tells that a step is done.
     pub fn done(&self, step: &str, line: &str) {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).shift_remove(step);
+        if let Some(spinner) = &self.spinner {
+            spinner.set_style(style(SPINNER));
+        }
         self.say(&format!("✔ {step:<16}{line}"));
     }
 

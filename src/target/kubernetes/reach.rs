@@ -1,9 +1,11 @@
 //! Where the parts of a lab on a cluster answer just now: port-forwards for what is asked, a node's port for load.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, ListParams};
 use kube::core::Selector;
 use url::Url;
@@ -24,6 +26,10 @@ pub struct Reached {
     /// The lab, with its endpoints as they are now.
     pub lab: Lab,
     service: Option<PodsOf>,
+    /// Its cluster, where it is on one.
+    pub cluster: Option<Cluster>,
+    /// Whether load has to be sent from inside the cluster.
+    pub inside: bool,
     _forwards: Vec<Forward>,
 }
 
@@ -42,18 +48,42 @@ impl Reached {
     }
 }
 
+/// How load reaches the service of a lab on a cluster. It never goes through a port-forward, which would be
+/// measured along with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// There will be none.
+    Unneeded,
+    /// From here to a port of a node.
+    NodePort,
+    /// From inside the cluster to the Service.
+    Service,
+    /// From here to a port of a node, where one answers; else from inside.
+    NodePortOrService,
+    /// From here to an ingress, a load balancer or whatever else answers at this base URL.
+    Url(Url),
+}
+
 /// The cluster of a lab, if its context still leads there.
 ///
 /// # Errors
 /// The context cannot be used (2), or the cluster does not answer or is another one (6).
 pub async fn connect(lab: &ClusterLab) -> Result<Cluster> {
-    let cluster = Cluster::connect(lab.kubeconfig.as_deref(), Some(&lab.context)).await?;
-    let now = identity(&cluster).await?;
-    if now == lab.identity {
+    connect_to(lab.kubeconfig.as_deref(), &lab.context, &lab.identity).await
+}
+
+/// The cluster of a context, if it is the one with this identity.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_to(kubeconfig: Option<&Path>, context: &str, identity: &str) -> Result<Cluster> {
+    let cluster = Cluster::connect(kubeconfig, Some(context)).await?;
+    let now = self::identity(&cluster).await?;
+    if now == identity {
         return Ok(cluster);
     }
-    Err(Error::target(format!("context `{}` leads to another cluster than `sre up` used", lab.context))
-        .because_of(format!("the UID of its namespace kube-system is {now}, and was {}", lab.identity))
+    Err(Error::target(format!("context `{context}` leads to another cluster than before"))
+        .because_of(format!("the UID of its namespace kube-system is {now}, and was {identity}"))
         .hint("mend the kubeconfig; if that cluster is gone for good, remove .sre/lab.json"))
 }
 
@@ -73,12 +103,18 @@ pub async fn identity(cluster: &Cluster) -> Result<String> {
 ///
 /// # Errors
 /// As for [`connect`], and where the service that load goes to cannot be reached (6).
-pub async fn reach(lab: &Lab, warn: &dyn Fn(&str)) -> Result<Reached> {
+pub async fn reach(lab: &Lab, way: &Way, warn: &dyn Fn(&str)) -> Result<Reached> {
     let Some(place) = &lab.cluster else {
-        return Ok(Reached { lab: lab.clone(), service: None, _forwards: Vec::new() });
+        return Ok(Reached {
+            lab: lab.clone(),
+            service: None,
+            cluster: None,
+            inside: false,
+            _forwards: Vec::new(),
+        });
     };
     let cluster = connect(place).await?;
-    let mut forwards = Vec::new();
+    let (mut forwards, mut inside) = (Vec::new(), false);
     let mut endpoints = Endpoints::default();
     let parts = [
         (&place.endpoints.prometheus, &mut endpoints.prometheus),
@@ -99,15 +135,30 @@ pub async fn reach(lab: &Lab, warn: &dyn Fn(&str)) -> Result<Reached> {
     if let Some(service) = &place.endpoints.service {
         endpoints.pods = pods(&cluster, service, &place.namespace).await?;
         endpoints.instances = instances_of(&endpoints.pods);
-        let url = node_port(&cluster, service, &place.namespace).await?;
-        endpoints.replicas = vec![Replica { name: lab.stack.clone(), url, instance: None, admin: None }];
+        let (url, from_inside) = match way {
+            Way::Unneeded => (None, false),
+            Way::NodePort => (Some(node_port(&cluster, service, &place.namespace).await?), false),
+            Way::Service => (Some(inside_url(&cluster, service, &place.namespace).await?), true),
+            Way::Url(url) => (Some(url.clone()), false),
+            Way::NodePortOrService => match node_port(&cluster, service, &place.namespace).await {
+                Ok(url) => (Some(url), false),
+                Err(error) => {
+                    warn(&format!("load is sent from inside the cluster (--via job): {error}"));
+                    (Some(inside_url(&cluster, service, &place.namespace).await?), true)
+                }
+            },
+        };
+        inside = from_inside;
+        let replica = |url| Replica { name: lab.stack.clone(), url, instance: None, admin: None };
+        endpoints.replicas = url.into_iter().map(replica).collect();
     }
     let service = place.endpoints.service.clone().map(|endpoint| PodsOf {
-        cluster,
+        cluster: cluster.clone(),
         endpoint,
         namespace: place.namespace.clone(),
     });
-    Ok(Reached { lab: Lab { endpoints, ..lab.clone() }, service, _forwards: forwards })
+    let lab = Lab { endpoints, ..lab.clone() };
+    Ok(Reached { lab, service, cluster: Some(cluster), inside, _forwards: forwards })
 }
 
 /// The pods of an endpoint that are there to stay, by their names: neither ended nor on their way out.
@@ -119,7 +170,7 @@ pub async fn pods(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str
     let found = call(|| format!("the pods with {labels} could not be listed"), || api.list(&params)).await?;
     let address = |pod: &Pod| {
         let address: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-        Some(SocketAddr::new(address, endpoint.port).to_string())
+        Some(SocketAddr::new(address, endpoint.metrics.unwrap_or(endpoint.port)).to_string())
     };
     let ended = |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -150,19 +201,62 @@ pub fn instances_of(pods: &[ServicePod]) -> Vec<String> {
     instances
 }
 
-/// The base URL of the service by a node's port. Load never goes through a port-forward, which would be
-/// measured along with it.
-async fn node_port(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Url> {
+/// The Services in an endpoint's namespace, and that namespace.
+async fn services<'a>(
+    cluster: &Cluster,
+    endpoint: &'a ClusterEndpoint,
+    namespace: &'a str,
+) -> Result<(Vec<Service>, &'a str)> {
     let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
     let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
-    let all = ListParams::default();
-    let found =
-        call(|| format!("the Services of {namespace} could not be listed"), || services.list(&all)).await?;
-    let port = found.items.iter().find_map(|service| port_of(service, endpoint)).ok_or_else(|| {
-        Error::target(format!("no Service in {namespace} has a node's port to the pods that load goes to"))
-            .hint("give the stack's Service `type: NodePort`")
+    let (all, what) = (ListParams::default(), || format!("the Services of {namespace} could not be listed"));
+    Ok((call(what, || services.list(&all)).await?.items, namespace))
+}
+
+/// The base URL of the service from inside the cluster.
+async fn inside_url(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Url> {
+    let (found, namespace) = services(cluster, endpoint, namespace).await?;
+    let address = found.iter().find_map(|service| address_inside(service, endpoint)).ok_or_else(|| {
+        Error::target(format!("no Service in {namespace} leads to the pods that load goes to"))
+            .hint("give the stack a Service whose selector is among the labels of its endpoint")
     })?;
-    let nodes: Api<Node> = Api::all(cluster.client());
+    format!("http://{address}")
+        .parse()
+        .map_err(|e| Error::target(format!("{address} makes no URL")).because(e))
+}
+
+/// A Service's own address and port: by name, where it has no address of its own.
+fn address_inside(service: &Service, endpoint: &ClusterEndpoint) -> Option<String> {
+    if !leads_to(service, endpoint) {
+        return None;
+    }
+    let spec = service.spec.as_ref()?;
+    let is_ours = |port: &&ServicePort| {
+        port.port == i32::from(endpoint.port)
+            || port.target_port == Some(IntOrString::Int(endpoint.port.into()))
+    };
+    let ports = spec.ports.as_ref()?;
+    let port = ports.iter().find(is_ours).or(ports.first())?.port;
+    let host = match spec.cluster_ip.as_deref() {
+        Some(address) if address.contains(':') => format!("[{address}]"),
+        Some(address) if !address.is_empty() && address != "None" => address.to_owned(),
+        // The pods themselves, which listen where the endpoint says.
+        _ => {
+            let (name, namespace) = (service.metadata.name.as_ref()?, service.metadata.namespace.as_ref()?);
+            return Some(format!("{name}.{namespace}.svc:{}", endpoint.port));
+        }
+    };
+    Some(format!("{host}:{port}"))
+}
+
+/// The base URL of the service by a node's port.
+async fn node_port(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Result<Url> {
+    let (found, namespace) = services(cluster, endpoint, namespace).await?;
+    let port = found.iter().find_map(|service| port_of(service, endpoint)).ok_or_else(|| {
+        Error::target(format!("no Service in {namespace} has a node's port to the pods that load goes to"))
+            .hint("give the stack's Service `type: NodePort`, or send load from inside: --via job")
+    })?;
+    let (nodes, all): (Api<Node>, _) = (Api::all(cluster.client()), ListParams::default());
     let found = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?;
     let addresses: Vec<String> = found.items.iter().filter_map(address_of).collect();
     let mut refused = Vec::new();
@@ -182,17 +276,30 @@ async fn node_port(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &st
     }
     Err(Error::target("the service's port answers on no node")
         .because_of(refused.join("\n"))
-        .hint("the nodes' addresses must be reachable from this machine"))
+        .hint("the nodes' addresses must be reachable from this machine; --via job sends load from inside"))
+}
+
+/// Whether a Service leads to an endpoint's pods.
+fn leads_to(service: &Service, endpoint: &ClusterEndpoint) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| {
+        !selector.is_empty() && selector.iter().all(|(key, value)| endpoint.labels.get(key) == Some(value))
+    })
 }
 
 /// The node's port of a Service that leads to an endpoint's pods.
 fn port_of(service: &Service, endpoint: &ClusterEndpoint) -> Option<u16> {
-    let spec = service.spec.as_ref()?;
-    let selector = spec.selector.as_ref()?;
-    if selector.is_empty() || !selector.iter().all(|(key, value)| endpoint.labels.get(key) == Some(value)) {
+    if !leads_to(service, endpoint) {
         return None;
     }
-    let port = spec.ports.iter().flatten().find_map(|port| port.node_port)?;
+    // A port that says by number where it leads is believed; one that leads to a named port may be any of several.
+    let ports =
+        || service.spec.iter().flat_map(|spec| &spec.ports).flatten().filter(|port| port.node_port.is_some());
+    let leads = |port: &&ServicePort| {
+        let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
+        target == IntOrString::Int(endpoint.port.into()) || port.port == i32::from(endpoint.port)
+    };
+    let port = ports().find(leads).or_else(|| ports().next())?.node_port?;
     u16::try_from(port).ok()
 }
 

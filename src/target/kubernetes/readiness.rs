@@ -131,7 +131,7 @@ fn by_condition(status: &Value, name: &str) -> Readiness {
 }
 
 /// A condition of a status by its type.
-pub(super) fn condition<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn condition<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
     status["conditions"].as_array()?.iter().find(|condition| condition["type"] == name)
 }
 

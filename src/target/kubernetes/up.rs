@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::reach::identity;
 use super::record::{Book, ClusterLab, Done, MinikubeLab};
 use super::settle::{Expected, settle};
-use super::{chart, down, minikube, mirrored, schedule};
+use super::{build, chart, down, minikube, mirrored, schedule};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::mirror::Mirror;
@@ -68,7 +68,10 @@ pub struct Request<'a> {
 
 impl Request<'_> {
     /// How the stack runs on a cluster.
-    pub(super) fn cluster_stack(&self) -> Result<&ClusterStack> {
+    ///
+    /// # Errors
+    /// Usage (2) where it cannot.
+    pub fn cluster_stack(&self) -> Result<&ClusterStack> {
         self.stack.cluster.as_ref().ok_or_else(|| {
             Error::usage(format!("the stack {} cannot run on the target {}", self.stack.name, self.target))
                 .because_of("it has no `cluster`")
@@ -90,9 +93,11 @@ impl Request<'_> {
         }
     }
 
-    /// The plan, images by their full names; and the program that an image of `sre` holds, if one is needed.
-    pub(super) fn plan(&self, values: &IndexMap<String, Vec<PathBuf>>) -> Result<(Plan, Option<PathBuf>)> {
-        let stack = self.cluster_stack()?;
+    /// The plan, images by the names that the stack gives them.
+    ///
+    /// # Errors
+    /// Usage (2) where a file of the stack is wrong.
+    pub fn steps(&self, values: &IndexMap<String, Vec<PathBuf>>) -> Result<Plan> {
         let mirror = tools::mirror()?.map(tools::place);
         let sources = Sources {
             values,
@@ -101,7 +106,13 @@ impl Request<'_> {
             rules: &self.stack.rules,
             mirror: mirror.as_deref(),
         };
-        let mut plan = Plan::new(stack, &sources)?;
+        Plan::new(self.cluster_stack()?, &sources)
+    }
+
+    /// The plan, images by their full names; and the program that an image of `sre` holds, if one is needed.
+    pub(super) fn plan(&self, values: &IndexMap<String, Vec<PathBuf>>) -> Result<(Plan, Option<PathBuf>)> {
+        let stack = self.cluster_stack()?;
+        let mut plan = self.steps(values)?;
         let own = stack.images.values().any(|image| image.dockerfile.is_none());
         let program = if own { Some(image::program(self.image_binary.clone())?) } else { None };
         let mut names = IndexMap::new();
@@ -111,12 +122,20 @@ impl Request<'_> {
                 names.insert(image.image.clone(), image::full_name(&format!("{}:{tag}", image.image)));
             }
         }
+        for image in stack.images.values() {
+            let Some(folder) = &image.dockerfile else { continue };
+            let folder = build::folder(&image.image, folder)?;
+            if image::has_no_tag(&image.image) {
+                let named = format!("{}:{}", image.image, build::tag(&folder)?);
+                names.insert(image.image.clone(), image::full_name(&named));
+            }
+        }
         plan.name_images(&names);
         Ok((plan, program))
     }
 
     /// The files of values that hold now: those that are asked for, for other charts those that were.
-    pub(super) fn values(&self, before: Option<&ClusterLab>) -> IndexMap<String, Vec<PathBuf>> {
+    pub fn values(&self, before: Option<&ClusterLab>) -> IndexMap<String, Vec<PathBuf>> {
         let kept = before.map(|before| before.values.clone()).unwrap_or_default();
         kept.into_iter().chain(self.values.clone()).collect()
     }
@@ -293,7 +312,13 @@ fn same_place(request: &Request<'_>, previous: Option<&Lab>) -> Result<()> {
             .hint("sre down, or work in another folder"));
     }
     let Some(place) = &lab.cluster else { return Ok(()) };
+    let profile = &request.cluster_stack()?.minikube.profile;
     match &request.context {
+        _ if place.minikube.as_ref().is_some_and(|made| made.profile != *profile) => {
+            Err(Error::usage(format!("the lab here is on minikube's profile `{}`", place.context))
+                .because_of(format!("profile `{profile}` was asked for, and a folder holds one lab"))
+                .hint("sre down, or work in another folder"))
+        }
         Some(context) if *context != place.context => {
             Err(Error::usage(format!("the lab here is on context `{}`", place.context))
                 .because_of(format!("context `{context}` was asked for, and a folder holds one lab"))
@@ -308,7 +333,7 @@ fn same_place(request: &Request<'_>, previous: Option<&Lab>) -> Result<()> {
 }
 
 /// The namespaces that a plan touches.
-pub(super) fn namespaces(plan: &Plan, stack: &ClusterStack) -> Vec<String> {
+pub fn namespaces(plan: &Plan, stack: &ClusterStack) -> Vec<String> {
     let mut names = vec![stack.namespace.clone()];
     for step in &plan.steps {
         match &step.action {
@@ -382,10 +407,15 @@ async fn provision(
     let version = program.version().await?;
     let ours = before.and_then(|before| before.minikube.as_ref()).is_some_and(|made| made.created);
     let mut state = program.state().await?;
-    let tell = |event: &Event| {
-        if let Event::Step { current, total, message } = event {
-            progress.tell("minikube", &format!("{message} (step {current} of {total})"));
+    let tell = |event: &Event| match event {
+        Event::Step { current, total, message } => {
+            progress.step("minikube", u64::from(*current), u64::from(*total), message);
         }
+        Event::Download { artifact, progress: share } => {
+            progress.tell("minikube", &format!("downloading {artifact}: {:.0} %", share * 100.0));
+        }
+        Event::Warning(what) => terminal.detail(format!("minikube: {what}")),
+        Event::Failure(_) | Event::Info(_) => {}
     };
     if request.fresh && state != State::Absent {
         let question =

@@ -49,6 +49,8 @@ impl LokiConfig {
             }]},
             // Alone, it has nobody to wait for.
             "ingester": {"lifecycler": {"min_ready_duration": "0s"}},
+            // Otherwise its parts find each other by looking every ten seconds.
+            "frontend_worker": {"frontend_address": self.grpc},
             "compactor": {"retention_enabled": true, "delete_request_store": "filesystem"},
             "limits_config": {
                 "retention_period": "168h",
@@ -185,6 +187,8 @@ mod tests {
         ingester:
           lifecycler:
             min_ready_duration: 0s
+        frontend_worker:
+          frontend_address: 127.0.0.1:15002
         compactor:
           retention_enabled: true
           delete_request_store: filesystem

@@ -7,7 +7,7 @@ use super::health::{Health, Target};
 use super::ports::{self, Ports};
 use super::process::{State, last_lines, memory, state};
 use crate::error::Result;
-use crate::target::{Folder, Lab, Process, TargetKind};
+use crate::target::{Endpoint, Folder, Lab, Process, TargetKind};
 
 /// How many last lines of a dead process are shown.
 const LAST_LINES: usize = 5;
@@ -74,13 +74,9 @@ pub async fn status(lab: &Lab, folder: &Folder) -> Result<Status> {
     let ports = ports::load(folder);
     let processes: Vec<ProcessStatus> =
         lab.processes.iter().map(|process| process_status(process, &ports)).collect();
-    let targets = targets_status(lab).await?;
-    let healthy = lab.complete
-        && processes.iter().all(|process| process.state == State::Running)
-        && targets.error.is_none()
-        // No target at all would be a monitoring that sees nothing.
-        && targets.total > 0
-        && targets.healthy == targets.total;
+    let targets = TargetsStatus::of(lab.endpoints.prometheus.as_ref()).await?;
+    let healthy =
+        lab.complete && processes.iter().all(|process| process.state == State::Running) && targets.healthy();
     Ok(Status {
         stack: lab.stack.clone(),
         target: lab.target,
@@ -105,17 +101,30 @@ fn process_status(process: &Process, ports: &Ports) -> ProcessStatus {
     }
 }
 
-async fn targets_status(lab: &Lab) -> Result<TargetsStatus> {
-    let seen = match &lab.endpoints.prometheus {
-        Some(prometheus) => Health::new()?.targets(&prometheus.url).await,
-        None => Err("the lab has no Prometheus".into()),
-    };
-    Ok(match seen {
-        Ok(seen) => {
-            let total = seen.len();
-            let unhealthy: Vec<Target> = seen.into_iter().filter(|target| !target.healthy).collect();
-            TargetsStatus { healthy: total - unhealthy.len(), total, unhealthy, error: None }
-        }
-        Err(error) => TargetsStatus { healthy: 0, total: 0, unhealthy: Vec::new(), error: Some(error) },
-    })
+impl TargetsStatus {
+    /// What Prometheus sees now.
+    pub async fn of(prometheus: Option<&Endpoint>) -> Result<TargetsStatus> {
+        let seen = match prometheus {
+            Some(prometheus) => Health::new()?.targets(&prometheus.url).await,
+            None => Err("the lab has no Prometheus".into()),
+        };
+        Ok(match seen {
+            Ok(seen) => {
+                let total = seen.len();
+                let unhealthy: Vec<Target> = seen.into_iter().filter(|target| !target.healthy).collect();
+                TargetsStatus { healthy: total - unhealthy.len(), total, unhealthy, error: None }
+            }
+            Err(error) => TargetsStatus::unknown(error),
+        })
+    }
+
+    /// Prometheus could not be asked.
+    pub fn unknown(why: impl Into<String>) -> TargetsStatus {
+        TargetsStatus { healthy: 0, total: 0, unhealthy: Vec::new(), error: Some(why.into()) }
+    }
+
+    /// Whether all are healthy; no target at all would be a monitoring that sees nothing.
+    pub fn healthy(&self) -> bool {
+        self.error.is_none() && self.total > 0 && self.healthy == self.total
+    }
 }

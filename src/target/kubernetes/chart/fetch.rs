@@ -33,8 +33,14 @@ pub async fn fetch(release: &Release, helm: &Helm, cache: &Cache) -> Result<Rele
     Ok(Release { chart: file.display().to_string(), repository: None, ..release.clone() })
 }
 
+/// Where a release's chart is, if nothing must be got for it.
+pub fn at_hand(release: &Release, cache: &Cache) -> Option<PathBuf> {
+    let path = Path::new(&release.chart);
+    if path.exists() { Some(path.to_owned()) } else { archive(&cache.entry(&key(release))) }
+}
+
 /// The only `.tgz` of a folder.
-pub fn archive(folder: &Path) -> Option<PathBuf> {
+fn archive(folder: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?;
     entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "tgz"))
 }

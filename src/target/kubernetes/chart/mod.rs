@@ -6,6 +6,6 @@ mod keys;
 mod settle;
 
 pub use content::Content;
-pub use fetch::{archive, fetch};
+pub use fetch::fetch;
 pub use keys::{Known, Unknown, check};
-pub use settle::settle;
+pub use settle::{check_at_hand, settle};

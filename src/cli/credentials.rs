@@ -1,0 +1,35 @@
+//! Credentials by the names of the environment variables that hold them.
+
+use crate::error::{Error, Result};
+use crate::target::Credentials;
+
+/// Credentials by the names of the variables with a token, or with a user and a password; `None` where none is named.
+///
+/// # Errors
+/// Usage (exit 2) where what was given is no name: a secret itself is not taken for one, and not repeated.
+pub(super) fn credentials(
+    bearer: Option<&str>,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> Result<Option<Credentials>> {
+    Ok(match (bearer, user, password) {
+        (Some(token), _, _) => Some(Credentials::Bearer(variable(token)?)),
+        (None, Some(user), Some(password)) => {
+            Some(Credentials::Basic { user: variable(user)?, password: variable(password)? })
+        }
+        _ => None,
+    })
+}
+
+fn variable(text: &str) -> Result<String> {
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match text.starts_with(|c: char| !c.is_ascii_digit()) && text.chars().all(letters) {
+        true => Ok(text.to_owned()),
+        false => Err(Error::usage(
+            "what was given for the credentials is not the name of an environment variable",
+        )
+        .hint(
+            "Name the variable that holds the secret, not the secret: --prometheus-bearer PROMETHEUS_TOKEN",
+        )),
+    }
+}

@@ -1,0 +1,221 @@
+//! A fault of a timeline that is on an object of a cluster.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::core::Selector;
+
+use super::guard::{self, Wanted};
+use super::plan::{Plan, Request, plan};
+use super::survey::survey;
+use super::{Blast, Place, Record, enforced};
+use crate::error::{Error, Result};
+use crate::fault::Touched;
+use crate::scenario::{Aim, FaultKind, FaultStep};
+use crate::target::Lab;
+use crate::target::kubernetes::client::Cluster;
+use crate::target::kubernetes::failure::call;
+use crate::target::kubernetes::image::full_name;
+use crate::target::kubernetes::object::ObjectRef;
+use crate::target::kubernetes::record::ClusterLab;
+
+/// A guard is there for so long after a fault should have ended that was never injected.
+const SLACK: Duration = Duration::from_secs(300);
+
+/// What faults on a cluster are injected with.
+#[derive(Clone)]
+pub struct Scene {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// How it is found again.
+    pub place: Place,
+    /// The namespace of what is aimed at.
+    pub namespace: String,
+    /// What a fault without an aim is on.
+    pub service: Option<Aim>,
+    /// The image of `sre` that the nodes have, for guards and helper pods.
+    pub image: Option<String>,
+    /// Whether each fault has a guard.
+    pub expiry: bool,
+    /// Commands that stop and start a node; `{node}` is replaced.
+    pub node: Option<(String, String)>,
+}
+
+impl Scene {
+    /// The scene of a lab that is up on a cluster.
+    ///
+    /// # Errors
+    /// As for connecting to its cluster.
+    pub async fn of(lab: &Lab) -> Result<Option<Scene>> {
+        let Some(place) = &lab.cluster else { return Ok(None) };
+        let cluster = crate::target::kubernetes::reach::connect(place).await?;
+        let minikube = place.minikube.as_ref().map(|made| {
+            let command = |verb: &str| format!("minikube --profile {} node {verb} {{node}}", made.profile);
+            (command("stop"), command("start"))
+        });
+        let image = match place.images.keys().find(|image| is_sre(image)) {
+            Some(image) => Some(image.clone()),
+            None => image_of_service(&cluster, place).await?,
+        };
+        Ok(Some(Scene {
+            place: Place::of(&cluster).await?,
+            cluster,
+            namespace: place.namespace.clone(),
+            service: place.endpoints.service.as_ref().map(|service| {
+                Aim::Labels(service.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+            }),
+            image,
+            expiry: true,
+            node: node_commands().or(minikube),
+        }))
+    }
+}
+
+/// The commands that the environment names for stopping and starting a node.
+pub fn node_commands() -> Option<(String, String)> {
+    Some((std::env::var("SRE_NODE_STOP").ok()?, std::env::var("SRE_NODE_START").ok()?))
+}
+
+/// The image of the lab's own service, where that is `sre`: the nodes had it before.
+async fn image_of_service(cluster: &Cluster, place: &ClusterLab) -> Result<Option<String>> {
+    let Some(service) = &place.endpoints.service else { return Ok(None) };
+    let namespace = service.namespace.as_deref().unwrap_or(&place.namespace);
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let labels: Selector = service.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let params = ListParams::default().labels_from(&labels);
+    let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
+    let containers =
+        found.items.into_iter().filter_map(|pod| pod.spec).flat_map(|spec| spec.containers.into_iter());
+    Ok(containers
+        .filter_map(|container| container.image)
+        .map(|image| full_name(&image))
+        .find(|name| is_sre(name)))
+}
+
+fn is_sre(image: &str) -> bool {
+    image.strip_prefix("docker.io/library/sre").is_some_and(|rest| rest.starts_with([':', '@']))
+}
+
+/// A fault of a timeline that is on an object of a cluster.
+#[derive(Clone)]
+pub struct Aimed {
+    scene: Scene,
+    aim: Aim,
+    request: Request,
+    id: String,
+    lasts: Duration,
+    plan: Plan,
+    guard: Option<ObjectRef>,
+}
+
+impl std::fmt::Debug for Aimed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aimed").field("id", &self.id).field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Aimed {
+    /// Plans a step on what there is now.
+    ///
+    /// # Errors
+    /// Usage (exit 2) where it cannot be injected there; the target (exit 6) where the cluster does not tell.
+    pub async fn new(step: &FaultStep, scene: &Scene, id: String) -> Result<Aimed> {
+        let aim = step.on.clone().or_else(|| scene.service.clone()).ok_or_else(|| {
+            Error::usage(format!("nobody says what {} is to be on", step.fault))
+                .hint("--on KIND/NAME or --selector KEY=VALUE; in a scenario `on: deployment/NAME`")
+        })?;
+        let request = Request {
+            kind: step.fault.clone(),
+            count: step.count.unwrap_or(1),
+            replicas: step.replicas.clone(),
+            allow_outage: step.allow_outage,
+            image: scene.image.clone(),
+            seconds: step.lasts.get().as_secs_f64().ceil() as u64,
+            node: scene.node.clone(),
+        };
+        let seen = survey(&scene.cluster, &scene.namespace, &step.fault, &aim).await?;
+        if let Some(other) = Record::of(&seen.anchor)? {
+            return Err(super::change::taken(&seen.on(), &other));
+        }
+        let plan = plan(&request, &seen, &id)?;
+        let lasts = step.lasts.get();
+        Ok(Aimed { scene: scene.clone(), aim, request, id, lasts, plan, guard: None })
+    }
+
+    /// Its name in the journal.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The object that it is on.
+    pub fn on(&self) -> &ObjectRef {
+        &self.plan.on
+    }
+
+    /// How far it reaches, as it was seen when it was planned.
+    pub fn blast(&self) -> &Blast {
+        &self.plan.blast
+    }
+
+    /// The Job that undoes it at the latest, once it is there.
+    pub fn guard(&self) -> Option<&ObjectRef> {
+        self.guard.as_ref()
+    }
+
+    /// Whether it will have a guard.
+    pub fn is_guarded(&self) -> bool {
+        self.scene.expiry
+    }
+
+    /// Makes its guard, and tries out what has to be known before: `starts` from now at the latest.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where the guard has no image, or the cluster cannot have this fault; the target (exit
+    /// 6) where the guard does not run.
+    pub async fn prepare(&mut self, starts: Duration) -> Result<()> {
+        if self.scene.expiry {
+            let image = self.request.image.as_deref().ok_or_else(|| {
+                Error::prerequisite("there is no image of sre on this cluster for the guard of the fault")
+                    .because_of("a Job undoes the fault when nobody else can any more")
+                    .hint("--image IMAGE names one that the nodes have, --image-loader COMMAND has one loaded; --no-expiry does without the guard")
+            })?;
+            let until = Timestamp::now() + starts + self.lasts + SLACK;
+            let wanted =
+                Wanted { id: &self.id, plan: &self.plan, namespace: &self.scene.namespace, image, until };
+            self.guard = Some(guard::post(&self.scene.cluster, &wanted).await?);
+        }
+        if matches!(self.request.kind, FaultKind::NetworkCut)
+            && let Some(image) = &self.request.image
+        {
+            let namespace = self.plan.on.namespace.as_deref().unwrap_or(&self.scene.namespace);
+            enforced::ensure(&self.scene.cluster, namespace, &self.id, image).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes its guard, if it has one still.
+    ///
+    /// # Errors
+    /// The target (exit 6) where the cluster refuses.
+    pub async fn dismiss(&self) -> Result<()> {
+        match &self.guard {
+            Some(job) => guard::dismiss(&self.scene.cluster, job, &self.plan.on).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What it touches, planned anew on what there is now.
+    ///
+    /// # Errors
+    /// As for [`Aimed::new`].
+    pub async fn touched(&self, description: &str, until: Timestamp) -> Result<Touched> {
+        let seen = survey(&self.scene.cluster, &self.scene.namespace, &self.request.kind, &self.aim).await?;
+        let plan = plan(&self.request, &seen, &self.id)?;
+        let mut record = Record::new(&self.id, description, until, plan.effects);
+        record.ready = plan.ready;
+        record.guard = self.guard.clone();
+        Ok(Touched::Object { cluster: self.scene.place.clone(), on: plan.on, record: Box::new(record) })
+    }
+}

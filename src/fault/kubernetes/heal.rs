@@ -1,0 +1,256 @@
+//! Undoing a fault on a cluster, however far it came.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::DynamicObject;
+
+use super::change;
+use super::guard::{dismiss, is_conflict, tidy};
+use super::keep;
+use super::record::{Effect, LABEL, PodRef, Ready, Record};
+use super::survey::find;
+use crate::error::{Error, Result};
+use crate::fault::Switches;
+use crate::target::kubernetes::client::Cluster;
+use crate::target::kubernetes::failure::{call_opt, failed, retry};
+use crate::target::kubernetes::forward::Forward;
+use crate::target::kubernetes::object::{MANAGER, ObjectRef};
+use crate::target::kubernetes::readiness::{Readiness, condition, readiness};
+
+/// How often a change is computed anew because the object changed meanwhile.
+const ATTEMPTS: usize = 10;
+
+/// How long a controller may take to see a change.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// How often something is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Undoes a fault, and removes its helpers; what is undone already is no error. What was ready may not be so yet:
+/// [`settle`] waits for that.
+///
+/// # Errors
+/// The target (exit 6), with what could not be undone.
+pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    let object = find(cluster, on).await?;
+    let other = object.map_or(Ok(None), |object| Record::of(&object))?;
+    let is_others = other.is_some_and(|other| other.id != record.id);
+    for effect in &record.effects {
+        // What another fault has done since is not this one's to undo.
+        if is_others && !matches!(effect, Effect::Create { .. }) {
+            continue;
+        }
+        aside(cluster, effect, &record.id).await?;
+    }
+    set_back(cluster, on, record).await
+}
+
+/// As [`undo`], by the guard of a fault, which may do less: what ends by itself has ended by then.
+///
+/// # Errors
+/// As for [`undo`].
+pub async fn expire(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    for effect in &record.effects {
+        if matches!(effect, Effect::Create { .. } | Effect::Node { .. }) {
+            aside(cluster, effect, &record.id).await?;
+        }
+    }
+    set_back(cluster, on, record).await
+}
+
+async fn set_back(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    let left = take_off(cluster, on, record).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::target(format!("{on} is not wholly what it was")).because_of(left.join("\n")))
+}
+
+/// Removes the Job that would have undone the fault.
+///
+/// # Errors
+/// The target (exit 6) where the cluster refuses.
+pub async fn relieve(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    match &record.guard {
+        Some(job) => dismiss(cluster, job, on).await,
+        None => Ok(()),
+    }
+}
+
+/// What is undone beside the object itself.
+async fn aside(cluster: &Cluster, effect: &Effect, id: &str) -> Result<()> {
+    match effect {
+        Effect::Create { object, .. } => remove(cluster, object, id).await,
+        Effect::Switches { pods, port, .. } => {
+            for pod in pods {
+                switch_off(cluster, pod, *port).await?;
+            }
+            Ok(())
+        }
+        Effect::Redis { pod, port } => match is_there(cluster, pod).await? {
+            true => keep::redis_answers(cluster, pod, *port).await,
+            false => Ok(()),
+        },
+        Effect::Node { node, start, .. } => start_node(cluster, node, start.as_deref()).await,
+        // These end by themselves, or a workload makes them good.
+        Effect::Set { .. }
+        | Effect::NewReplicaSet
+        | Effect::Delete { .. }
+        | Effect::Evict { .. }
+        | Effect::Memory { .. } => Ok(()),
+    }
+}
+
+async fn remove(cluster: &Cluster, object: &ObjectRef, id: &str) -> Result<()> {
+    let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(()) };
+    let what = || format!("{object} could not be removed");
+    let Some(found) = call_opt(what, || api.get(&object.name)).await? else { return Ok(()) };
+    let ours = found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL)).is_some_and(|of| of == id);
+    if !ours {
+        return Ok(());
+    }
+    let params = DeleteParams {
+        grace_period_seconds: (object.kind == "Pod").then_some(0),
+        preconditions: Some(Preconditions { uid: found.metadata.uid, resource_version: None }),
+        ..DeleteParams::background()
+    };
+    call_opt(what, || api.delete(&object.name, &params)).await.map(|_| ())
+}
+
+/// Whether this very pod is there still.
+async fn is_there(cluster: &Cluster, pod: &PodRef) -> Result<bool> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), &pod.namespace);
+    let found = call_opt(|| format!("Pod {} could not be read", pod.name), || api.get(&pod.name)).await?;
+    Ok(found.is_some_and(|found| {
+        found.metadata.uid.as_ref() == Some(&pod.uid) && found.metadata.deletion_timestamp.is_none()
+    }))
+}
+
+async fn switch_off(cluster: &Cluster, pod: &PodRef, port: u16) -> Result<()> {
+    // Its switches went with it.
+    if !is_there(cluster, pod).await? {
+        return Ok(());
+    }
+    let forward = Forward::to_pod(cluster, &pod.namespace, &pod.name, port).await?;
+    match Switches::clear(&forward.url()).await {
+        Err(error) if is_there(cluster, pod).await? => {
+            Err(error.within(format!("the fault switches of Pod {} are on", pod.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn start_node(cluster: &Cluster, node: &str, start: Option<&str>) -> Result<()> {
+    match start {
+        Some(line) => super::node::run(line).await,
+        None if node_is_ready(cluster, node).await? => Ok(()),
+        None => Err(Error::target(format!("Node {node} is stopped"))
+            .because_of("the command that starts it is known to the machine that stopped it")
+            .hint("sre heal there, or start the node by hand; then sre heal here")),
+    }
+}
+
+async fn node_is_ready(cluster: &Cluster, node: &str) -> Result<bool> {
+    let object =
+        ObjectRef { api_version: "v1".into(), kind: "Node".into(), namespace: None, name: node.into() };
+    Ok(match find(cluster, &object).await? {
+        Some(found) => {
+            condition(&found.data["status"], "Ready").is_some_and(|ready| ready["status"] == "True")
+        }
+        // A node that is gone for good is nothing to wait for.
+        None => true,
+    })
+}
+
+/// Takes the annotation off the object and sets its values back, in one step; what others have changed since.
+async fn take_off(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<Vec<String>> {
+    let Some((api, _)) = cluster.api(on, "default").await? else { return Ok(Vec::new()) };
+    let what = || format!("{on} could not be set back");
+    for attempt in 1.. {
+        let Some(object) = find(cluster, on).await? else { return Ok(Vec::new()) };
+        let back = change::heal(&object, record)?;
+        let Some(patch) = back.patch else {
+            tidy_up(cluster, on, record, &object).await?;
+            return Ok(Vec::new());
+        };
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let patch = Patch::<()>::Json(patch);
+        match retry(|| api.patch(&on.name, &params, &patch)).await {
+            Ok(object) => {
+                tidy_up(cluster, on, record, &object).await?;
+                return Ok(back.left);
+            }
+            Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {}
+            Err(error) => return Err(failed(what(), &error)),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// The traces that a Deployment's controller has made of the fault in its ReplicaSets.
+async fn tidy_up(cluster: &Cluster, on: &ObjectRef, record: &Record, object: &DynamicObject) -> Result<()> {
+    if on.kind != "Deployment" {
+        return Ok(());
+    }
+    // Before it has seen the change it would make them again.
+    let generation = object.metadata.generation.unwrap_or(0);
+    let started = Instant::now();
+    loop {
+        let Some(now) = find(cluster, on).await? else { return Ok(()) };
+        if now.data["status"]["observedGeneration"].as_i64().unwrap_or(0) >= generation
+            || started.elapsed() > SEEN
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let broken = record.effects.iter().any(|effect| matches!(effect, Effect::NewReplicaSet));
+    tidy(cluster, on, object.metadata.uid.as_deref().unwrap_or_default(), broken).await
+}
+
+/// Waits until what was ready before a fault is so again; what is gone is not waited for.
+///
+/// # Errors
+/// The target (exit 6) where it is not within the bound, with what is missing.
+pub async fn settle(cluster: &Cluster, record: &Record, bound: Duration) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let mut missing = Vec::new();
+        for ready in &record.ready {
+            missing.extend(lacks(cluster, ready).await?);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if started.elapsed() > bound {
+            let what = format!("{} s after the fault not all is ready again", bound.as_secs());
+            return Err(Error::target(what)
+                .because_of(missing.join("\n"))
+                .hint("kubectl describe it: the fault itself is undone"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn lacks(cluster: &Cluster, ready: &Ready) -> Result<Option<String>> {
+    let object = &ready.object;
+    if object.kind == "Node" {
+        return Ok(match node_is_ready(cluster, &object.name).await? {
+            true => None,
+            false => Some(format!("{object} is not ready")),
+        });
+    }
+    let Some(found) = find(cluster, object).await? else { return Ok(None) };
+    let key = if object.kind == "DaemonSet" { "numberReady" } else { "readyReplicas" };
+    let now = found.data["status"][key].as_u64().unwrap_or(0);
+    // Somebody may want less by now.
+    let wanted = found.data["spec"]["replicas"].as_u64().unwrap_or(u64::MAX).min(ready.count);
+    Ok(match readiness(&object.kind, &found) {
+        _ if now < wanted => Some(format!("{object}: {now} of {wanted} ready")),
+        // Only as ready as it was: it may have been half ready before.
+        Readiness::Waiting(why) if why.contains("controller") => Some(format!("{object}: {why}")),
+        _ => None,
+    })
+}
