@@ -49,8 +49,8 @@ cluster-parts:
     cargo test --locked --test cluster_fault -- a_node_is
 
 # `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
-minikube:
-    cargo test --locked --test minikube --test minikube_up -- --test-threads=1
+minikube *arguments:
+    cargo test --locked --test minikube --test minikube_up -- --test-threads=1 {{arguments}}
 
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":
