@@ -81,12 +81,15 @@ impl Catalog {
     fn stack_entry(&self, name: String) -> StackEntry {
         match self.stack(&name, &[]) {
             Ok(loaded) => {
-                let local = loaded.stack.local.is_some().then_some("local");
-                let external = loaded.stack.external.is_some().then_some("external");
+                let stack = &loaded.stack;
+                let local = stack.local.is_some().then_some("local");
+                let clusters = stack.cluster.as_ref().map_or(&[][..], |_| &["minikube", "cluster"]);
+                let external = stack.external.is_some().then_some("external");
+                let targets = local.iter().chain(clusters).chain(&external).copied().collect();
                 StackEntry {
                     name,
                     description: loaded.stack.description,
-                    targets: local.into_iter().chain(external).collect(),
+                    targets,
                     origin: Some(loaded.origin),
                     problem: None,
                 }
