@@ -2,6 +2,10 @@
 
 export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
 
+# The build that the main job is run from: `release`, or `dev`, which is made in a fraction of the time
+profile := env("SRE_PROFILE", "release")
+built := justfile_directory() / "target" / (if profile == "dev" { "debug" } else { profile })
+
 # The static program that images on a cluster hold
 static := justfile_directory() / "target/sre-static"
 
@@ -30,17 +34,17 @@ deny:
 
 # The main job, once, as a stranger runs it
 end-to-end:
-    cargo build --release --locked
-    ./tests/end-to-end.sh
+    cargo build --profile {{profile}} --locked
+    SRE={{built}}/sre ./tests/end-to-end.sh
 
 # The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and an up that is killed at any moment
 cluster: static
     program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_up --test guestbook --test mirror -- --test-threads=1
 
-# A static program for images: only the last step differs from the usual release build
+# A static program for images: only the last step differs from the usual build
 static:
-    cargo rustc --release --locked --bin sre -- -C target-feature=+crt-static
-    cp target/release/sre {{static}}
+    cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static
+    cp {{built}}/sre {{static}}
 
 # Objects, patches, port-forwards, helm, mirrors, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:

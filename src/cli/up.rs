@@ -187,7 +187,7 @@ impl Wanted {
 
 /// The stack of a lab with the parameters that it has, except those that are set now.
 pub fn as_it_is_up(lab: &Lab, set: &[(String, String)]) -> Result<LoadedStack> {
-    let declared = catalog::stack(&lab.stack, &[])?.parameters;
+    let declared = catalog::stack(&lab.stack, &[])?.stack.parameters;
     let kept = lab
         .parameters
         .iter()

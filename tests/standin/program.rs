@@ -35,12 +35,10 @@ fn frontend(_: &str, path: &str, query: &str) -> (u16, String) {
     };
     match (path, value("cmd")) {
         ("/", _) => (200, "<html><title>Guestbook</title></html>".into()),
-        ("/guestbook.php", "set") => {
-            match redis("redis-leader", &["SET", value("key"), value("value")]) {
-                Ok(_) => (200, r#"{"message": "Updated"}"#.into()),
-                Err(error) => (200, format!("Fatal error: {error}")),
-            }
-        }
+        ("/guestbook.php", "set") => match redis("redis-leader", &["SET", value("key"), value("value")]) {
+            Ok(_) => (200, r#"{"message": "Updated"}"#.into()),
+            Err(error) => (200, format!("Fatal error: {error}")),
+        },
         ("/guestbook.php", "get") => match redis("redis-follower", &["GET", value("key")]) {
             Ok(value) => (200, format!(r#"{{"data": "{value}"}}"#)),
             Err(error) => (200, format!("Fatal error: {error}")),
@@ -91,6 +89,17 @@ fn whereami() {
                         "flask_http_request_total{{method=\"{method}\",status=\"{status}\"}} {count}\n"
                     );
                 }
+                // Every answer within a tenth of a second, as far as anybody asks a stand-in.
+                text += "# TYPE flask_http_request_duration_seconds histogram\n";
+                for ((method, path, status), count) in seen.lock().unwrap().iter() {
+                    let labels = format!("method=\"{method}\",path=\"{path}\",status=\"{status}\"");
+                    let name = "flask_http_request_duration_seconds";
+                    for le in ["0.05", "0.1", "+Inf"] {
+                        text += &format!("{name}_bucket{{{labels},le=\"{le}\"}} {count}\n");
+                    }
+                    text += &format!("{name}_sum{{{labels}}} {}\n", *count as f64 / 100.0);
+                    text += &format!("{name}_count{{{labels}}} {count}\n");
+                }
                 (200, text)
             }
             _ => (200, format!(r#"{{"pod_name": "{pod}", "node_name": "{node}"}}"#)),
@@ -111,16 +120,22 @@ fn controller(counting: bool) {
                 to.lock().unwrap().clone_from(&from.lock().unwrap());
             }
         });
-        std::thread::spawn(move || serve(10254, Arc::new(move |_: &str, _: &str, _: &str| {
-            let mut text = "# TYPE nginx_ingress_controller_requests counter\n".to_owned();
-            for ((method, path, status), count) in told.lock().unwrap().iter() {
-                text += &format!(
-                    "nginx_ingress_controller_requests{{method=\"{method}\",status=\"{status}\",path=\"{path}\",\
+        std::thread::spawn(move || {
+            serve(
+                10254,
+                Arc::new(move |_: &str, _: &str, _: &str| {
+                    let mut text = "# TYPE nginx_ingress_controller_requests counter\n".to_owned();
+                    for ((method, path, status), count) in told.lock().unwrap().iter() {
+                        text += &format!(
+                            "nginx_ingress_controller_requests{{method=\"{method}\",status=\"{status}\",path=\"{path}\",\
                      host=\"guestbook.lab\",ingress=\"guestbook\",namespace=\"default\",service=\"frontend\"}} {count}\n"
-                );
-            }
-            (200, text)
-        }), Counts::default()));
+                        );
+                    }
+                    (200, text)
+                }),
+                Counts::default(),
+            )
+        });
     }
     let route = |_: &str, path: &str, query: &str| match path {
         "/broken" => (502, "Bad Gateway".into()),

@@ -82,7 +82,7 @@ impl Progress {
         if let Some(spinner) = &self.spinner {
             spinner.set_style(style(SPINNER));
         }
-        self.say(&format!("✔ {step:<16}{line}"));
+        self.say(&format!("✔ {step:<15} {line}"));
     }
 
     /// Tells a line that stays.
