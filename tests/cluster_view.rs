@@ -283,8 +283,8 @@ async fn a_lab_is_seen_read_and_opened() {
         assert!(started.elapsed() < BOUND, "{}", place.sre(&["logs", "fragile", "--previous"]).2);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    let (code, _, told) = place.sre(&["logs", "tni"]);
-    assert!(code == 2 && told.contains("did you mean `tiny`?"), "{told}");
+    let (code, _, told) = place.sre(&["logs", "fragil"]);
+    assert!(code == 2 && told.contains("did you mean `fragile`?"), "{told}");
     let (code, _, told) = place.sre(&["logs", "tiny-0", "-c", "nosuch"]);
     assert!(code == 2 && told.contains("web, clock"), "{told}");
     let (code, _, told) = place.sre(&["logs", "tiny-0", "--previous"]);
