@@ -37,13 +37,13 @@ end-to-end:
     cargo build --profile {{profile}} --locked
     SRE={{built}}/sre ./tests/end-to-end.sh
 
-# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, and the guestbook lab
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and load from inside it
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test guestbook -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load -- --test-threads=1
 
-# An `up` on a cluster that is killed at any moment, and a mirror's images on nodes
+# The guestbook lab, an `up` on a cluster that is killed at any moment, and a mirror's images on nodes
 cluster-more: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_up --test mirror -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test guestbook --test cluster_up --test mirror -- --test-threads=1
 
 # A static program for images: only the last step differs from the usual build
 static:
