@@ -102,7 +102,9 @@ fn errors_pass(place: &Place) {
     assert!(reconciled.count() >= 2, "{result}");
     let targets = first["evidence"]["targets"].as_array().unwrap();
     assert_eq!(targets.len(), 3, "{first}");
-    assert!(targets.iter().all(|target| target["counted"].as_f64() > Some(0.0)), "{first}");
+    // Which replica a connection leads to is the Service's choice; each has counted what it got.
+    let counted: f64 = targets.iter().filter_map(|target| target["counted"].as_f64()).sum();
+    assert!((counted - 4000.0).abs() < f64::EPSILON, "{first}");
 }
 
 /// The ways in which Prometheus can find the replicas just now.
