@@ -1,7 +1,7 @@
 //! Faults on objects of a cluster.
 //!
-//! A fault is on one object, which bears its [`Record`] as an annotation. [`survey`] reads what there is around it,
-//! [`plan`] decides purely what is done and how far that reaches; injecting and undoing follow from the record alone.
+//! A fault is on one object, which bears its [`Record`] as an annotation. `survey` reads what there is around it,
+//! `plan` decides purely what is done and how far that reaches; injecting and undoing follow from the record alone.
 
 mod aimed;
 mod bodies;

@@ -1,6 +1,6 @@
 //! What `sre inspect` looks at: a system that runs, by its cluster and its Prometheus.
 //!
-//! Windows, quantiles, spread and limits are pure; [`eyes`] asks Prometheus, [`pods`] and [`source`] the cluster.
+//! Windows, quantiles, spread and limits are pure; `eyes` asks Prometheus, `pods` and `source` the cluster.
 
 mod candidates;
 mod eyes;
