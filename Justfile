@@ -37,9 +37,9 @@ end-to-end:
     cargo build --profile {{profile}} --locked
     SRE={{built}}/sre ./tests/end-to-end.sh
 
-# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), and load from inside it
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, and faults that are seen
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected -- --test-threads=1
 
 # The guestbook lab, an `up` on a cluster that is killed at any moment, and a mirror's images on nodes
 cluster-more: static

@@ -168,7 +168,9 @@ const CATALOGUE: [Description; 17] = [
         shows: "`container_memory_working_set_bytes` rises to the share; at 100% `kube_pod_container_status_restarts_total` rises and the last reason is OOMKilled.",
         sign: Some(Sign {
             shown: "max(increase(kube_pod_container_status_restarts_total{$pods,$container}[1m]) > bool 0 or container_memory_working_set_bytes{$targets,$container} > bool 0.9 * $bytes)",
-            over: None,
+            over: Some(
+                "min(kube_pod_container_status_ready{$pods,$container} or container_memory_working_set_bytes{$targets,$container} < bool 0.9 * $bytes) == bool 1",
+            ),
         }),
         on: &[Place::Cluster],
     },
