@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code)]
 
 pub mod place;
+pub mod shop;
 pub mod standin;
 
 use std::path::PathBuf;
