@@ -11,9 +11,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use common::kills;
 use common::shop::{in_shop, kill, text};
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sre::target::kubernetes::apply::content;
@@ -174,11 +174,7 @@ async fn after_kill_9_another_folder_heals_from_the_annotations() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_everything_comes_back() {
     in_shop("fault-kill", |shop| async move {
-        let times = std::env::var("SRE_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(10);
-        let seed: u64 =
-            std::env::var("SRE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(rand::random());
-        eprintln!("SRE_SEED={seed} SRE_SOAK={times}");
-        let mut random = StdRng::seed_from_u64(seed);
+        let (times, mut random) = kills(10);
         let guarded = std::env::var("SRE_TEST_SRE_IMAGE").ok();
         let mut mended = 0;
         for time in 1..=times {

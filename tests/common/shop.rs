@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use kube::core::DynamicObject;
 use serde_json::Value;
 use sre::fault::kubernetes::{ANNOTATION, LABEL};
-use sre::target::kubernetes::apply::{Mode, apply, content};
+use sre::target::kubernetes::apply::{Mode, apply};
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::object::{ObjectRef, read_objects};
 use sre::target::kubernetes::wait;
 
-use super::{image, in_namespace, kubeconfig};
+use super::{disturbable, image, in_namespace, kubeconfig};
 
 /// Two replicas that serve, with a Service and an Ingress before them.
 const SHOP: &str = r#"
@@ -116,14 +116,7 @@ impl Shop {
     pub async fn now(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for kind in ["Deployment", "Service", "Ingress"] {
-            let mut value = content(&self.get(kind).await);
-            if let Some(annotations) =
-                value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
-            {
-                // The controller's own count of rollouts.
-                annotations.shift_remove("deployment.kubernetes.io/revision");
-            }
-            all.push(value);
+            all.push(disturbable(&self.cluster, &self.named(kind)).await);
         }
         all
     }
