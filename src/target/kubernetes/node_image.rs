@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::client::Cluster;
 use super::failure::{call, call_opt};
+use super::nodes;
 use super::object::{MANAGED_BY, MANAGER, ObjectRef};
 use crate::error::{Error, Result};
 
@@ -37,8 +38,7 @@ pub enum Presence {
 /// tell of the image.
 pub async fn listed(cluster: &Cluster, namespace: &str, image: &str) -> Result<BTreeMap<String, Presence>> {
     let all = ListParams::default();
-    let nodes: Api<Node> = Api::all(cluster.client());
-    let nodes = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?.items;
+    let nodes = nodes::list(cluster).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let what = || format!("the pods of {namespace} could not be listed");
     let pods = call(what, || pods.list(&all)).await?.items;
@@ -46,11 +46,11 @@ pub async fn listed(cluster: &Cluster, namespace: &str, image: &str) -> Result<B
         .iter()
         .filter(|node| takes_pods(node))
         .map(|node| {
-            let name = node.metadata.name.clone().unwrap_or_default();
+            let name = nodes::name(node);
             let runs = pods.iter().any(|pod| runs_on(pod, &name, image));
             let presence = match () {
                 () if runs || lists(node, image) => Presence::There,
-                () if !is_ready(node) => Presence::Unknown("the node is not ready".into()),
+                () if !nodes::is_ready(node) => Presence::Unknown("the node is not ready".into()),
                 () => Presence::Missing,
             };
             (name, presence)
@@ -67,11 +67,6 @@ fn takes_pods(node: &Node) -> bool {
         .filter(|taint| !taint.key.starts_with("node.kubernetes.io/"))
         .any(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
     !kept_out && spec.and_then(|spec| spec.unschedulable) != Some(true)
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 fn lists(node: &Node, image: &str) -> bool {
