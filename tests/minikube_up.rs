@@ -68,8 +68,9 @@ impl Place {
     }
 
     fn minikube(&self, arguments: &[&str]) -> (i32, String) {
+        // First, as what follows `kubectl --` is not minikube's.
         let output =
-            Command::new("minikube").args(arguments).args(["--profile", &self.profile]).output().unwrap();
+            Command::new("minikube").args(["--profile", &self.profile]).args(arguments).output().unwrap();
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
