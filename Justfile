@@ -37,9 +37,9 @@ end-to-end:
     cargo build --profile {{profile}} --locked
     SRE={{built}}/sre ./tests/end-to-end.sh
 
-# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, and a mirror's images on nodes
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, faults that are seen, and a mirror's images on nodes
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test mirror -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected --test mirror -- --test-threads=1
 
 # The guestbook lab, and an `up` on a cluster that is killed at any moment
 cluster-more: static

@@ -28,6 +28,8 @@ pub enum Group {
     Counts,
     /// Series and PromQL.
     Metrics,
+    /// What monitoring saw of the faults.
+    Faults,
     /// Alerts and their notifications.
     Alerts,
     /// Log lines.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::kubernetes::{Aimed, Scene};
+use super::sign::Subject;
 use crate::error::{Error, Result};
 use crate::scenario::{FaultKind, FaultStep};
 use crate::target::{Lab, Replica, TargetKind};
@@ -14,6 +15,8 @@ use crate::target::{Lab, Replica, TargetKind};
 pub struct Planned {
     /// Its name in the journal.
     pub id: String,
+    /// Its number in the scenario, from 1.
+    pub number: usize,
     /// What it does.
     pub kind: FaultKind,
     /// When it is injected, after the load's start.
@@ -68,7 +71,7 @@ pub fn plan(steps: &[FaultStep], lab: &Lab) -> Result<Timeline> {
             reachable(&step.fault, replica, lab).map_err(|(why, hint)| refuse(why).hint(hint))?;
         }
         let on = On::Replicas(replicas);
-        let planned = Planned::new(step, format!("{run}-{number}"), on);
+        let planned = Planned::new(step, number, format!("{run}-{number}"), on);
         for (earlier_number, earlier) in (1..).zip(&faults) {
             if let Some(replica) = earlier.excludes(&planned) {
                 let why =
@@ -94,7 +97,7 @@ pub async fn aim(steps: &[FaultStep], scene: &Scene) -> Result<Timeline> {
         does_something(step).map_err(|why| Error::usage(&what).because_of(why))?;
         let id = format!("{run}-{number}");
         let aimed = Aimed::new(step, scene, id.clone()).await.map_err(|error| error.within(&what))?;
-        let planned = Planned::new(step, id, On::Object(Box::new(aimed)));
+        let planned = Planned::new(step, number, id, On::Object(Box::new(aimed)));
         let clash = (1..).zip(&faults).find_map(|(other, earlier)| Some((other, earlier.is_with(&planned)?)));
         if let Some((other, object)) = clash {
             return Err(Error::usage(what)
@@ -198,9 +201,9 @@ impl std::fmt::Display for FaultKind {
 }
 
 impl Planned {
-    fn new(step: &FaultStep, id: String, on: On) -> Planned {
+    fn new(step: &FaultStep, number: usize, id: String, on: On) -> Planned {
         let at = step.at.get();
-        Planned { id, kind: step.fault.clone(), at, until: at + step.lasts.get(), on }
+        Planned { id, number, kind: step.fault.clone(), at, until: at + step.lasts.get(), on }
     }
 
     /// What it does, in words: `latency 2s on users-api-0, users-api-1`, `drain on Node worker`.
@@ -217,6 +220,18 @@ impl Planned {
     /// The `instance` labels of the replicas, where they are known.
     pub fn instances(&self) -> Vec<String> {
         self.replicas().iter().filter_map(|replica| replica.instance.clone()).collect()
+    }
+
+    /// Whether monitoring shows it in a way that is known: on replicas not everything of a cluster is.
+    pub fn has_sign(&self) -> bool {
+        let Some(sign) = self.kind.sign() else { return false };
+        match &self.on {
+            On::Object(_) => true,
+            On::Replicas(_) => {
+                let subject = Subject { kind: &self.kind, instances: &self.instances(), object: None };
+                sign.filled(&subject).is_some()
+            }
+        }
     }
 
     fn replicas(&self) -> &[Replica] {

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::active::Active;
 use super::entry::SCHEMA;
 use super::plan::{Moment, On};
-use super::{Entry, Journal, Planned, State, Switches, Timeline, Touched};
+use super::sign::Subject;
+use super::{Entry, Journal, Planned, Sign, State, Switches, Timeline, Touched};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::run::{EventKind, Events, FaultEvent};
@@ -71,9 +72,16 @@ where
             match *moment {
                 Moment::Inject(number) => {
                     let fault = &self.faults[number];
+                    let entry = self.entry(fault).await;
                     // Asked before: what comes of it comes after.
-                    let event = event(fault, self.prometheus_time().await);
-                    let injected = self.inject(active, fault).await;
+                    let mut event = event(fault, self.prometheus_time().await);
+                    let injected = match entry {
+                        Ok(entry) => {
+                            event.sign = sign(fault, &entry);
+                            active.inject(entry).await
+                        }
+                        Err(error) => Err(error),
+                    };
                     self.tell(injected.map(|()| EventKind::FaultInjected(event.clone())), event, "injected")?;
                 }
                 Moment::Heal(number) => {
@@ -85,10 +93,6 @@ where
             }
         }
         Ok(())
-    }
-
-    async fn inject(&self, active: &mut Active, fault: &Planned) -> Result<()> {
-        active.inject(self.entry(fault).await?).await
     }
 
     /// Undoes what is still active, and tells of it. The first error is returned; all are told.
@@ -155,8 +159,23 @@ where
 }
 
 fn event(fault: &Planned, prometheus_time: Option<f64>) -> FaultEvent {
-    let (description, instances) = (fault.description(), fault.instances());
-    FaultEvent { id: fault.id.clone(), description, instances, prometheus_time }
+    FaultEvent {
+        id: fault.id.clone(),
+        number: fault.number,
+        description: fault.description(),
+        instances: fault.instances(),
+        prometheus_time,
+        sign: None,
+    }
+}
+
+/// What monitoring shows of a fault that is about to be injected.
+fn sign(fault: &Planned, entry: &Entry) -> Option<Sign> {
+    let object = entry.touched.iter().find_map(|touched| match touched {
+        Touched::Object { on, record, .. } => Some((on, &**record)),
+        _ => None,
+    });
+    fault.kind.sign()?.filled(&Subject { kind: &fault.kind, instances: &fault.instances(), object })
 }
 
 fn touched(kind: &FaultKind, replica: &Replica, lab: Option<&Lab>) -> Result<Touched> {

@@ -162,6 +162,17 @@ pub fn matcher(label: &str, operator: &str, value: &str) -> String {
     format!("{label}{operator}{}", serde_json::Value::from(value))
 }
 
+/// A label matcher for any of these values, as they are.
+pub fn one_of<T: AsRef<str>>(label: &str, values: impl IntoIterator<Item = T>) -> String {
+    let literal = |value: T| {
+        let special = |c: char| !(c.is_ascii_alphanumeric() || "-_:/".contains(c));
+        let escaped = value.as_ref().chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
+        escaped.collect::<String>()
+    };
+    let values: Vec<String> = values.into_iter().map(literal).collect();
+    matcher(label, "=~", &values.join("|"))
+}
+
 impl Prometheus {
     /// A client of the Prometheus behind this endpoint.
     ///

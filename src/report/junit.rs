@@ -65,6 +65,10 @@ fn case(outcome: &Outcome) -> TestCase {
         Verdict::Pass | Verdict::Skipped => {}
     }
     let mut case = TestCase::new(outcome.name.as_str(), status);
+    // Elsewhere the figure is the message.
+    if outcome.verdict == Verdict::Pass && !outcome.message.is_empty() {
+        case.set_system_out(figure(outcome));
+    }
     case.set_time(seconds(outcome.seconds));
     case
 }

@@ -207,6 +207,7 @@ pub(super) fn group_name(group: Group) -> &'static str {
         Group::Targets => "targets",
         Group::Counts => "counts",
         Group::Metrics => "metrics",
+        Group::Faults => "faults",
         Group::Alerts => "alerts",
         Group::Logs => "logs",
     }

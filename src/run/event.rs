@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Outcome, reconcile::Baseline};
 use crate::error::Result;
+use crate::fault::Sign;
 use crate::load::{LoadSummary, Sample};
 use crate::target::{Endpoints, ServicePod, TargetKind};
 
@@ -146,14 +147,20 @@ pub struct LoadFinished {
 /// A fault that was injected or undone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FaultEvent {
-    /// Its number in the journal.
+    /// Its name in the journal.
     pub id: String,
+    /// Its number in the scenario, from 1.
+    #[serde(default)]
+    pub number: usize,
     /// What it does, in words: `latency 2s on users-api-0, users-api-1`.
     pub description: String,
     /// The `instance` labels of the replicas that it touches.
     pub instances: Vec<String>,
     /// Prometheus' own time when it happened, in seconds since 1970; `None` where it could not be asked.
     pub prometheus_time: Option<f64>,
+    /// What monitoring shows of it, where it was injected and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<Sign>,
 }
 
 /// Consumes events.

@@ -118,12 +118,29 @@ impl Run<'_> {
         if steps.is_empty() {
             return Ok(Timeline::default());
         }
-        match self.interrupt.or(Scene::of(self.lab)).await?? {
+        let timeline = match self.interrupt.or(Scene::of(self.lab)).await?? {
             Some(scene) => {
                 fault::ensure_none_on(&scene.cluster, &scene.namespace, self.terminal).await?;
-                self.interrupt.or(fault::aim(steps, &scene)).await?
+                self.interrupt.or(fault::aim(steps, &scene)).await??
             }
-            None => fault::plan(steps, self.lab),
+            None => fault::plan(steps, self.lab)?,
+        };
+        self.refuse_what_shows_nothing(&timeline)?;
+        Ok(timeline)
+    }
+
+    /// A fault that is to be detected must be shown by something.
+    fn refuse_what_shows_nothing(&self, timeline: &Timeline) -> Result<()> {
+        let unaided = || self.scenario.detected_checks().filter(|(_, check)| check.expr.is_none());
+        let asked = |number| unaided().any(|(_, check)| check.is_of(number));
+        match timeline.faults.iter().find(|fault| asked(fault.number) && !fault.has_sign()) {
+            None => Ok(()),
+            Some(fault) => Err(Error::usage(format!("fault {} cannot be detected", fault.number))
+                .because_of(format!(
+                    "on the target {} nothing shows {} by itself",
+                    self.lab.target, fault.kind
+                ))
+                .hint("name what shows it in the check `detected`: `fault`, `expr`, `is`")),
         }
     }
 

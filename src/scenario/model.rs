@@ -316,7 +316,7 @@ pub enum Check {
     Alert(AlertCheck),
     /// No alert of the stack's rules fires.
     NoAlerts(NoAlertsCheck),
-    /// Monitoring sees the faults, and sees that they are over.
+    /// Monitoring sees each fault, and sees that it is over.
     Detected(DetectedCheck),
     /// Every request that was answered with such a status has its one log line in Loki, exactly.
     Logs(LogsCheck),
@@ -412,27 +412,50 @@ pub struct AlertCheck {
     pub along: Vec<String>,
 }
 
-/// Monitoring sees the faults, and sees that they are over.
+/// Monitoring sees each fault, and sees that it is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct DetectedCheck {
-    /// What is seen, as a sentence; the expression, if left out.
-    #[serde(default)]
+    /// What is seen, as a sentence; the fault's own words, if left out.
     pub name: Option<String>,
-    /// The expression. It must have a value also when all is well.
-    pub expr: String,
-    /// A comparison with the value that holds while a fault is on, and only then: `> 0`, `< 3`.
-    pub is: super::Comparison,
-    /// It holds within this time of the first fault's injection.
+    /// Only this fault, by its number in the scenario, from 1; each one, if left out.
+    pub fault: Option<usize>,
+    /// An expression that has a value also when all is well; if left out, what the catalogue of faults says.
+    pub expr: Option<String>,
+    /// A comparison with the value of `expr` that holds while a fault is on, and only then; `> 0`, if left out.
+    pub is: Option<super::Comparison>,
+    /// It is seen within this time of the fault's injection.
     pub within: Duration,
-    /// It holds no more within this time of the last fault's healing.
+    /// It is seen to be over within this time of the fault's healing.
     pub recovers: Duration,
+}
+
+impl Default for DetectedCheck {
+    fn default() -> Self {
+        DetectedCheck {
+            name: None,
+            fault: None,
+            expr: None,
+            is: None,
+            within: Duration::from_secs(30),
+            recovers: Duration::from_secs(60),
+        }
+    }
 }
 
 impl DetectedCheck {
     /// What is seen, as a sentence.
     pub fn sentence(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("{} {}", self.expr.trim(), self.is))
+        match (&self.name, self.fault) {
+            (Some(name), _) => name.clone(),
+            (None, Some(number)) => format!("fault {number} is seen"),
+            (None, None) => "every fault is seen".into(),
+        }
+    }
+
+    /// Whether this fault is meant, by its number from 1.
+    pub fn is_of(&self, number: usize) -> bool {
+        self.fault.is_none_or(|only| only == number)
     }
 }
 
@@ -461,6 +484,14 @@ impl Default for LogsCheck {
 }
 
 impl Scenario {
+    /// Its checks that faults are detected, with where they stand.
+    pub fn detected_checks(&self) -> impl Iterator<Item = (usize, &DetectedCheck)> {
+        self.checks.iter().enumerate().filter_map(|(i, check)| match check {
+            Check::Detected(detected) => Some((i, detected)),
+            _ => None,
+        })
+    }
+
     /// What its checks ask of the log.
     pub fn logs_checks(&self) -> impl Iterator<Item = &LogsCheck> {
         self.checks.iter().filter_map(|check| match check {

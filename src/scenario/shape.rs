@@ -125,7 +125,7 @@ impl Check {
                 )
             }
             Check::Detected(check) => {
-                format!("{}: seen within {}, over within {}", check.sentence(), check.within, check.recovers)
+                format!("{} within {}, over within {}", check.sentence(), check.within, check.recovers)
             }
             Check::NoAlerts(check) if check.except.is_empty() => "no alert fires".into(),
             Check::NoAlerts(check) => format!("no alert fires but {}", check.except.join(", ")),

@@ -154,9 +154,11 @@ impl Run {
 pub fn fault(id: &str, description: &str) -> FaultEvent {
     FaultEvent {
         id: id.into(),
+        number: 1,
         description: description.into(),
         instances: vec!["127.0.0.1:41005".into()],
         prometheus_time: None,
+        sign: None,
     }
 }
 

@@ -70,11 +70,22 @@ fn places(fault: &Description) -> String {
 
 fn screen(fault: &Description) -> String {
     let section = |title: &str, text: &str| format!("\n{title}\n{}", paragraph(2, text).join("\n"));
-    [
+    let mut parts = vec![
         format!("{} · on: {}", written(fault), places(fault)),
         section("What it does", fault.does),
         section("What it touches, and how that is undone", fault.touches),
         section("What monitoring must show", fault.shows),
-    ]
-    .join("\n")
+    ];
+    // An expression is copied, not read: it stays in one line.
+    match &fault.sign {
+        Some(sign) => {
+            parts.push(format!("\nThe same in PromQL: 1 while it is shown, else 0\n  {}", sign.shown));
+            parts.extend(sign.over.map(|over| format!("\nOver, once this is 1\n  {over}")));
+        }
+        None => parts.push(section(
+            "The same in PromQL",
+            "Its metrics have other names in each lab: the check `detected` needs `expr` and `is`.",
+        )),
+    }
+    parts.join("\n")
 }

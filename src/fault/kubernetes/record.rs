@@ -144,6 +144,17 @@ pub struct PodRef {
     pub uid: String,
 }
 
+impl Effect {
+    /// The pods that it takes, or does something in.
+    pub fn pods(&self) -> &[PodRef] {
+        match self {
+            Effect::Delete { pods } | Effect::Evict { pods } | Effect::Switches { pods, .. } => pods,
+            Effect::Memory { pod, .. } | Effect::Redis { pod, .. } => std::slice::from_ref(pod),
+            Effect::Set { .. } | Effect::NewReplicaSet | Effect::Create { .. } | Effect::Node { .. } => &[],
+        }
+    }
+}
+
 impl Record {
     /// A record of a fault that is about to be injected by this process.
     pub fn new(id: &str, fault: &str, until: Timestamp, effects: Vec<Effect>) -> Record {

@@ -51,7 +51,15 @@ pub(crate) fn checks(checks: &[Check], path: &Path, problems: &mut Vec<Problem>)
                 let path = item.key("detected");
                 wait("within", detected.within, &path, problems);
                 wait("recovers", detected.recovers, &path, problems);
-                self::promql(&detected.expr, &path.key("expr"), problems);
+                if let Some(expr) = &detected.expr {
+                    self::promql(expr, &path.key("expr"), problems);
+                } else if detected.is.is_some() {
+                    let problem = Problem::key_error(
+                        &path.key("is"),
+                        "`is` compares the value of `expr`, which is not there",
+                    );
+                    problems.push(problem.help("leave `is` out, or name the expression"));
+                }
             }
             Check::Logs(logs) => wait("wait", logs.wait, &item.key("logs"), problems),
             Check::NoAlerts(none) => {

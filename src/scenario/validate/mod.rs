@@ -1,6 +1,7 @@
 //! What makes a scenario sound, beyond its types. Pure: a scenario in, problems out.
 
 mod checks;
+mod detected;
 mod faults;
 mod load;
 mod promql;
@@ -9,5 +10,6 @@ mod scenario;
 mod thresholds;
 
 pub(crate) use checks::checks;
+use detected::detected;
 pub(crate) use promql::{Flaw, expression, is_label_name, is_metric_name, stream_selector};
 pub use scenario::validate;

@@ -1,6 +1,6 @@
 //! All parts of a scenario, and how they fit together.
 
-use super::{checks, faults, load, requests, thresholds};
+use super::{checks, detected, faults, load, requests, thresholds};
 use crate::config::{Path, Problem};
 use crate::scenario::{Check, Request, Scenario};
 
@@ -39,6 +39,7 @@ fn together(scenario: &Scenario, problems: &mut Vec<Problem>) {
             problems.push(Problem::error(&path, "there is nothing to look for: no request is `logged`"));
         }
     }
+    detected(scenario, &root, problems);
     if scenario.logs_checks().next().is_some() {
         own_ids(scenario, problems);
     }

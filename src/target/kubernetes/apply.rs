@@ -97,7 +97,7 @@ async fn apply_one(
             "{reference}: this cluster serves no kind {} of {}",
             reference.kind, reference.api_version
         ))
-        .hint("its definition comes with a chart or an operator; name that step in `needs`"));
+        .hint("its definition comes with an operator, which a chart of the stack installs, or which must be there before"));
     };
     let mut wanted = object.clone();
     if kind.namespaced {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::apply::{Change, Mode, apply, ensure_namespace};
 use super::build::{self, Builder, Built};
@@ -41,6 +42,9 @@ pub(super) const WORKLOADS: [&str; 6] =
 /// How many objects of a release are looked at at the same time.
 const AT_ONCE: usize = 8;
 
+/// How often the cluster is asked for a kind that a chart has yet to bring.
+const KIND_POLL: Duration = Duration::from_millis(300);
+
 /// What steps are done with.
 pub struct Execution<'a> {
     /// The cluster.
@@ -63,6 +67,8 @@ pub struct Execution<'a> {
     pub interrupt: &'a Interrupt,
     /// When what Prometheus is configured by was last changed.
     pub configured: Mutex<Option<Instant>>,
+    /// How many charts are still to be installed.
+    pub charts: watch::Sender<usize>,
 }
 
 /// The group of the Prometheus operator's kinds.
@@ -76,6 +82,9 @@ impl Execution<'_> {
     pub async fn step(&self, step: &Step) -> Result<()> {
         let started = Instant::now();
         let what = self.interrupt.or(self.act(step)).await??;
+        if matches!(step.action, Action::Chart(_)) {
+            self.charts.send_modify(|left| *left -= 1);
+        }
         self.progress.done(&step.name, &format!("{what} · {:.1} s", started.elapsed().as_secs_f64()));
         Ok(())
     }
@@ -312,6 +321,7 @@ impl Execution<'_> {
         self.namespace(self.namespace).await?;
         let mut applied = Vec::new();
         for object in objects {
+            self.kind_is_there(step, &ObjectRef::of(object)).await?;
             let object = &self.with_replicas(object).await?;
             let reference = locate(self.cluster, object, self.namespace).await?;
             self.progress.tell(&step.name, &format!("applying {reference}"));
@@ -336,6 +346,25 @@ impl Execution<'_> {
             .collect();
         self.ready(step, &workloads).await?;
         Ok(changes(applied.iter().map(|applied| &applied.change)))
+    }
+
+    /// Waits for an object's kind as long as a chart may yet bring it. So what the operator reads is there before the
+    /// Prometheus that it makes: one that runs already hears of it only when the kubelet next looks at its files, up to a
+    /// minute later.
+    async fn kind_is_there(&self, step: &Step, object: &ObjectRef) -> Result<()> {
+        let mut charts = self.charts.subscribe();
+        let since = Instant::now();
+        loop {
+            let left = *charts.borrow_and_update();
+            if left == 0
+                || since.elapsed() > step.wait.get()
+                || self.cluster.api(object, self.namespace).await?.is_some()
+            {
+                return Ok(());
+            }
+            self.progress.tell(&step.name, &format!("no chart has brought the kind {} yet", object.kind));
+            let _ = tokio::time::timeout(KIND_POLL, charts.changed()).await;
+        }
     }
 
     /// An object as it is applied: with the replicas' addresses of now, where it names them.

@@ -184,7 +184,12 @@ impl Plan {
 
     /// Whether any step is a chart, for which helm is needed.
     pub fn has_charts(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.action, Action::Chart(_)))
+        self.charts() > 0
+    }
+
+    /// How many steps are charts.
+    pub fn charts(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Chart(_))).count()
     }
 
     /// What each step needs, for the schedule.

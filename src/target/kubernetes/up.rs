@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use kube::core::DynamicObject;
+use tokio::sync::watch;
 
 use super::client::Cluster;
 use super::execute::{Execution, OPERATOR, locate};
@@ -252,6 +253,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         progress: &progress,
         interrupt,
         configured: Mutex::default(),
+        charts: watch::Sender::new(plan.charts()),
     };
     if let Some(mirror) = Mirror::of_environment()? {
         mirrored::load(&execution, &plan, &mirror).await?;

@@ -1,0 +1,79 @@
+//! When a fault is looked for: each in a window of its own, on Prometheus' clock. Pure.
+
+use crate::scenario::DetectedCheck;
+
+/// When a fault was, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    /// Its injection.
+    pub injected: f64,
+    /// Its healing.
+    pub healed: f64,
+}
+
+/// When a fault is looked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// From here on until the injection it must not be shown.
+    pub before: f64,
+    /// Whether `before` is when another fault was healed, which may be shown for a while yet.
+    pub after_another: bool,
+    /// The fault.
+    pub fault: Times,
+    /// It is detected until then.
+    pub detected_by: f64,
+    /// It is over until then.
+    pub over_by: f64,
+    /// When the next fault after it was injected: from there on what is shown may be that one's.
+    pub next: Option<f64>,
+}
+
+/// For how long before its injection a fault must not be shown.
+const BEFORE: f64 = 60.0;
+
+impl Window {
+    /// The window of a fault beside the others.
+    pub fn of(fault: Times, others: &[Times], load_started: Option<f64>, asked: &DetectedCheck) -> Window {
+        let start = load_started.unwrap_or(fault.injected).clamp(fault.injected - BEFORE, fault.injected);
+        let earlier = others.iter().map(|other| other.healed).filter(|healed| *healed <= fault.injected);
+        let earlier = earlier.reduce(f64::max).filter(|healed| *healed >= start);
+        let later = others.iter().map(|other| other.injected).filter(|injected| *injected >= fault.healed);
+        Window {
+            before: earlier.unwrap_or(start),
+            after_another: earlier.is_some(),
+            fault,
+            detected_by: fault.injected + asked.within.as_secs_f64(),
+            over_by: fault.healed + asked.recovers.as_secs_f64(),
+            next: later.reduce(f64::min),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(fault: (f64, f64), others: &[(f64, f64)], load_started: f64) -> Window {
+        let times = |(injected, healed): (f64, f64)| Times { injected, healed };
+        let others: Vec<Times> = others.iter().copied().map(times).collect();
+        Window::of(times(fault), &others, Some(load_started), &DetectedCheck::default())
+    }
+
+    #[test]
+    fn the_first_is_looked_for_from_the_load_s_start() {
+        let of = window((100.0, 120.0), &[(140.0, 150.0), (130.0, 135.0)], 90.0);
+        assert_eq!((of.before, of.after_another, of.next), (90.0, false, Some(130.0)));
+        assert_eq!((of.detected_by, of.over_by), (130.0, 180.0));
+        // A load of hours is not looked at as a whole.
+        assert_eq!(window((5000.0, 5010.0), &[], 90.0).before, 4940.0);
+    }
+
+    #[test]
+    fn a_later_one_is_looked_for_since_the_one_before_was_healed() {
+        let of = window((140.0, 150.0), &[(100.0, 120.0), (130.0, 135.0)], 90.0);
+        assert_eq!((of.before, of.after_another, of.next), (135.0, true, None));
+        // One that is on at the same time is neither before nor after it.
+        let of = window((140.0, 150.0), &[(130.0, 145.0)], 90.0);
+        assert_eq!((of.before, of.after_another, of.next), (90.0, false, None));
+    }
+}
