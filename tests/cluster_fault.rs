@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{image, in_namespace, kubeconfig};
+use common::{image, in_namespace, kubeconfig, needs};
 use kube::core::DynamicObject;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -254,11 +254,7 @@ impl Shop {
 
 /// An image of `sre` itself; says loudly that a test is skipped where there is none.
 fn sre_image() -> Option<String> {
-    let image = std::env::var("SRE_TEST_SRE_IMAGE").ok();
-    if image.is_none() {
-        eprintln!("SKIPPED: SRE_TEST_SRE_IMAGE names no image of sre");
-    }
-    image
+    needs::variable("cluster", "SRE_TEST_SRE_IMAGE", "image of sre")
 }
 
 fn text(output: &std::process::Output) -> String {
@@ -531,10 +527,7 @@ async fn the_demo_service_is_switched_and_runs_out_of_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_paused_and_goes_on() {
-    let Some(image) = std::env::var("SRE_TEST_REDIS_IMAGE").ok() else {
-        eprintln!("SKIPPED: SRE_TEST_REDIS_IMAGE names no image of Redis");
-        return;
-    };
+    let Some(image) = needs::variable("cluster", "SRE_TEST_REDIS_IMAGE", "image of Redis") else { return };
     in_namespace("fault-redis", |cluster, namespace| async move {
         let shop = Shop::open(cluster, namespace).await;
         shop.add("redis", &REDIS.replace("IMAGE", &image)).await;
@@ -578,10 +571,7 @@ async fn redis_is_paused_and_goes_on() {
 /// On a cluster of one's own: what else runs there is moved. `SRE_TEST_NODE` names the node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_cordoned_and_drained_and_takes_pods_again() {
-    let Ok(node) = std::env::var("SRE_TEST_NODE") else {
-        eprintln!("SKIPPED: SRE_TEST_NODE names no node that may be drained");
-        return;
-    };
+    let Some(node) = needs::variable("cluster", "SRE_TEST_NODE", "node that may be drained") else { return };
     in_namespace("fault-node", |cluster, namespace| async move {
         let shop = Shop::open(cluster, namespace).await;
         let object = ObjectRef { namespace: None, name: node.clone(), ..shop.named("Node") };

@@ -121,6 +121,24 @@ pub async fn look(
     Ok(try_join_all(all).await?.into_iter().collect())
 }
 
+/// Makes a pod, in a namespace that may be so new that its service account is not there yet: on a cluster that has just
+/// started, that takes seconds.
+async fn create(pods: &Api<Pod>, pod: &Pod) -> kube::Result<Pod> {
+    let (started, made) = (Instant::now(), PostParams::default());
+    loop {
+        match pods.create(&made, pod).await {
+            Err(kube::Error::Api(status)) if is_too_early(&status) && started.elapsed() < TELL => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_too_early(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.ends_with("serviceaccount \"default\" not found")
+}
+
 async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) -> Result<Presence> {
     let name = looker(namespace, node).name;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
@@ -155,12 +173,8 @@ async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) ->
         },
     }))
     .expect("it is a pod");
-    let made = PostParams::default();
-    call(
-        || format!("no pod could be made that looks for image {image} on {node}"),
-        || pods.create(&made, &pod),
-    )
-    .await?;
+    call(|| format!("no pod could be made that looks for image {image} on {node}"), || create(&pods, &pod))
+        .await?;
     let started = Instant::now();
     let mut seen = Presence::Unknown("its kubelet has not looked at the pod that asks".into());
     while started.elapsed() < TELL {
@@ -209,6 +223,14 @@ fn told(pod: &Pod) -> Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_without_its_service_account_is_new_and_other_refusals_are_final() {
+        let refused = |message: &str| kube::core::Status::failure(message, "Forbidden").with_code(403);
+        let new = r#"pods "sre-image-sre" is forbidden: error looking up service account users-api/default: serviceaccount "default" not found"#;
+        assert!(is_too_early(&refused(new)));
+        assert!(!is_too_early(&refused(r#"pods is forbidden: User "bob" cannot create resource "pods""#)));
+    }
 
     fn pod(state: serde_json::Value) -> Pod {
         serde_json::from_value(json!({
