@@ -37,28 +37,28 @@ end-to-end:
     cargo build --profile {{profile}} --locked
     SRE={{built}}/sre ./tests/end-to-end.sh
 
-# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, and faults that are seen
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, faults that are seen, and a mirror's images on nodes
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected --test mirror -- --test-threads=1
 
-# The guestbook lab, an `up` on a cluster that is killed at any moment, and a mirror's images on nodes
+# The guestbook lab, and an `up` on a cluster that is killed at any moment
 cluster-more: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test guestbook --test cluster_up --test mirror -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test guestbook --test cluster_up -- --test-threads=1
 
 # A static program for images: only the last step differs from the usual build
 static:
     cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static
     cp {{built}}/sre {{static}}
 
-# Objects, patches, port-forwards, helm, mirrors, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
+# Objects, patches, port-forwards, helm, images, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:
-    cargo test --locked --test cluster --test cluster_view --test helm --test inspect_cluster --test mirror
+    cargo test --locked --test cluster --test cluster_view --test helm --test image --test inspect_cluster
     RUST_TEST_THREADS=2 cargo test --locked --test cluster_fault -- --skip a_node_is
     cargo test --locked --test cluster_fault -- a_node_is
 
-# `up` and `down` on the real minikube (SRE_TEST_MINIKUBE: a profile that may be created and deleted)
-minikube *arguments:
-    cargo test --locked --test minikube --test minikube_up -- --test-threads=1 {{arguments}}
+# `up`, `down` and the main job on the real minikube (SRE_TEST_MINIKUBE, a profile that may be created and deleted; SRE_TEST_MIRROR, a mirror of images)
+minikube *arguments: static
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test minikube --test minikube_up -- --test-threads=1 {{arguments}}
 
 # The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
 soak times="10" kills="200":

@@ -13,7 +13,9 @@ use indexmap::IndexMap;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::core::DynamicObject;
+use sre::catalog::Catalog;
 use sre::stack::{ClusterEndpoint, PatchTarget};
+use sre::target::TargetKind;
 use sre::target::kubernetes::apply::{Applied, Change, Mode, apply, delete, ensure_namespace, is_ours};
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::forward::Forward;
@@ -21,7 +23,7 @@ use sre::target::kubernetes::gone::is_going;
 use sre::target::kubernetes::node_image::{self, Presence};
 use sre::target::kubernetes::object::{ObjectRef, read_objects, sort_for_apply};
 use sre::target::kubernetes::patch::{Undo, diff, patch};
-use sre::target::kubernetes::plan::PatchBody;
+use sre::target::kubernetes::plan::{Action, PatchBody, Plan, Sources};
 use sre::target::kubernetes::wait;
 
 fn deployment(name: &str, image: &str, command: &str) -> String {
@@ -78,6 +80,67 @@ async fn a_context_is_never_guessed() {
     let error = Cluster::connect(Some(&path), None).await.err().unwrap();
     assert_eq!(error.exit().code(), 2);
     assert!(error.next_step().unwrap().contains(&current), "{error}");
+}
+
+/// The plan of a shipped stack, with one parameter set.
+fn shipped_plan(stack: &str, namespace: &str, key: &str, value: &str) -> Plan {
+    let nowhere = tempfile::tempdir().unwrap();
+    let set = [("namespace".into(), namespace.into()), (key.into(), value.into())];
+    let loaded = Catalog::at(nowhere.path()).stack_on(TargetKind::Cluster, stack, &set).unwrap();
+    let sources = Sources {
+        read: &|file: &str| loaded.file(file),
+        parameters: &loaded.parameters,
+        rules: &loaded.stack.rules,
+        mirror: None,
+        values: &IndexMap::new(),
+    };
+    Plan::new(loaded.stack.cluster.as_ref().unwrap(), &sources).unwrap()
+}
+
+/// The stacks that users get, in each of their variants, held against the API server's own schema and defaults.
+#[tokio::test]
+async fn what_the_shipped_stacks_apply_is_valid() {
+    in_namespace("shipped", |cluster, namespace| async move {
+        for (stack, key, value) in [
+            ("users-api", "discovery", "servicemonitor"),
+            ("users-api", "discovery", "annotations"),
+            ("users-api", "grafana", "true"),
+            ("guestbook", "ingress", "nginx"),
+            ("guestbook", "ingress", "traefik"),
+        ] {
+            let mut valid = 0;
+            for step in shipped_plan(stack, &namespace, key, value).steps {
+                let Action::Apply(objects) = step.action else { continue };
+                for mut object in objects {
+                    // What brings the operator's kinds is not here.
+                    let reference = ObjectRef::of(&object);
+                    let Some((_, kind)) = cluster.api(&reference, &namespace).await.unwrap() else {
+                        assert_eq!(reference.group(), "monitoring.coreos.com", "{reference}");
+                        continue;
+                    };
+                    // Others than the stack's namespace are not there either.
+                    object.metadata.namespace = kind.namespaced.then(|| namespace.clone());
+                    let planned = apply(&cluster, &namespace, &[object], Mode::DryRun).await;
+                    assert!(planned.is_ok(), "{stack}, {key}={value}: {reference}: {:?}", planned.err());
+                    valid += 1;
+                }
+            }
+            assert!(valid >= 4, "{stack}, {key}={value}: {valid} objects");
+        }
+    })
+    .await;
+}
+
+/// What the API server does not know is an error of a dry run, too: so the test above can fail.
+#[tokio::test]
+async fn a_dry_run_finds_what_the_server_refuses() {
+    in_namespace("refused", |cluster, namespace| async move {
+        let text = deployment("web", &image(), "sleep 1").replace("imagePullPolicy", "imagePulPolicy");
+        let objects = read_objects("test.yaml", &text).unwrap();
+        let error = apply(&cluster, &namespace, &objects, Mode::DryRun).await.unwrap_err();
+        assert!(format!("{error:?}").contains("imagePulPolicy"), "{error:?}");
+    })
+    .await;
 }
 
 #[tokio::test]

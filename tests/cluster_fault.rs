@@ -11,8 +11,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::kills;
 use common::shop::{in_shop, kill, text};
+use common::{kills, needs};
 use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -65,11 +65,7 @@ spec:
 
 /// An image of `sre` itself; says loudly that a test is skipped where there is none.
 fn sre_image() -> Option<String> {
-    let image = std::env::var("SRE_TEST_SRE_IMAGE").ok();
-    if image.is_none() {
-        eprintln!("SKIPPED: SRE_TEST_SRE_IMAGE names no image of sre");
-    }
-    image
+    needs::variable("cluster", "SRE_TEST_SRE_IMAGE", "image of sre")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,10 +293,7 @@ async fn the_demo_service_is_switched_and_runs_out_of_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_paused_and_goes_on() {
-    let Some(image) = std::env::var("SRE_TEST_REDIS_IMAGE").ok() else {
-        eprintln!("SKIPPED: SRE_TEST_REDIS_IMAGE names no image of Redis");
-        return;
-    };
+    let Some(image) = needs::variable("cluster", "SRE_TEST_REDIS_IMAGE", "image of Redis") else { return };
     in_shop("fault-redis", |shop| async move {
         shop.add("redis", &REDIS.replace("IMAGE", &image)).await;
         let pod = shop.list("v1", "Pod", "app=redis").await[0].metadata.name.clone().unwrap();
@@ -339,10 +332,7 @@ async fn redis_is_paused_and_goes_on() {
 /// On a cluster of one's own: what else runs there is moved. `SRE_TEST_NODE` names the node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_cordoned_and_drained_and_takes_pods_again() {
-    let Ok(node) = std::env::var("SRE_TEST_NODE") else {
-        eprintln!("SKIPPED: SRE_TEST_NODE names no node that may be drained");
-        return;
-    };
+    let Some(node) = needs::variable("cluster", "SRE_TEST_NODE", "node that may be drained") else { return };
     in_shop("fault-node", |shop| async move {
         let object = ObjectRef { namespace: None, name: node.clone(), ..shop.named("Node") };
         let (api, _) = shop.cluster.api(&object, "default").await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{connect, in_namespace, kubeconfig};
+use common::{connect, in_namespace, kubeconfig, needs};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, LogParams};
@@ -83,12 +83,12 @@ async fn image_of_sre() -> Option<String> {
     if let Ok(image) = std::env::var("SRE_TEST_SRE_IMAGE") {
         return Some(image);
     }
-    let (Some(program), Ok(loader)) =
-        (std::env::var_os("SRE_TEST_STATIC"), std::env::var("SRE_TEST_IMAGE_LOADER"))
-    else {
-        eprintln!("SKIPPED: neither SRE_TEST_SRE_IMAGE nor SRE_TEST_STATIC and SRE_TEST_IMAGE_LOADER");
-        return None;
-    };
+    let program = needs::variable(
+        "cluster",
+        "SRE_TEST_STATIC",
+        "static build of sre, nor SRE_TEST_SRE_IMAGE an image",
+    )?;
+    let loader = needs::variable("cluster", "SRE_TEST_IMAGE_LOADER", "command")?;
     let program = Path::new(&program);
     let image = image::full_name(&format!("sre:{}", image::tag(program).unwrap()));
     let place = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 use std::time::Duration;
 
-use common::in_namespace;
+use common::{in_namespace, needs};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, LogParams};
 use sre::interrupt::Interrupt;
@@ -24,10 +24,7 @@ const SOURCE: &str = r#"fn main() {
 
 #[tokio::test]
 async fn an_image_of_a_static_program_runs_as_a_restricted_pod() {
-    let Ok(loader) = std::env::var("SRE_TEST_IMAGE_LOADER") else {
-        eprintln!("SKIPPED: SRE_TEST_IMAGE_LOADER names no command");
-        return;
-    };
+    let Some(loader) = needs::variable("cluster", "SRE_TEST_IMAGE_LOADER", "command") else { return };
     in_namespace("image", |cluster, namespace| async move {
         let folder = tempfile::tempdir().unwrap();
         let (source, binary) = (folder.path().join("main.rs"), folder.path().join("program"));

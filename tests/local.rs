@@ -12,7 +12,6 @@ use serde_json::Value;
 use sre::observe::Loki;
 use sre::target::Endpoint;
 use sre::target::local::process::{self, State};
-use sre::tools::{Cache, Tool, find};
 
 const NAMES: [&str; 6] = ["receiver", "alertmanager", "node-exporter", "probe-0", "probe-1", "prometheus"];
 
@@ -335,14 +334,8 @@ fn with_logs(lab: &TestLab) {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn log_lines_are_kept_once_whatever_becomes_of_the_collector() {
-    let cache = Cache::of_user().expect("a cache");
-    let missing = |tool| find(tool, &cache).expect("no wrong name").is_none();
-    if missing(Tool::Loki) || missing(Tool::Collector) {
-        eprintln!(
-            "SKIPPED: loki and otelcol-k8s are not both on PATH, nor named by SRE_LOKI and SRE_OTELCOL"
-        );
+    if lab::needs::loki_and_collector().is_none() {
         return;
     }
     let lab = TestLab::new();

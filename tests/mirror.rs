@@ -225,7 +225,7 @@ async fn what_cannot_be_got_is_told_and_the_rest_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn charts_come_from_their_repository_with_the_images_of_their_pods() {
     if Command::new("helm").arg("version").output().is_err() {
-        eprintln!("SKIPPED: helm is not on PATH");
+        common::needs::skipped("helm", "helm is not on PATH");
         return;
     }
     let server = Double::start().await;
@@ -301,12 +301,10 @@ fn serve_archive(registry: &Double, name: &str, tag: &str, archive: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn up_loads_the_images_of_its_pods_from_the_mirror() {
     let Some(kubeconfig) = common::kubeconfig() else { return };
-    let (Some(program), Some(loader)) =
-        (std::env::var_os("SRE_TEST_STATIC"), std::env::var_os("SRE_TEST_IMAGE_LOADER"))
-    else {
-        eprintln!("SKIPPED: SRE_TEST_STATIC or SRE_TEST_IMAGE_LOADER is not set");
+    let Some(program) = common::needs::variable("cluster", "SRE_TEST_STATIC", "static build of sre") else {
         return;
     };
+    let Some(loader) = common::needs::variable("cluster", "SRE_TEST_IMAGE_LOADER", "command") else { return };
     let cluster = common::connect().await.unwrap();
     let registry = Double::start().await;
     // Another tag each time: no node has it.

@@ -1,7 +1,7 @@
 //! Loki's HTTP API, as far as verdicts need it: every line of a query, however many there are.
 //!
-//! Loki gives so many lines at once and no more (`max_entries_limit_per_query`, 5,000 unless configured). What
-//! is more is read in pages along time. Lines may share a time to the nanosecond, also at the border of two
+//! Loki gives so many lines at once and no more (`max_entries_limit_per_query`, 5,000 unless configured), and its parts
+//! hand each other so many bytes and no more. What is more is read in pages along time. Lines may share a time to the nanosecond, also at the border of two
 //! pages: the last time of a full page may have more lines than the page shows, so that time is left to the
 //! next page as a whole.
 //!
@@ -16,11 +16,12 @@ use super::{HttpClient, Labels};
 use crate::error::{Error, Result};
 use crate::target::Endpoint;
 
-/// Lines at once, where Loki has its own default.
-const PAGE: usize = 5_000;
+/// Lines at once. An answer of more than 4 MiB (`grpc_server_max_recv_msg_size`) never comes: Loki's parts hand it to each
+/// other again and again until whoever asked gives up. A pod's line, with what a collector knows of the pod, is 1 KiB.
+const PAGE: usize = 1_000;
 
 /// Pages at the most: more lines than any load that is judged line by line.
-const MOST_PAGES: usize = 2_000;
+const MOST_PAGES: usize = 10_000;
 
 /// A client of one Loki.
 #[derive(Debug, Clone)]
@@ -102,7 +103,11 @@ impl Loki {
                 Split::Stuck(time) => {
                     return Err(Error::no_data("Loki has more lines of one time than it gives at once")
                         .because_of(format!("{limit} lines or more at {time} ns"))
-                        .hint("raise max_entries_limit_per_query in Loki's limits_config"));
+                        .hint(if limit < PAGE {
+                            "raise max_entries_limit_per_query in Loki's limits_config"
+                        } else {
+                            "have lines carry finer times"
+                        }));
                 }
             }
         }

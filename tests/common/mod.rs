@@ -1,6 +1,8 @@
 //! What tests against a real cluster share.
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code)]
 
+#[path = "../support/needs.rs"]
+pub mod needs;
 pub mod place;
 pub mod shop;
 pub mod standin;
@@ -17,11 +19,7 @@ use sre::target::kubernetes::object::ObjectRef;
 
 /// The kubeconfig that tests may use; says loudly that a test is skipped where there is none.
 pub fn kubeconfig() -> Option<PathBuf> {
-    let path = std::env::var_os("SRE_TEST_KUBECONFIG").map(PathBuf::from);
-    if path.is_none() {
-        eprintln!("SKIPPED: SRE_TEST_KUBECONFIG names no cluster");
-    }
-    path
+    needs::variable("cluster", "SRE_TEST_KUBECONFIG", "cluster").map(PathBuf::from)
 }
 
 pub fn image() -> String {

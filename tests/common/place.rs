@@ -7,7 +7,7 @@ use serde_json::Value;
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::object::ObjectRef;
 
-use super::{connect, kubeconfig};
+use super::{connect, kubeconfig, needs};
 
 /// A folder of its own with a lab in a namespace of its own, which is taken down at the end, also of a failed test.
 pub struct Place {
@@ -25,10 +25,7 @@ impl Place {
     /// `None`, said loudly, where something is missing that the test needs.
     pub async fn new() -> Option<(Place, Cluster)> {
         let kubeconfig = kubeconfig()?;
-        let Some(image_binary) = std::env::var_os("SRE_TEST_STATIC").map(PathBuf::from) else {
-            eprintln!("SKIPPED: SRE_TEST_STATIC names no static build of sre");
-            return None;
-        };
+        let image_binary = needs::variable("cluster", "SRE_TEST_STATIC", "static build of sre")?.into();
         let cluster = connect().await?;
         let program = std::env::var_os("SRE_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_sre").into());
         let place = Place {

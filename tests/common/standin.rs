@@ -8,13 +8,12 @@ use sha2::{Digest, Sha256};
 use sre::interrupt::Interrupt;
 use sre::target::kubernetes::image::Loader;
 
+use super::needs;
+
 /// Loads the stand-in under each of these names, by the command of `SRE_TEST_IMAGE_LOADER`; `false`, said loudly, where it
 /// names none.
 pub async fn load(names: &[&str]) -> bool {
-    let Ok(loader) = std::env::var("SRE_TEST_IMAGE_LOADER") else {
-        eprintln!("SKIPPED: SRE_TEST_IMAGE_LOADER names no command");
-        return false;
-    };
+    let Some(loader) = needs::variable("cluster", "SRE_TEST_IMAGE_LOADER", "command") else { return false };
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("standin");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/standin/program.rs");

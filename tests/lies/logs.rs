@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use sre::tools::{Cache, Tool, find};
 
 use crate::lab::{Lab, Verdict, until, verdict};
 use crate::liar::{Liar, LogLie};
+use crate::needs;
 use crate::serve::serve;
 
 /// 300 requests in 6 s, a fifth of them errors.
@@ -21,18 +21,9 @@ struct Programs {
     collector: PathBuf,
 }
 
-/// The real programs, where they are found; a test that is left out says so.
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+/// The real programs, where they are found.
 fn programs() -> Option<Programs> {
-    let cache = Cache::of_user().expect("a cache");
-    let found = |tool| find(tool, &cache).expect("no wrong name").map(|program| program.path);
-    let programs = found(Tool::Loki).zip(found(Tool::Collector));
-    if programs.is_none() {
-        eprintln!(
-            "SKIPPED: loki and otelcol-k8s are not both on PATH, nor named by SRE_LOKI and SRE_OTELCOL"
-        );
-    }
-    programs.map(|(loki, collector)| Programs { loki, collector })
+    needs::loki_and_collector().map(|(loki, collector)| Programs { loki, collector })
 }
 
 /// A logging liar with a lab around it, and its log.

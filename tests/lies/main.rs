@@ -13,5 +13,7 @@ mod lab;
 mod liar;
 mod logs;
 mod more;
+#[path = "../support/needs.rs"]
+mod needs;
 mod observers;
 mod serve;

@@ -4,6 +4,9 @@
 // Not every test uses all of it.
 #![allow(dead_code)]
 
+#[path = "needs.rs"]
+pub mod needs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -180,13 +183,8 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A Prometheus 3, if the environment names one.
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 pub fn prometheus_3() -> Option<PathBuf> {
-    let path = std::env::var_os("SRE_TEST_PROMETHEUS_3").filter(|path| !path.is_empty());
-    if path.is_none() {
-        eprintln!("SKIPPED: SRE_TEST_PROMETHEUS_3 names no Prometheus 3");
-    }
-    path.map(PathBuf::from)
+    needs::variable("prometheus", "SRE_TEST_PROMETHEUS_3", "Prometheus 3").map(PathBuf::from)
 }
 
 /// The real programs, got once as a user would get them with `--yes`.

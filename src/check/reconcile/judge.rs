@@ -4,13 +4,10 @@
 //! whatever hides counts (a target that is not scraped, a restart, a counter that stands still, a label
 //! that was renamed) makes a shortfall `no-data`, never `fail`, and never a pass.
 
-use serde_json::json;
-
 use super::history::TargetHistory;
-use super::ledger::Key;
-use super::reading::{Question, Reading, Row, State};
-use crate::check::{Group, Kind, Outcome, Table, Verdict};
-use crate::figures::{clock, count, counted, duration, plural};
+use super::reading::{Question, Reading, State};
+use crate::check::Outcome;
+use crate::figures::{clock, count, counted, duration};
 use crate::target::ServicePod;
 
 /// All that the verdict rests on.
@@ -253,7 +250,7 @@ impl Case<'_> {
         Some(Finding::NoData(text))
     }
 
-    fn name(&self, history: &TargetHistory) -> String {
+    pub(super) fn name(&self, history: &TargetHistory) -> String {
         let instance = history.instance();
         let replaced = self.replaced.iter().filter(|_| history.gone);
         let replaced = replaced.filter_map(|pod| Some((&pod.name, pod.instance.as_ref()?)));
@@ -266,7 +263,7 @@ impl Case<'_> {
 
     /// `users-api-x (10.244.1.7:8080) was replaced during the load, at about 12:01:05`. When a pod went is known to
     /// Prometheus as the time of its last scrape.
-    fn replacement(&self, history: &TargetHistory) -> String {
+    pub(super) fn replacement(&self, history: &TargetHistory) -> String {
         let at = history.last_scrape().map_or(String::new(), |at| format!(", at about {}", clock(at)));
         format!("{} was replaced during the load{at}", self.name(history))
     }
@@ -283,190 +280,11 @@ impl Case<'_> {
             ),
         }
     }
-
-    fn agree(&self, reading: &Reading) -> Vec<Outcome> {
-        self.outcomes(reading, |_| Verdict::Pass, &[], None)
-    }
-
-    fn differ(&self, reading: &Reading, finding: Finding, rounds: usize) -> Vec<Outcome> {
-        let mut notes = Vec::new();
-        let no_data = matches!(finding, Finding::NoData(_) | Finding::Replaced(_));
-        let hint = match finding {
-            Finding::NoData(reason) => {
-                notes.push(format!("{reason}."));
-                "What hides the counts must be mended first: `sre status`, or Prometheus' page of targets."
-            }
-            Finding::Replaced(reason) => {
-                notes.push(format!("{reason}."));
-                "A pod takes with it what nobody scraped. If nobody replaced it on purpose, its events tell why: kubectl get events."
-            }
-            Finding::Over => {
-                notes.push("Prometheus counted more than was sent: somebody else was there, or requests are counted twice.".into());
-                "Is anybody else sending requests, such as health probes (`counter.except` leaves theirs out)? Is the counter raised twice on some path?"
-            }
-            Finding::Short => {
-                notes.push(self.seen(reading, rounds));
-                "The service counts fewer requests than it answers. Is the counter raised on every path, also when the handler fails?"
-            }
-        };
-        let judge = |state: State| match state {
-            _ if no_data => Verdict::NoData,
-            State::Agrees => Verdict::Pass,
-            State::Short | State::Over => Verdict::Fail,
-        };
-        self.outcomes(reading, judge, &notes, Some(hint))
-    }
-
-    /// The evidence for a shortfall, in a sentence.
-    fn seen(&self, reading: &Reading, rounds: usize) -> String {
-        let rising = reading.targets.iter().filter_map(|target| target.last_rise).fold(f64::NAN, f64::max);
-        let waited = duration(self.deadline - self.ended);
-        if rising > self.ended && self.deadline - rising < (self.deadline - self.ended) / 2.0 {
-            return format!(
-                "The counters still rose {} after the last response: they lag by more than the {waited} that were waited. A longer `wait` would tell.",
-                duration(rising - self.ended)
-            );
-        }
-        if rising.is_nan() {
-            return format!(
-                "No counter rose at all until {waited} after the last response, {}: nothing is counted, or the metrics lag by more than that. A longer `wait` would tell.",
-                plural(rounds as u64, "scrape of every target", "scrapes of every target"),
-            );
-        }
-        format!(
-            "Every target was scraped after the last response; none restarted; {} within {waited} changed nothing.",
-            counted(rounds.saturating_sub(1) as u64, "more scrape"),
-        )
-    }
-
-    fn outcomes(
-        &self,
-        reading: &Reading,
-        judge: impl Fn(State) -> Verdict,
-        notes: &[String],
-        hint: Option<&str>,
-    ) -> Vec<Outcome> {
-        let ledger = self.question.ledger;
-        let (least, unknown, counted) = (ledger.answered(), ledger.unknown(), reading.counted());
-        let sent = least + unknown;
-        let total = total_state(least, sent, counted, self.question.tolerance);
-        let mut all = Outcome::new(
-            Kind::Reconcile,
-            Group::Counts,
-            "every request is counted",
-            judge(total),
-            match (judge(total), unknown) {
-                (Verdict::Pass, 0) => format!("{} = {}", count(sent), count(counted)),
-                (Verdict::Pass, _) => {
-                    format!("{} of {} to {}", count(counted), count(least), count(sent))
-                }
-                (Verdict::Fail, _) if total == State::Over => {
-                    format!("{} sent, {} counted: counted more than was sent", count(sent), count(counted))
-                }
-                // What is gone was read for the last time before the end.
-                (Verdict::NoData, _) if self.histories.iter().any(|history| history.gone) => {
-                    format!("at least {} of {} counted", count(counted), count(sent))
-                }
-                _ => format!("{} sent, {} counted", count(sent), count(counted)),
-            },
-        );
-        all.evidence = json!({
-            "sent": sent, "answered": least, "unknown": unknown, "counted": counted,
-            "tolerance": self.question.tolerance,
-            "ended": self.ended, "deadline": self.deadline, "read": self.now,
-            "rows": reading.rows.iter().map(|row| json!({
-                "labels": row.key, "least": row.least, "most": row.most, "counted": row.counted,
-            })).collect::<Vec<_>>(),
-            "targets": self.histories.iter().zip(&reading.targets).map(|(history, target)| json!({
-                "job": history.job(), "instance": history.instance(),
-                "scrapes": history.scrapes.len(), "failed_scrapes": target.failed_scrapes,
-                "restarts": target.restarts.iter().map(|gap| [gap.from, gap.to]).collect::<Vec<_>>(),
-                "counted": target.rises.iter()
-                    .filter(|rise| rise.labels.get("__name__") == Some(&self.question.counter.metric))
-                    .map(|rise| rise.by).sum::<f64>(),
-            })).collect::<Vec<_>>(),
-            "duplicates": self.duplicates,
-        });
-        if unknown > 0 {
-            all.notes.push(format!(
-                "{} ended without a complete answer: the server may have counted each or not.",
-                plural(unknown, "request", "requests")
-            ));
-        }
-        for duplicate in &self.duplicates {
-            all.notes.push(format!("{duplicate}: counted once."));
-        }
-        if judge(State::Agrees) == Verdict::Pass {
-            for (target, gap) in reading.restarts() {
-                all.notes.push(format!(
-                    "{} was started again between {} and {}; the counts prove that nothing was lost.",
-                    self.name(&self.histories[target]),
-                    clock(gap.from),
-                    clock(gap.to)
-                ));
-            }
-        }
-        if judge(State::Agrees) == Verdict::Pass && total == State::Agrees {
-            for history in self.histories.iter().filter(|history| history.gone) {
-                let replacement = self.replacement(history);
-                all.notes.push(format!("{replacement}; the counts prove that nothing was lost."));
-            }
-        }
-        let mut outcomes = vec![all, self.rows_outcome(&self.by_labels(), &reading.rows, &judge)];
-        let mut metrics: Vec<&str> = ledger.raised.iter().map(|raised| metric_of(&raised.series)).collect();
-        metrics.dedup();
-        for metric in metrics {
-            let rows: Vec<Row> = reading
-                .raised
-                .iter()
-                .filter(|row| metric_of(&row.key["series"]) == metric)
-                .cloned()
-                .collect();
-            outcomes.push(self.rows_outcome(&format!("{metric} is raised as named"), &rows, &judge));
-        }
-        // What is wrong is told once, where it is first seen.
-        if let Some(first) = outcomes.iter_mut().find(|outcome| outcome.verdict != Verdict::Pass) {
-            first.notes.splice(0..0, notes.iter().cloned());
-            if first.table.is_none() && first.name == "every request is counted" {
-                first.table = difference_table(&reading.rows);
-            }
-            first.hint = hint.map(|hint| format!("{hint} {}", Kind::Reconcile.documentation()));
-        }
-        outcomes
-    }
-
-    /// `by endpoint, method and status`.
-    fn by_labels(&self) -> String {
-        let counter = self.question.counter;
-        let told: Vec<&str> =
-            [(&counter.path, "endpoint"), (&counter.method, "method"), (&counter.status, "status")]
-                .into_iter()
-                .filter_map(|(label, name)| label.as_ref().map(|_| name))
-                .collect();
-        match told.split_last() {
-            None => "by series".into(),
-            Some((last, [])) => format!("by {last}"),
-            Some((last, rest)) => format!("by {} and {last}", rest.join(", ")),
-        }
-    }
-
-    fn rows_outcome(&self, name: &str, rows: &[Row], judge: &impl Fn(State) -> Verdict) -> Outcome {
-        let worst = rows.iter().map(|row| row.state).max();
-        // No row at all says nothing.
-        let verdict = worst.map_or(Verdict::NoData, judge);
-        let equal = rows.iter().filter(|row| row.state == State::Agrees).count();
-        let message = format!("{} of {} equal", count(equal as u64), count(rows.len() as u64));
-        let mut outcome = Outcome::new(Kind::Reconcile, Group::Counts, name, verdict, message);
-        if verdict != Verdict::Pass {
-            outcome.table = difference_table(rows);
-        }
-        outcome
-    }
 }
 
 /// Why counts differ.
 #[derive(Debug, Clone, PartialEq)]
-enum Finding {
+pub(super) enum Finding {
     /// More was counted than was sent.
     Over,
     /// Less was counted than was answered, and nothing hides counts.
@@ -481,48 +299,4 @@ enum Finding {
 fn broken(reading: &Reading) -> Option<Finding> {
     let (series, by) = reading.broken.first()?;
     Some(Finding::NoData(format!("{series} rose by {by}: it does not count whole requests")))
-}
-
-fn total_state(least: u64, most: u64, counted: u64, tolerance: u64) -> State {
-    match counted {
-        _ if counted + tolerance < least => State::Short,
-        _ if counted > most + tolerance => State::Over,
-        _ => State::Agrees,
-    }
-}
-
-fn metric_of(series: &str) -> &str {
-    series.split('{').next().unwrap_or(series).trim()
-}
-
-/// The rows that differ, ten at the most.
-fn difference_table(rows: &[Row]) -> Option<Table> {
-    let different: Vec<&Row> = rows.iter().filter(|row| row.state != State::Agrees).collect();
-    let labels: Vec<&String> = different.first()?.key.keys().collect();
-    let mut columns: Vec<String> = labels.iter().map(|label| (*label).clone()).collect();
-    columns.extend(["sent", "counted", "missing"].map(String::from));
-    let cells = |row: &&Row| {
-        let mut cells: Vec<String> = labels.iter().map(|label| value(&row.key, label)).collect();
-        let sent = match row.most {
-            most if most == row.least => count(most),
-            most => format!("{} to {}", count(row.least), count(most)),
-        };
-        let missing = match row.state {
-            State::Over => format!("+{}", count(row.counted - row.most)),
-            _ => count(row.least.saturating_sub(row.counted)),
-        };
-        cells.extend([sent, count(row.counted), missing]);
-        cells
-    };
-    let mut table = Table { columns, rows: different.iter().take(10).map(cells).collect() };
-    if different.len() > 10 {
-        let mut more = vec![format!("… {} more", different.len() - 10)];
-        more.resize(table.columns.len(), String::new());
-        table.rows.push(more);
-    }
-    Some(table)
-}
-
-fn value(key: &Key, label: &str) -> String {
-    key.get(label).cloned().unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! Reconcile: requests that the client sent against the server's counters, exactly.
 //!
 //! `ledger` is the client's half, `history` the server's; `reading` holds one against the other at an
-//! instant, and `judge` turns readings into a verdict. All of that is pure. `fetch` reads the history from
-//! Prometheus, and `check` waits.
+//! instant, `judge` turns readings into a verdict, and `outcomes` tells it. All of that is pure. `fetch` reads
+//! the history from Prometheus, and `check` waits.
 
 mod baseline;
 mod check;
@@ -11,6 +11,7 @@ mod fetch;
 mod history;
 mod judge;
 mod ledger;
+mod outcomes;
 mod pods;
 mod reading;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::rendered::Planned;
 use crate::inspect::Finding;
+use crate::target::kubernetes::nodes;
 
 /// Processor time, in cores, and memory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -153,13 +154,7 @@ pub fn takes_pods(node: &Node) -> bool {
                 .flatten()
                 .any(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
     });
-    !closed && is_ready(node)
-}
-
-/// Whether a node says that it is ready.
-pub fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    !closed && nodes::is_ready(node)
 }
 
 /// Puts each pod where most memory is free, the largest first, as the scheduler might.

@@ -1,6 +1,6 @@
 //! Whether the target `cluster` can work: reached first, then looked at; nothing is changed.
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 
@@ -17,6 +17,7 @@ use crate::target::kubernetes::chart;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
 use crate::target::kubernetes::helm::Helm;
+use crate::target::kubernetes::nodes;
 use crate::target::kubernetes::object::ObjectRef;
 use crate::target::kubernetes::parts::endpoints;
 use crate::target::kubernetes::plan::{Action, Plan};
@@ -159,13 +160,11 @@ struct Look<'a> {
 impl Look<'_> {
     async fn nodes(&self, planned: &[Planned]) -> Result<Vec<Finding>> {
         let stack = self.request.cluster_stack()?;
-        let all = ListParams::default();
-        let nodes: Api<Node> = Api::all(self.cluster.client());
-        let nodes = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?.items;
+        let nodes = nodes::list(self.cluster).await?;
         let ready = nodes.iter().filter(|node| capacity::takes_pods(node)).count();
         let ill: Vec<&str> = nodes
             .iter()
-            .filter(|node| !capacity::is_ready(node))
+            .filter(|node| !nodes::is_ready(node))
             .filter_map(|node| node.metadata.name.as_deref())
             .collect();
         let mut findings = vec![if !ill.is_empty() {
@@ -177,7 +176,7 @@ impl Look<'_> {
         } else {
             Finding::ok("nodes", format!("{ready} of {} take pods", nodes.len()))
         }];
-        let pods: Api<Pod> = Api::all(self.cluster.client());
+        let (pods, all): (Api<Pod>, _) = (Api::all(self.cluster.client()), ListParams::default());
         // Without the right to see other people's pods it cannot be told how much room they leave.
         match call(|| "the pods of all namespaces could not be listed".into(), || pods.list(&all)).await {
             Ok(pods) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Node as ApiNode, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 
 use super::eyes::Eyes;
@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::observe::Labels;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
+use crate::target::kubernetes::nodes;
 
-const ZONE: &str = "topology.kubernetes.io/zone";
-/// The same label, as kube-state-metrics writes it.
+/// The label that holds a node's zone, as kube-state-metrics writes it.
 const ZONE_METRIC: &str = "label_topology_kubernetes_io_zone";
 
 /// The cluster's nodes, and how many of them are ready.
@@ -23,24 +23,12 @@ const ZONE_METRIC: &str = "label_topology_kubernetes_io_zone";
 /// # Errors
 /// They may not be listed, or the API server does not answer (6).
 pub async fn nodes(cluster: &Cluster) -> Result<(Vec<Node>, NodeCount)> {
-    let api: Api<ApiNode> = Api::all(cluster.client());
-    let params = ListParams::default();
-    let found = call(|| "the nodes could not be listed".into(), || api.list(&params)).await?;
-    let ready = |node: &&ApiNode| {
-        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.clone().any(|c| c.type_ == "Ready" && c.status == "True")
-    };
-    let nodes: Vec<Node> = found
-        .items
-        .iter()
-        .map(|node| Node {
-            name: node.metadata.name.clone().unwrap_or_default(),
-            zone: node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).cloned(),
-        })
-        .collect();
+    let found = nodes::list(cluster).await?;
+    let nodes: Vec<Node> =
+        found.iter().map(|node| Node { name: nodes::name(node), zone: nodes::zone(node).cloned() }).collect();
     let zones: BTreeSet<&str> = nodes.iter().filter_map(|node| node.zone.as_deref()).collect();
-    let count =
-        NodeCount { total: nodes.len(), ready: found.items.iter().filter(ready).count(), zones: zones.len() };
+    let ready = found.iter().filter(|node| nodes::is_ready(node)).count();
+    let count = NodeCount { total: nodes.len(), ready, zones: zones.len() };
     Ok((nodes, count))
 }
 

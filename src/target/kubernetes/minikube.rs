@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::minikube_output::{Event, Failure, Profile, State, driver, event, has_image, profiles, state};
+use super::minikube_output::{
+    Event, Failure, Profile, State, driver, event, has_addon, has_image, profiles, state,
+};
 use super::program::{Finished, Program};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -119,6 +121,34 @@ impl Minikube {
             return Ok(());
         }
         Err(gave_up(&format!("minikube could not stop profile `{}`", self.profile), &finished))
+    }
+
+    /// Those of these addons that the profile does not have enabled.
+    pub async fn lacking<'a>(&self, addons: &'a [String]) -> Result<Vec<&'a str>> {
+        if addons.is_empty() {
+            return Ok(Vec::new());
+        }
+        let finished = self.minikube(["addons", "list", "--output", "json"], &mut |_| ()).await?;
+        let what = "minikube's addons could not be read";
+        if !finished.success() {
+            return Err(gave_up(what, &finished));
+        }
+        let mut lacking = Vec::new();
+        for addon in addons {
+            if !has_addon(&finished.stdout, addon).map_err(|e| Error::target(what).because(e))? {
+                lacking.push(addon.as_str());
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Enables an addon in a cluster that runs.
+    pub async fn enable(&self, addon: &str) -> Result<()> {
+        let finished = self.minikube(["addons", "enable", addon], &mut |_| ()).await?;
+        if finished.success() {
+            return Ok(());
+        }
+        Err(gave_up(&format!("minikube could not enable addon {addon}"), &finished))
     }
 
     /// Loads an image archive onto every node, and looks whether the image is there: `image load` exits 0 for a

@@ -1,5 +1,7 @@
 //! What minikube prints for machines: events, status, profiles.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// Something that minikube tells while it works: a line of `-o json`.
@@ -184,6 +186,17 @@ pub fn profiles(stdout: &str) -> serde_json::Result<Vec<Profile>> {
     Ok(list.valid.unwrap_or_default().into_iter().map(profile).collect())
 }
 
+/// Whether `addons list --output json` tells that an addon is enabled.
+pub fn has_addon(stdout: &str, addon: &str) -> serde_json::Result<bool> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Addon {
+        status: String,
+    }
+    let addons: BTreeMap<String, Addon> = serde_json::from_str(stdout)?;
+    Ok(addons.get(addon).is_some_and(|addon| addon.status == "enabled"))
+}
+
 /// Whether `image ls --format json` lists an image, by its full name.
 pub fn has_image(stdout: &str, image: &str) -> serde_json::Result<bool> {
     #[derive(Deserialize)]
@@ -265,6 +278,13 @@ mod tests {
             }]
         );
         assert_eq!(profiles(r#"{"invalid":[],"valid":[]}"#).unwrap(), []);
+    }
+
+    #[test]
+    fn an_addon_is_enabled_or_not_or_unknown() {
+        let list = r#"{"ingress":{"Profile":"sre","Status":"disabled"},"metrics-server":{"Profile":"sre","Status":"enabled"}}"#;
+        let has = |addon| has_addon(list, addon).unwrap();
+        assert!(has("metrics-server") && !has("ingress") && !has("nosuch"));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod minikube;
 pub mod minikube_output;
 pub mod mirrored;
 pub mod node_image;
+pub mod nodes;
 pub mod object;
 pub mod operations;
 pub mod orphan;

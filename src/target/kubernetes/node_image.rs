@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::client::Cluster;
 use super::failure::{call, call_opt};
+use super::nodes;
 use super::object::{MANAGED_BY, MANAGER, ObjectRef};
 use crate::error::{Error, Result};
 
@@ -37,8 +38,7 @@ pub enum Presence {
 /// tell of the image.
 pub async fn listed(cluster: &Cluster, namespace: &str, image: &str) -> Result<BTreeMap<String, Presence>> {
     let all = ListParams::default();
-    let nodes: Api<Node> = Api::all(cluster.client());
-    let nodes = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?.items;
+    let nodes = nodes::list(cluster).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let what = || format!("the pods of {namespace} could not be listed");
     let pods = call(what, || pods.list(&all)).await?.items;
@@ -46,11 +46,11 @@ pub async fn listed(cluster: &Cluster, namespace: &str, image: &str) -> Result<B
         .iter()
         .filter(|node| takes_pods(node))
         .map(|node| {
-            let name = node.metadata.name.clone().unwrap_or_default();
+            let name = nodes::name(node);
             let runs = pods.iter().any(|pod| runs_on(pod, &name, image));
             let presence = match () {
                 () if runs || lists(node, image) => Presence::There,
-                () if !is_ready(node) => Presence::Unknown("the node is not ready".into()),
+                () if !nodes::is_ready(node) => Presence::Unknown("the node is not ready".into()),
                 () => Presence::Missing,
             };
             (name, presence)
@@ -67,11 +67,6 @@ fn takes_pods(node: &Node) -> bool {
         .filter(|taint| !taint.key.starts_with("node.kubernetes.io/"))
         .any(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
     !kept_out && spec.and_then(|spec| spec.unschedulable) != Some(true)
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 fn lists(node: &Node, image: &str) -> bool {
@@ -126,6 +121,24 @@ pub async fn look(
     Ok(try_join_all(all).await?.into_iter().collect())
 }
 
+/// Makes a pod, in a namespace that may be so new that its service account is not there yet: on a cluster that has just
+/// started, that takes seconds.
+async fn create(pods: &Api<Pod>, pod: &Pod) -> kube::Result<Pod> {
+    let (started, made) = (Instant::now(), PostParams::default());
+    loop {
+        match pods.create(&made, pod).await {
+            Err(kube::Error::Api(status)) if is_too_early(&status) && started.elapsed() < TELL => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_too_early(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.ends_with("serviceaccount \"default\" not found")
+}
+
 async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) -> Result<Presence> {
     let name = looker(namespace, node).name;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
@@ -160,12 +173,8 @@ async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) ->
         },
     }))
     .expect("it is a pod");
-    let made = PostParams::default();
-    call(
-        || format!("no pod could be made that looks for image {image} on {node}"),
-        || pods.create(&made, &pod),
-    )
-    .await?;
+    call(|| format!("no pod could be made that looks for image {image} on {node}"), || create(&pods, &pod))
+        .await?;
     let started = Instant::now();
     let mut seen = Presence::Unknown("its kubelet has not looked at the pod that asks".into());
     while started.elapsed() < TELL {
@@ -214,6 +223,14 @@ fn told(pod: &Pod) -> Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_without_its_service_account_is_new_and_other_refusals_are_final() {
+        let refused = |message: &str| kube::core::Status::failure(message, "Forbidden").with_code(403);
+        let new = r#"pods "sre-image-sre" is forbidden: error looking up service account users-api/default: serviceaccount "default" not found"#;
+        assert!(is_too_early(&refused(new)));
+        assert!(!is_too_early(&refused(r#"pods is forbidden: User "bob" cannot create resource "pods""#)));
+    }
 
     fn pod(state: serde_json::Value) -> Pod {
         serde_json::from_value(json!({

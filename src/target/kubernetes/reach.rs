@@ -13,6 +13,7 @@ use url::Url;
 use super::client::Cluster;
 use super::failure::call;
 use super::forward::{Forward, is_ready};
+use super::nodes;
 use super::record::ClusterLab;
 use crate::error::{Error, Result};
 use crate::stack::ClusterEndpoint;
@@ -256,9 +257,7 @@ async fn node_port(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &st
         Error::target(format!("no Service in {namespace} has a node's port to the pods that load goes to"))
             .hint("give the stack's Service `type: NodePort`, or send load from inside: --via job")
     })?;
-    let (nodes, all): (Api<Node>, _) = (Api::all(cluster.client()), ListParams::default());
-    let found = call(|| "the nodes could not be listed".into(), || nodes.list(&all)).await?;
-    let addresses: Vec<String> = found.items.iter().filter_map(address_of).collect();
+    let addresses: Vec<String> = nodes::list(cluster).await?.iter().filter_map(address_of).collect();
     let mut refused = Vec::new();
     for address in &addresses {
         let connected =

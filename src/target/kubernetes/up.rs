@@ -410,14 +410,15 @@ async fn provision(
     let ours = before.and_then(|before| before.minikube.as_ref()).is_some_and(|made| made.created);
     let mut state = program.state().await?;
     let tell = |event: &Event| match event {
-        Event::Step { current, total, message } => {
+        // The last one says that all is done: there is nothing to wait for.
+        Event::Step { current, total, message } if current < total => {
             progress.step("minikube", u64::from(*current), u64::from(*total), message);
         }
         Event::Download { artifact, progress: share } => {
             progress.tell("minikube", &format!("downloading {artifact}: {:.0} %", share * 100.0));
         }
         Event::Warning(what) => terminal.detail(format!("minikube: {what}")),
-        Event::Failure(_) | Event::Info(_) => {}
+        Event::Step { .. } | Event::Failure(_) | Event::Info(_) => {}
     };
     if request.fresh && state != State::Absent {
         let question =
@@ -426,6 +427,11 @@ async fn provision(
         program.delete(&mut |event| tell(event)).await?;
         state = State::Absent;
     }
+    // A start enables what is lacking by itself.
+    let lacking = match state {
+        State::Absent => Vec::new(),
+        _ => program.lacking(&wanted.addons).await?,
+    };
     if state != State::Absent {
         if let Some(profile) = program.profile().await? {
             for difference in minikube::differences(&profile, wanted) {
@@ -433,8 +439,12 @@ async fn provision(
             }
         }
         if !ours {
+            let addons = match lacking.as_slice() {
+                [] => String::new(),
+                lacking => format!(", with addons enabled that stay: {}", lacking.join(", ")),
+            };
             let question = format!(
-                "minikube's profile `{}` is there already and will be used for {}",
+                "minikube's profile `{}` is there already and will be used for {}{addons}",
                 wanted.profile, request.stack.name
             );
             terminal.consent(&question, interrupt).await?;
@@ -465,6 +475,12 @@ async fn provision(
             "minikube",
             &format!("profile `{}` started · {:.1} s", wanted.profile, started.elapsed().as_secs_f64()),
         );
+        return Ok(MinikubeLab { profile: wanted.profile.clone(), created });
+    }
+    for addon in lacking {
+        progress.tell("minikube", &format!("enabling addon {addon}"));
+        program.enable(addon).await?;
+        progress.done("minikube", &format!("addon {addon} enabled"));
     }
     Ok(MinikubeLab { profile: wanted.profile.clone(), created })
 }

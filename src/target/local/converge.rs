@@ -64,6 +64,9 @@ enum NotReady {
     Failed(Error),
 }
 
+/// What a program says of a port that somebody else has, whichever language it is written in: the system's own words.
+const PORT_TAKEN: &str = "address already in use";
+
 impl Converge<'_> {
     /// Does it.
     pub async fn run(&mut self) -> Result<()> {
@@ -221,7 +224,12 @@ impl Converge<'_> {
 
     fn why_dead(&self, part: &Part, process: Option<&Process>) -> NotReady {
         let name = &part.spec.name;
-        if part.ports.iter().any(|port| !is_free(*port)) {
+        // Whoever had the port may have let go of it meanwhile.
+        let told = |process: &Process| {
+            let lines = last_lines(&process.log, LAST_LINES);
+            lines.iter().any(|line| line.to_ascii_lowercase().contains(PORT_TAKEN))
+        };
+        if part.ports.iter().any(|port| !is_free(*port)) || process.is_some_and(told) {
             return NotReady::PortTaken(name.clone());
         }
         NotReady::Failed(with_last_lines(Error::target(format!("{name} died at its start")), process))

@@ -1,17 +1,11 @@
-//! Redis instances, by the metrics of redis_exporter: figures, and the limits that they may cross.
+//! The limits that a Redis instance may cross: figures and warnings, from what its metrics say. Pure.
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
-use serde::Serialize;
-
-use super::eyes::{Eyes, exactly};
-use super::model::{Missing, Part, Warning};
-use super::probe::Moved;
-use super::scope;
-use super::window::Window;
+use super::{Figure, Value};
 use crate::figures::{bytes, count, duration, percent, rate};
-use crate::observe::Labels;
+use crate::inspect::system::model::{Missing, Part, Warning};
+use crate::inspect::system::probe::Moved;
 
 /// Limits, each with the reason for it where it is told.
 const USAGE: f64 = 0.8;
@@ -22,179 +16,24 @@ const FRAGMENTATION: f64 = 1.5;
 const NEARLY_EMPTY: f64 = 5_000_000.0;
 /// An instance that started less than so many seconds ago has lost what it had, unless it is persisted.
 const YOUNG: f64 = 600.0;
-
-/// The labels that tell one target from another. A target may carry its pod's labels as well, `role` among them, and
-/// `redis_instance_info` has a `role` of its own in its place.
-const IDENTITY: [&str; 8] = [
-    "job",
-    "instance",
-    "pod",
-    "service",
-    "namespace",
-    "exported_namespace",
-    "kubernetes_namespace",
-    "k8s_namespace_name",
-];
-
-/// How often a metric must have moved for its window to be long enough.
-const COMMANDS: f64 = 400.0;
-const LOOKUPS: f64 = 400.0;
-/// Rejections are rare: one is enough to be shown, and until then all the data there is.
-const REJECTIONS: f64 = 1.0;
-const CHANGES: f64 = 10.0;
-
-/// One Redis instance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Redis {
-    /// Its pod, or what Prometheus calls the target.
-    pub name: String,
-    /// `master` or `slave`, where it tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// Its version, where it tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// What was seen, in the order of the screen.
-    pub figures: Vec<Figure>,
-    /// What to look into.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Warning>,
-}
-
-/// One figure of an instance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Figure {
-    /// What it is: `hit ratio`.
-    pub name: &'static str,
-    /// The figure.
-    #[serde(flatten)]
-    pub value: Part<Value>,
-    /// Whether a warning tells of it.
-    pub warns: bool,
-}
-
-/// A figure, for machines and for people.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Value {
-    /// In seconds, bytes, a second, or as a part from 0 to 1; `None` where there is none: idle, or without a limit.
-    pub value: Option<f64>,
-    /// As it is shown.
-    pub text: String,
-    /// The window; `None` for what is so now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window: Option<Window>,
-}
-
-/// The Redis instances of a namespace.
-pub async fn look(eyes: &Eyes, namespace: &str) -> Result<Vec<Redis>, Missing> {
-    let all: Vec<Labels> = eyes.vector("redis_up").await?.into_iter().map(|(labels, _)| labels).collect();
-    let mut here = instances(&all, namespace)?;
-    here.sort_by_key(|labels| name(labels));
-    join_all(here.into_iter().map(|target| instance(eyes, target))).await.into_iter().collect()
-}
-
-/// Those of a namespace, of all that are scraped: by the label that tells it, or all of those that tell none.
-fn instances<'a>(all: &'a [Labels], namespace: &str) -> Result<Vec<&'a Labels>, Missing> {
-    if all.is_empty() {
-        return Err(Missing::new(
-            "Prometheus has no metric redis_up",
-            "is redis_exporter scraped? its port is 9121",
-        ));
-    }
-    let of = |labels: &&Labels| scope::namespace(labels).map(|(_, namespace)| namespace.to_owned());
-    let here: Vec<&Labels> = all.iter().filter(|labels| of(labels).as_deref() == Some(namespace)).collect();
-    let untold: Vec<&Labels> = all.iter().filter(|labels| of(labels).is_none()).collect();
-    if !here.is_empty() {
-        return Ok(here);
-    }
-    if !untold.is_empty() {
-        return Ok(untold);
-    }
-    let mut elsewhere: Vec<String> = all.iter().filter_map(|labels| of(&labels)).collect();
-    elsewhere.sort();
-    elsewhere.dedup();
-    Err(Missing::new(
-        format!("no Redis of {namespace} is scraped; there are some of {}", elsewhere.join(", ")),
-        "is redis_exporter of this namespace scraped? its port is 9121",
-    ))
-}
-
-fn name(labels: &Labels) -> String {
-    ["pod", "instance"].iter().find_map(|name| labels.get(*name).cloned()).unwrap_or_else(|| "redis".into())
-}
+/// Below so many lookups the hit ratio is that of a few keys.
+pub(super) const LOOKUPS: f64 = 400.0;
 
 /// What metrics say of one instance.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     /// Values now, by the metric's name.
-    now: BTreeMap<String, f64>,
-    rejected: Option<Moved>,
-    commands: Option<Moved>,
+    pub now: BTreeMap<String, f64>,
+    pub rejected: Option<Moved>,
+    pub commands: Option<Moved>,
     /// `hits` and `misses`.
-    lookups: Option<Moved>,
-    clients: Option<Moved>,
-    fragmentation: Option<Moved>,
-}
-
-async fn instance(eyes: &Eyes, up: &Labels) -> Result<Redis, Missing> {
-    let interval = eyes.interval(&exactly(up)).await?;
-    let mut target = up.clone();
-    target.remove("__name__");
-    let identity: Labels = target
-        .iter()
-        .filter(|(label, _)| IDENTITY.contains(&label.as_str()))
-        .map(|(label, value)| (label.clone(), value.clone()))
-        .collect();
-    let only = exactly(&identity);
-    let within = only.trim_start_matches('{').trim_end_matches('}');
-    let comma = if within.is_empty() { "" } else { "," };
-    let all = eyes.vector(&format!("{{__name__=~\"redis_.+\"{comma}{within}}}")).await?;
-    let mut seen = Seen::default();
-    let mut redis =
-        Redis { name: name(up), role: None, version: None, figures: Vec::new(), warnings: Vec::new() };
-    for (labels, value) in &all {
-        let Some(metric) = labels.get("__name__") else { continue };
-        if metric == "redis_instance_info" {
-            redis.role = labels.get("role").cloned();
-            redis.version = labels.get("redis_version").cloned();
-        }
-        if *labels == with_name(&target, metric) {
-            seen.now.insert(metric.clone(), *value);
-        }
-    }
-    let counter = async |metric: &str, wanted| {
-        eyes.counter(&format!("{metric}{only}"), None, interval, wanted).await.ok()
-    };
-    let gauge = async |metric: &str| eyes.gauge(&format!("{metric}{only}"), interval, CHANGES).await.ok();
-    (seen.rejected, seen.commands, seen.clients, seen.fragmentation) = tokio::join!(
-        counter("redis_rejected_connections_total", REJECTIONS),
-        counter("redis_commands_processed_total", COMMANDS),
-        gauge("redis_connected_clients"),
-        gauge("redis_mem_fragmentation_ratio"),
-    );
-    // Over one window, in which both together are enough.
-    let lookups = [("hits", "redis_keyspace_hits_total"), ("misses", "redis_keyspace_misses_total")];
-    let lookups = lookups.map(|(name, metric)| (name, format!("{metric}{only}"))).to_vec();
-    seen.lookups = eyes.counters(lookups, interval, LOOKUPS).await.ok();
-    (redis.figures, redis.warnings) = judge(&seen);
-    Ok(redis)
-}
-
-fn with_name(target: &Labels, name: &str) -> Labels {
-    let mut labels = target.clone();
-    labels.insert("__name__".into(), name.to_owned());
-    labels
-}
-
-impl Redis {
-    /// Whether every figure was had.
-    pub fn is_whole(&self) -> bool {
-        self.figures.iter().all(|figure| figure.value.had().is_some())
-    }
+    pub lookups: Option<Moved>,
+    pub clients: Option<Moved>,
+    pub fragmentation: Option<Moved>,
 }
 
 /// Figures and warnings, by what was seen.
-fn judge(seen: &Seen) -> (Vec<Figure>, Vec<Warning>) {
+pub(super) fn judge(seen: &Seen) -> (Vec<Figure>, Vec<Warning>) {
     let mut judged = Judged::default();
     let now = |names: &[&str]| names.iter().find_map(|name| seen.now.get(*name).copied());
     match now(&["redis_up"]) {
@@ -394,7 +233,7 @@ fn whole(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::system::window::Because;
+    use crate::inspect::system::window::{Because, Window};
 
     fn moved(values: &[(&str, f64)]) -> Option<Moved> {
         Some(Moved {
@@ -523,19 +362,5 @@ mod tests {
         let (figures, warnings) = told(&seen);
         assert_eq!(figures, "! status: down");
         assert_eq!(warnings.len(), 1);
-    }
-
-    #[test]
-    fn instances_are_the_namespace_s_or_those_that_tell_none() {
-        let labels = |pairs: &[(&str, &str)]| -> Labels {
-            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-        };
-        let ours = labels(&[("namespace", "default"), ("pod", "redis-leader-1")]);
-        let theirs = labels(&[("namespace", "shop"), ("pod", "cache-0")]);
-        let bare = labels(&[("instance", "10.0.0.1:9121")]);
-        assert_eq!(instances(&[ours.clone(), theirs.clone(), bare.clone()], "default"), Ok(vec![&ours]));
-        assert_eq!(instances(&[theirs.clone(), bare.clone()], "default"), Ok(vec![&bare]));
-        assert!(instances(&[theirs], "default").expect_err("another's").why.contains("shop"));
-        assert!(instances(&[], "default").is_err());
     }
 }

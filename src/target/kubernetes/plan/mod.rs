@@ -1,0 +1,189 @@
+//! A stack as steps: everything that `up` will do on a cluster, read and checked before anything is done.
+
+mod fill;
+mod manifests;
+mod order;
+mod release;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::config::unknown;
+use crate::error::{Error, Result};
+use crate::scenario::Duration;
+use crate::stack::{ClusterStack, Image, PatchTarget};
+
+use fill::name_images;
+use manifests::{objects, patch_body, rule_objects};
+use order::{Draft, order};
+use release::release;
+
+pub use fill::{fill, fill_replicas, names_replicas};
+
+/// Everything that `up` will do, in an order in which it could be done one after another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The steps; each needs only earlier ones.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Its name, which no other step has.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// The steps that must be done first, by their place in the plan.
+    pub needs: Vec<usize>,
+    /// How long what it brings may take to be ready.
+    pub wait: Duration,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Labels nodes that are in no zone with these, in turn.
+    Zones(Vec<String>),
+    /// Builds an image and loads it into the cluster.
+    Image(Image),
+    /// Installs or upgrades a release.
+    Chart(Release),
+    /// Applies objects, in this order.
+    Apply(Vec<DynamicObject>),
+    /// Changes objects.
+    Patch {
+        /// Which; its namespace is filled in.
+        target: PatchTarget,
+        /// How.
+        body: PatchBody,
+    },
+}
+
+/// A release of a Helm chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Release {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// A name in `repository`, an `oci://` reference, or a path.
+    pub chart: String,
+    /// The repository's URL.
+    pub repository: Option<String>,
+    /// The exact version.
+    pub version: Option<String>,
+    /// All values together: a mapping.
+    pub values: Value,
+}
+
+/// How a patch changes an object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PatchBody {
+    /// Strategic merge: a mapping laid over the object; lists are merged by their keys.
+    Merge(Value),
+    /// JSON patch (RFC 6902).
+    Json(json_patch::Patch),
+}
+
+/// Where a plan reads its files from, and what fills their `${…}`.
+pub struct Sources<'a> {
+    /// Reads a file that the stack names.
+    pub read: &'a dyn Fn(&str) -> Result<String>,
+    /// Parameters; `${key}` in a file is replaced where `key` is one of them.
+    pub parameters: &'a IndexMap<String, String>,
+    /// The stack's rule files; taken as they are.
+    pub rules: &'a [String],
+    /// Where charts are found instead of in their repositories, as `charts/NAME-VERSION.tgz`: a folder or a URL.
+    pub mirror: Option<&'a str>,
+    /// Further files of values by the chart that they are for; they win over those of the stack.
+    pub values: &'a IndexMap<String, Vec<PathBuf>>,
+}
+
+impl Sources<'_> {
+    fn text(&self, file: &str) -> Result<String> {
+        Ok(fill(&(self.read)(file)?, self.parameters))
+    }
+}
+
+impl Plan {
+    /// The plan of a stack whose own `${…}` are filled in. Reads every file; changes nothing.
+    pub fn new(stack: &ClusterStack, sources: &Sources<'_>) -> Result<Plan> {
+        if let Some(name) = sources.values.keys().find(|name| !stack.charts.contains_key(*name)) {
+            return Err(Error::usage(format!("--values {name}=…: the stack has no chart `{name}`"))
+                .hint(unknown(name, stack.charts.keys().map(String::as_str))));
+        }
+        let mut steps = Vec::new();
+        if !stack.zones.is_empty() {
+            steps.push(Draft::new("zones", &[], Duration::from_secs(60), Action::Zones(stack.zones.clone())));
+        }
+        for (name, image) in &stack.images {
+            steps.push(Draft::new(
+                name,
+                &image.needs,
+                Duration::from_secs(120),
+                Action::Image(image.clone()),
+            ));
+        }
+        for (name, chart) in &stack.charts {
+            let release = release(name, chart, &stack.namespace, sources)?;
+            steps.push(Draft::new(name, &chart.needs, chart.wait, Action::Chart(release)));
+        }
+        for (name, manifests) in &stack.manifests {
+            let objects = objects(manifests, sources)?;
+            steps.push(Draft::new(name, &manifests.needs, manifests.wait, Action::Apply(objects)));
+        }
+        if let Some(rules) = &stack.rules {
+            let objects = rule_objects(rules, sources)?;
+            steps.push(Draft::new("rules", &rules.needs, Duration::from_secs(60), Action::Apply(objects)));
+        }
+        for (name, patch) in &stack.patches {
+            let action = Action::Patch {
+                target: PatchTarget {
+                    namespace: patch.target.namespace.clone().or_else(|| Some(stack.namespace.clone())),
+                    ..patch.target.clone()
+                },
+                body: patch_body(name, patch, sources.parameters)?,
+            };
+            steps.push(Draft::new(name, &patch.needs, patch.wait, action));
+        }
+        order(steps)
+    }
+
+    /// Writes the full names of images (values) where steps name them as the stack does (keys).
+    pub fn name_images(&mut self, names: &IndexMap<String, String>) {
+        for step in &mut self.steps {
+            match &mut step.action {
+                Action::Apply(objects) => {
+                    objects.iter_mut().for_each(|object| name_images(&mut object.data, names));
+                }
+                Action::Image(image) => {
+                    if let Some(full) = names.get(&image.image) {
+                        image.image.clone_from(full);
+                    }
+                }
+                Action::Zones(_) | Action::Chart(_) | Action::Patch { .. } => {}
+            }
+        }
+    }
+
+    /// Whether any step is a chart, for which helm is needed.
+    pub fn has_charts(&self) -> bool {
+        self.charts() > 0
+    }
+
+    /// How many steps are charts.
+    pub fn charts(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Chart(_))).count()
+    }
+
+    /// What each step needs, for the schedule.
+    pub fn needs(&self) -> Vec<Vec<usize>> {
+        self.steps.iter().map(|step| step.needs.clone()).collect()
+    }
+}
