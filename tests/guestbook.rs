@@ -44,11 +44,31 @@ fn up(place: &Place, ingress: &str, more: &[&str]) -> String {
 
 /// Runs the scenario with errors, and holds what was sent against what was counted.
 fn every_request_is_counted(place: &Place) {
-    let report: Value =
-        serde_json::from_str(&place.expect(0, &["run", "guestbook-errors", "-o", "json"])).unwrap();
+    let arguments = ["run", "guestbook-errors", "--duration", "20s", "-o", "json"];
+    let report: Value = serde_json::from_str(&place.expect(0, &arguments)).unwrap();
     assert_eq!(report["verdict"], "pass");
-    assert_eq!(report["requests"]["sent"], 3000);
-    assert_eq!(report["requests"]["counted"], 3000);
+    assert_eq!(report["requests"]["sent"], 1000);
+    assert_eq!(report["requests"]["counted"], 1000);
+}
+
+/// Every part of the lab is seen by somebody who looks at its namespace: exit code 0.
+fn every_part_is_seen(place: &Place) {
+    let seen: Value =
+        serde_json::from_str(&place.expect(0, &["inspect", &place.context, &place.namespace, "-o", "json"]))
+            .unwrap();
+    for row in seen["ingress"][0]["traffic"].as_array().unwrap() {
+        assert_eq!(row["latency"]["quantiles"].as_array().unwrap().len(), 5, "{row}");
+        // The scenario's 502 and 503: 15 %.
+        let good = row["rates"]["non_5xx"].as_f64().unwrap();
+        assert!((0.75..0.95).contains(&good), "{row}");
+    }
+    assert_eq!(seen["whereami"]["rates"]["ok_2xx"], 1.0, "{seen}");
+    assert!(
+        seen["pods"]["workloads"].as_array().unwrap().iter().any(|one| one["name"] == "frontend"),
+        "{seen}"
+    );
+    let redis = seen["redis"].as_array().unwrap();
+    assert!(redis.len() == 1 && redis[0]["role"] == "master", "the leader has the exporter: {seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +82,7 @@ async fn errors_behind_traefik_are_counted_and_alerted() {
     up(&place, "traefik", &[]);
     assert_eq!(place.lab(), first, "a second up changes nothing");
     every_request_is_counted(&place);
+    every_part_is_seen(&place);
     place.expect(0, &["down", "--yes"]);
     for namespace in [&place.namespace, "traefik"] {
         assert!(!is_there(&cluster, &named("Namespace", "v1", None, namespace)).await, "{namespace} is left");

@@ -73,19 +73,28 @@ pub async fn settle(
     let prometheus = Prometheus::new(&Endpoint::new(forward.url()))?.once_only();
     let started = Instant::now();
     let mut nudged: Option<Instant> = None;
+    let mut lacked = None;
     loop {
         let missing = match interrupt.or(missing(cluster, expected, &prometheus, progress)).await? {
             Ok(None) => return Ok(prometheus.version().await.ok()),
-            Ok(Some(missing)) => missing,
+            Ok(Some(missing)) => {
+                lacked = Some(missing.clone());
+                missing
+            }
             Err(error) => error.causes().last().cloned().unwrap_or_else(|| error.what().to_owned()),
         };
         if started.elapsed() >= expected.bound {
-            return Err(Error::target(format!(
+            let error = Error::target(format!(
                 "Prometheus does not see all of the lab after {} s",
                 expected.bound.as_secs()
             ))
-            .because_of(missing)
-            .hint("kubectl logs and kubectl describe of that part tell more"));
+            .hint("kubectl logs and kubectl describe of that part tell more");
+            // What was lacking when it last answered says more than an answer that failed.
+            let lacked = lacked.filter(|lacked| *lacked != missing);
+            return Err(match lacked {
+                Some(lacked) => error.because_of(lacked).because_of(missing),
+                None => error.because_of(missing),
+            });
         }
         if nudged.is_none_or(|at| at.elapsed() >= NUDGE_EVERY) {
             nudged = Some(Instant::now());
