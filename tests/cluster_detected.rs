@@ -1,13 +1,20 @@
-//! What monitoring shows of faults on a real cluster, several in one run: `SRE_TEST_KUBECONFIG`, `SRE_TEST_STATIC`,
-//! `SRE_TEST_IMAGE_LOADER` as in `cluster_run.rs`. The real kube-state-metrics tells of pods, workloads and nodes.
+//! What monitoring shows of faults on a real cluster, several in one run, and what is left of them where the run is killed:
+//! `SRE_TEST_KUBECONFIG`, `SRE_TEST_STATIC`, `SRE_TEST_IMAGE_LOADER` as in `cluster_run.rs`. The real kube-state-metrics tells
+//! of pods, workloads and nodes. `SRE_SOAK` tells how often a run is killed, ten times without it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
-use common::place::Place;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::place::{Place, named};
+use common::{disturbable, kills};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
+use rand::RngExt as _;
 use serde_json::Value;
+use sre::target::kubernetes::client::Cluster;
 
 /// Three at the same time, on different objects; then one after another, each with time to be over.
 const FAULTS: &str = "
@@ -45,5 +52,62 @@ async fn each_fault_is_seen_and_seen_to_be_over() {
         assert!((0.0..25.0).contains(&after), "{outcome}");
         assert!(!evidence["expr"].as_str().unwrap().contains('$'), "{outcome}");
     }
+    killed_at_any_moment_everything_comes_back(&place, &cluster).await;
     place.expect(0, &["down", "--yes"]);
+}
+
+/// Three on three objects, soon after each other.
+const KILLED: &str = "
+name: killed
+stack: users-api
+load: {arrival-rate: {phases: [{rate: 10/s, duration: 15s}]}}
+requests: {list-users: {path: /api/users, expect: [200, 500]}}
+faults:
+  - {fault: broken-readiness, on: deployment/users-api, at: 0s, for: 10s}
+  - {fault: scale-to-zero, on: deployment/receiver, at: 1s, for: 8s, allow-outage: true}
+  - {fault: wrong-port, on: service/receiver, at: 2s, for: 6s, allow-outage: true}
+checks: [{targets: {}}]
+";
+
+/// Whatever a run has done to objects when it is killed, the next command undoes, of this machine or of another.
+async fn killed_at_any_moment_everything_comes_back(place: &Place, cluster: &Cluster) {
+    let objects = [
+        ("Deployment", "apps/v1", "users-api"),
+        ("Deployment", "apps/v1", "receiver"),
+        ("Service", "v1", "receiver"),
+    ]
+    .map(|(kind, version, name)| named(kind, version, Some(&place.namespace), name));
+    let now = async || {
+        let all = objects.iter().map(|object| disturbable(cluster, object));
+        futures::future::join_all(all).await
+    };
+    let before = now().await;
+    std::fs::write(place.folder.path().join("killed.yaml"), KILLED).unwrap();
+    let (times, mut random) = kills(10);
+    let mut mended = 0;
+    for time in 1..=times {
+        let quiet = || Stdio::null();
+        let mut run = place.command(&["run", "killed.yaml"]).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(random.random_range(1000..12_000))).await;
+        run.kill().unwrap();
+        run.wait().unwrap();
+        mended += usize::from(now().await != before);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let heal = ["heal", "--context", &place.context, "--namespace", &place.namespace];
+        let next = match random.random_range(0..3) {
+            0 => place.command(&["runs"]),
+            1 => place.command(&["heal"]),
+            _ => {
+                let mut heal = place.command(&heal);
+                heal.current_dir(elsewhere.path());
+                heal
+            }
+        };
+        let output = { next }.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{time}: {told}");
+        assert_eq!(now().await, before, "{time}: {told}");
+    }
+    eprintln!("{mended} of {times} left something behind");
+    assert!(mended > 0 || times < 10, "it was never killed while a fault was on");
 }

@@ -9,60 +9,18 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{image, in_namespace, kubeconfig, needs};
-use kube::core::DynamicObject;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use common::shop::{in_shop, kill, text};
+use common::{kills, needs};
+use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sre::fault::kubernetes::{ANNOTATION, LABEL};
-use sre::target::kubernetes::apply::{Mode, apply, content};
-use sre::target::kubernetes::client::Cluster;
+use sre::target::kubernetes::apply::content;
 use sre::target::kubernetes::forward::Forward;
-use sre::target::kubernetes::object::{ObjectRef, read_objects};
+use sre::target::kubernetes::object::ObjectRef;
 use sre::target::kubernetes::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-/// Two replicas that serve, with a Service and an Ingress before them.
-const SHOP: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, annotations: {example.org/owner: shop}}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-        - name: main
-          image: IMAGE
-          imagePullPolicy: IfNotPresent
-          command: [sh, -c, 'mkdir -p /tmp/w && echo hello >/tmp/w/index.html && exec httpd -f -p 8080 -h /tmp/w']
-          ports: [{name: http, containerPort: 8080}]
-          readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
-          resources: {limits: {memory: 32Mi}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports: [{name: http, port: 80, targetPort: http}]
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web}
-spec:
-  rules:
-    - host: shop.example.org
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}]}
-"#;
 
 /// Two replicas of the demo service, which has fault switches and `sre` in its image.
 const APP: &str = r#"
@@ -105,167 +63,14 @@ spec:
           readinessProbe: {tcpSocket: {port: 6379}, periodSeconds: 1}
 "#;
 
-/// A shop in a namespace of its own, and a folder to work in.
-struct Shop {
-    cluster: Cluster,
-    namespace: String,
-    folder: tempfile::TempDir,
-    kubeconfig: PathBuf,
-}
-
-impl Shop {
-    async fn open(cluster: Cluster, namespace: String) -> Shop {
-        let objects = read_objects("shop.yaml", &SHOP.replace("IMAGE", &image())).unwrap();
-        apply(&cluster, &namespace, &objects, Mode::Write).await.unwrap();
-        let shop = Shop {
-            cluster,
-            namespace,
-            folder: tempfile::tempdir().unwrap(),
-            kubeconfig: kubeconfig().unwrap(),
-        };
-        let web = [shop.named("Deployment")];
-        wait::ready(&shop.cluster, &web, Duration::from_secs(120), &|_| ()).await.unwrap();
-        shop
-    }
-
-    fn named(&self, kind: &str) -> ObjectRef {
-        let api_version = match kind {
-            "Deployment" => "apps/v1",
-            "Ingress" => "networking.k8s.io/v1",
-            _ => "v1",
-        };
-        ObjectRef {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            namespace: Some(self.namespace.clone()),
-            name: "web".into(),
-        }
-    }
-
-    async fn get(&self, kind: &str) -> DynamicObject {
-        let object = self.named(kind);
-        let (api, _) = self.cluster.api(&object, &self.namespace).await.unwrap().unwrap();
-        api.get(&object.name).await.unwrap()
-    }
-
-    /// Everything that faults could have changed, as it is now: without what the server and the controllers keep.
-    async fn now(&self) -> Vec<Value> {
-        let mut all = Vec::new();
-        for kind in ["Deployment", "Service", "Ingress"] {
-            let mut value = content(&self.get(kind).await);
-            if let Some(annotations) =
-                value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
-            {
-                // The controller's own count of rollouts.
-                annotations.shift_remove("deployment.kubernetes.io/revision");
-            }
-            all.push(value);
-        }
-        all
-    }
-
-    /// Objects of a kind with this label selector, or all.
-    async fn list(&self, api_version: &str, kind: &str, labels: &str) -> Vec<DynamicObject> {
-        let object = ObjectRef {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            namespace: Some(self.namespace.clone()),
-            name: String::new(),
-        };
-        let (api, _) = self.cluster.api(&object, &self.namespace).await.unwrap().unwrap();
-        api.list(&kube::api::ListParams::default().labels(labels)).await.unwrap().items
-    }
-
-    /// Applies a further Deployment, and waits for it.
-    async fn add(&self, name: &str, text: &str) {
-        let objects = read_objects("more.yaml", text).unwrap();
-        apply(&self.cluster, &self.namespace, &objects, Mode::Write).await.unwrap();
-        let object = ObjectRef { name: name.into(), ..self.named("Deployment") };
-        wait::ready(&self.cluster, &[object], Duration::from_secs(120), &|_| ()).await.unwrap();
-    }
-
-    fn command(&self, folder: &std::path::Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sre"));
-        command.args(arguments).current_dir(folder).stdin(Stdio::null()).env("KUBECONFIG", &self.kubeconfig);
-        for other in ["SRE_TARGET", "SRE_YES", "SRE_IMAGE", "SRE_NODE_STOP", "SRE_NODE_START"] {
-            command.env_remove(other);
-        }
-        command
-    }
-
-    fn inject(&self, fault: &str, on: &str, lasts: &str, more: &[&str]) -> Command {
-        let base =
-            ["fault", "inject", fault, "--context", self.cluster.context(), "--namespace", &self.namespace];
-        let rest = ["--on", on, "--for", lasts, "--yes"];
-        self.command(self.folder.path(), &[&base[..], &rest, more].concat())
-    }
-
-    fn heal(&self, folder: &std::path::Path, more: &[&str]) -> (i32, String) {
-        let base = ["heal", "--context", self.cluster.context(), "--namespace", &self.namespace];
-        let output = self.command(folder, &[&base[..], more].concat()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code().unwrap_or(-1), text + &String::from_utf8_lossy(&output.stderr))
-    }
-
-    /// Waits until the fault's annotation is on the object, and gives the record.
-    async fn injected(&self, kind: &str, child: &mut Child) -> Value {
-        let started = Instant::now();
-        loop {
-            let object = self.get(kind).await;
-            if let Some(text) = object.metadata.annotations.unwrap_or_default().get(ANNOTATION) {
-                return serde_json::from_str(text).unwrap();
-            }
-            assert_eq!(child.try_wait().unwrap(), None, "it ended before it injected anything");
-            assert!(started.elapsed() < Duration::from_secs(90), "nothing was injected");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Everything is as it was, and nothing of a fault is left.
-    async fn assert_as_before(&self, before: &[Value]) {
-        assert_eq!(self.now().await, before);
-        for set in self.list("apps/v1", "ReplicaSet", "app=web").await {
-            assert!(!set.metadata.annotations.unwrap_or_default().contains_key(ANNOTATION));
-        }
-        let started = Instant::now();
-        for (api_version, kind) in [("networking.k8s.io/v1", "NetworkPolicy"), ("batch/v1", "Job")] {
-            loop {
-                let left = self.list(api_version, kind, LABEL).await;
-                if left.iter().all(|object| object.metadata.deletion_timestamp.is_some()) {
-                    break;
-                }
-                assert!(started.elapsed() < Duration::from_secs(20), "{kind}: {left:?}");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
-    }
-
-    /// How often containers of these pods were started again.
-    async fn restarts(&self, labels: &str) -> i64 {
-        let pods = self.list("v1", "Pod", labels).await;
-        let of = |pod: &DynamicObject| pod.data["status"]["containerStatuses"][0]["restartCount"].as_i64();
-        pods.iter().filter_map(of).sum()
-    }
-
-    async fn ready(&self) -> u64 {
-        self.get("Deployment").await.data["status"]["readyReplicas"].as_u64().unwrap_or(0)
-    }
-}
-
 /// An image of `sre` itself; says loudly that a test is skipped where there is none.
 fn sre_image() -> Option<String> {
     needs::variable("cluster", "SRE_TEST_SRE_IMAGE", "image of sre")
 }
 
-fn text(output: &std::process::Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_object_is_afterwards_what_it_was() {
-    in_namespace("fault-each", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
+    in_shop("fault-each", |shop| async move {
         for (fault, on, outage) in [
             ("scale-to-zero", "deployment/web", true),
             ("wrong-port", "service/web", true),
@@ -277,7 +82,7 @@ async fn every_object_is_afterwards_what_it_was() {
             let more: &[&str] = if outage { &["--allow-outage", "--no-expiry"] } else { &["--no-expiry"] };
             let output = shop.inject(fault, on, "3s", more).output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{fault} on {on}: {}", text(&output));
-            shop.assert_as_before(&before).await;
+            shop.assert_as_before().await;
             assert_eq!(shop.ready().await, 2, "{fault} on {on}");
         }
         assert_eq!(shop.restarts("app=web").await, 0, "no fault restarts a container");
@@ -287,9 +92,7 @@ async fn every_object_is_afterwards_what_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_be_an_outage_and_what_is_not_there_is_refused() {
-    in_namespace("fault-refuse", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
+    in_shop("fault-refuse", |shop| async move {
         for (fault, on, why) in [
             ("scale-to-zero", "deployment/web", "no replica of Deployment"),
             ("wrong-port", "service/web", "would be an outage"),
@@ -316,22 +119,16 @@ async fn what_would_be_an_outage_and_what_is_not_there_is_refused() {
         let preview = shop.command(shop.folder.path(), &preview).output().unwrap();
         assert_eq!(preview.status.code(), Some(0), "{}", text(&preview));
         assert!(text(&preview).contains("1 of 2 ready in Deployment"), "{}", text(&preview));
-        shop.assert_as_before(&before).await;
+        shop.assert_as_before().await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_at_once_on_one_object_are_refused_and_ctrl_c_undoes() {
-    in_namespace("fault-two", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
-        let mut first = shop
-            .inject("scale-to-zero", "deployment/web", "10m", &["--allow-outage", "--no-expiry"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        shop.injected("Deployment", &mut first).await;
+    in_shop("fault-two", |shop| async move {
+        let more = ["--allow-outage", "--no-expiry"];
+        let mut first = shop.disturb("scale-to-zero", "deployment/web", "Deployment", &more).await;
         let second = shop.inject("pod-delete", "app=web", "1s", &["--no-expiry"]).output().unwrap();
         assert_ne!(second.status.code(), Some(0), "{}", text(&second));
         let second =
@@ -344,31 +141,22 @@ async fn two_at_once_on_one_object_are_refused_and_ctrl_c_undoes() {
         assert_eq!((code, told.contains("left alone")), (0, true), "{told}");
         kill_process(Pid::from_child(&first), Signal::INT).unwrap();
         assert_eq!(first.wait().unwrap().code(), Some(130));
-        shop.assert_as_before(&before).await;
+        shop.assert_as_before().await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_kill_9_another_folder_heals_from_the_annotations() {
-    in_namespace("fault-else", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
+    in_shop("fault-else", |shop| async move {
         for (fault, on, kind) in
             [("scale-to-zero", "deployment/web", "Deployment"), ("wrong-port", "ingress/web", "Ingress")]
         {
-            let mut child = shop
-                .inject(fault, on, "10m", &["--allow-outage", "--no-expiry"])
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            shop.injected(kind, &mut child).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
+            kill(shop.disturb(fault, on, kind, &["--allow-outage", "--no-expiry"]).await);
             let elsewhere = tempfile::tempdir().unwrap();
             let (code, told) = shop.heal(elsewhere.path(), &[]);
             assert_eq!((code, told.contains("healed")), (0, true), "{told}");
-            shop.assert_as_before(&before).await;
+            shop.assert_as_before().await;
             let (code, told) = shop.heal(elsewhere.path(), &[]);
             assert_eq!((code, told.contains("nothing to heal")), (0, true), "{told}");
             // Where it was injected the journal finds that nothing is left to do.
@@ -381,14 +169,8 @@ async fn after_kill_9_another_folder_heals_from_the_annotations() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_everything_comes_back() {
-    in_namespace("fault-kill", |cluster, namespace| async move {
-        let times = std::env::var("SRE_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(10);
-        let seed: u64 =
-            std::env::var("SRE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(rand::random());
-        eprintln!("SRE_SEED={seed} SRE_SOAK={times}");
-        let mut random = StdRng::seed_from_u64(seed);
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
+    in_shop("fault-kill", |shop| async move {
+        let (times, mut random) = kills(10);
         let guarded = std::env::var("SRE_TEST_SRE_IMAGE").ok();
         let mut mended = 0;
         for time in 1..=times {
@@ -403,17 +185,16 @@ async fn killed_at_any_moment_everything_comes_back() {
                 Some(image) if time % 2 == 0 => (vec!["--allow-outage", "--image", image], 5000),
                 _ => (vec!["--allow-outage", "--no-expiry"], 2000),
             };
-            let mut child = shop.inject(fault, on, "1s", &more).stderr(Stdio::null()).spawn().unwrap();
+            let child = shop.start(fault, on, "1s", &more);
             tokio::time::sleep(Duration::from_millis(random.random_range(0..within))).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
-            mended += usize::from(shop.now().await != before);
+            kill(child);
+            mended += usize::from(!shop.is_as_before().await);
             // From where it was injected, or from elsewhere.
             let elsewhere = tempfile::tempdir().unwrap();
             let folder = if random.random_range(0..2) == 0 { elsewhere.path() } else { shop.folder.path() };
             let (code, told) = shop.heal(folder, &[]);
             assert_eq!(code, 0, "{time}: {told}");
-            assert_eq!(shop.now().await, before, "{time}: {fault} on {on}: {told}");
+            assert!(shop.is_as_before().await, "{time}: {fault} on {on}: {told}");
         }
         let (code, told) = shop.heal(shop.folder.path(), &[]);
         assert_eq!(code, 0, "{told}");
@@ -421,7 +202,7 @@ async fn killed_at_any_moment_everything_comes_back() {
         assert!(mended > 0 || times < 10, "it was never killed while a fault was on");
         let web = [shop.named("Deployment")];
         wait::ready(&shop.cluster, &web, Duration::from_secs(60), &|_| ()).await.unwrap();
-        assert_eq!(shop.now().await, before);
+        assert!(shop.is_as_before().await);
     })
     .await;
 }
@@ -429,23 +210,16 @@ async fn killed_at_any_moment_everything_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_heals_when_nobody_else_does() {
     let Some(image) = sre_image() else { return };
-    in_namespace("fault-guard", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
+    in_shop("fault-guard", |shop| async move {
         for (fault, on, kind) in
             [("broken-readiness", "deployment/web", "Deployment"), ("wrong-port", "service/web", "Service")]
         {
-            let mut child = shop
-                .inject(fault, on, "2s", &["--allow-outage", "--image", &image])
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
+            let mut child = shop.start(fault, on, "2s", &["--allow-outage", "--image", &image]);
             shop.injected(kind, &mut child).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
-            assert_ne!(shop.now().await, before);
+            kill(child);
+            assert!(!shop.is_as_before().await);
             let started = Instant::now();
-            while shop.now().await != before {
+            while !shop.is_as_before().await {
                 assert!(started.elapsed() < Duration::from_secs(40), "the guard did not heal {fault}");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -457,13 +231,11 @@ async fn the_guard_heals_when_nobody_else_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn helpers_end_and_a_network_that_enforces_nothing_is_found_out() {
     let Some(image) = sre_image() else { return };
-    in_namespace("fault-help", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
-        let before = shop.now().await;
+    in_shop("fault-help", |shop| async move {
         let output =
             shop.inject("cpu-pressure=2%", "deployment/web", "2s", &["--image", &image]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        shop.assert_as_before(&before).await;
+        shop.assert_as_before().await;
         // On a network that enforces policies it is injected and undone; on one that does not it is refused.
         let cut = shop.inject("network-cut", "deployment/web", "3s", &["--allow-outage", "--image", &image]);
         let output = { cut }.output().unwrap();
@@ -472,7 +244,7 @@ async fn helpers_end_and_a_network_that_enforces_nothing_is_found_out() {
             Some(5) => assert!(text(&output).contains("enforces no NetworkPolicy"), "{}", text(&output)),
             other => panic!("{other:?}: {}", text(&output)),
         }
-        shop.assert_as_before(&before).await;
+        shop.assert_as_before().await;
     })
     .await;
 }
@@ -480,8 +252,7 @@ async fn helpers_end_and_a_network_that_enforces_nothing_is_found_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_service_is_switched_and_runs_out_of_memory() {
     let Some(image) = sre_image() else { return };
-    in_namespace("fault-app", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
+    in_shop("fault-app", |shop| async move {
         shop.add("app", &APP.replace("IMAGE", &image)).await;
         let pods = shop.list("v1", "Pod", "app=app").await;
         let first = pods.iter().filter_map(|pod| pod.metadata.name.clone()).min().unwrap();
@@ -491,18 +262,13 @@ async fn the_demo_service_is_switched_and_runs_out_of_memory() {
             let answer = client.get(forward.url().join("faults").unwrap()).send().await.unwrap();
             answer.json::<Value>().await.unwrap()
         };
-        let mut child = shop
-            .inject("latency=700ms", "deployment/app", "10m", &["--replicas", "0", "--no-expiry"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = shop.start("latency=700ms", "deployment/app", "10m", &["--replicas", "0", "--no-expiry"]);
         let started = Instant::now();
         while switches().await["latency_ms"] != 700 {
             assert!(started.elapsed() < Duration::from_secs(20), "it is not switched on");
         }
         // Killed, it is undone from elsewhere.
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill(child);
         let elsewhere = tempfile::tempdir().unwrap();
         let (code, told) = shop.heal(elsewhere.path(), &[]);
         assert_eq!((code, told.contains("healed latency 700ms")), (0, true), "{told}");
@@ -528,8 +294,7 @@ async fn the_demo_service_is_switched_and_runs_out_of_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_paused_and_goes_on() {
     let Some(image) = needs::variable("cluster", "SRE_TEST_REDIS_IMAGE", "image of Redis") else { return };
-    in_namespace("fault-redis", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
+    in_shop("fault-redis", |shop| async move {
         shop.add("redis", &REDIS.replace("IMAGE", &image)).await;
         let pod = shop.list("v1", "Pod", "app=redis").await[0].metadata.name.clone().unwrap();
         let pings = || async {
@@ -543,11 +308,7 @@ async fn redis_is_paused_and_goes_on() {
         assert!(pings().await);
         for killed in [false, true] {
             let more = ["--allow-outage", "--no-expiry"];
-            let mut child = shop
-                .inject("redis-pause", "deployment/redis", "6s", &more)
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
+            let mut child = shop.start("redis-pause", "deployment/redis", "6s", &more);
             let started = Instant::now();
             while pings().await {
                 assert!(started.elapsed() < Duration::from_secs(20), "it is not paused");
@@ -572,8 +333,7 @@ async fn redis_is_paused_and_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_cordoned_and_drained_and_takes_pods_again() {
     let Some(node) = needs::variable("cluster", "SRE_TEST_NODE", "node that may be drained") else { return };
-    in_namespace("fault-node", |cluster, namespace| async move {
-        let shop = Shop::open(cluster, namespace).await;
+    in_shop("fault-node", |shop| async move {
         let object = ObjectRef { namespace: None, name: node.clone(), ..shop.named("Node") };
         let (api, _) = shop.cluster.api(&object, "default").await.unwrap().unwrap();
         let before = content(&api.get(&node).await.unwrap());
@@ -585,14 +345,12 @@ async fn a_node_is_cordoned_and_drained_and_takes_pods_again() {
             assert_eq!(content(&api.get(&node).await.unwrap()), before, "{fault}");
             assert_eq!(shop.ready().await, 2);
         }
-        let mut child =
-            shop.inject("cordon", &on, "10m", &["--no-expiry"]).stderr(Stdio::null()).spawn().unwrap();
+        let child = shop.start("cordon", &on, "10m", &["--no-expiry"]);
         let started = Instant::now();
         while content(&api.get(&node).await.unwrap()) == before {
             assert!(started.elapsed() < Duration::from_secs(20), "it is not cordoned");
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill(child);
         let (code, told) = shop.heal(tempfile::tempdir().unwrap().path(), &[]);
         assert_eq!(code, 0, "{told}");
         assert_eq!(content(&api.get(&node).await.unwrap()), before);

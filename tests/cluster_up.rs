@@ -11,12 +11,11 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Instant;
 
-use common::image;
 use common::place::{Place, is_there, named};
+use common::{image, kills};
 use kube::api::{Api, PostParams};
 use kube::core::DynamicObject;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use sre::target::kubernetes::apply::{Mode, delete, ensure_namespace};
 use sre::target::kubernetes::client::Cluster;
 use sre::target::kubernetes::object::{ObjectRef, read_objects};
@@ -145,10 +144,7 @@ impl Small {
 #[tokio::test(flavor = "multi_thread")]
 async fn up_mends_what_a_kill_9_at_any_moment_left_and_down_leaves_nothing() {
     let Some(mut small) = Small::new().await else { return };
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (times, seed) = (number("SRE_SOAK").unwrap_or(3), number("SRE_SEED").unwrap_or_else(rand_seed));
-    eprintln!("SRE_SEED={seed} SRE_SOAK={times}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let (times, mut random) = kills(3);
     let set = small.set();
 
     let started = Instant::now();
@@ -187,10 +183,6 @@ async fn up_mends_what_a_kill_9_at_any_moment_left_and_down_leaves_nothing() {
     small.place.expect(0, &["down", "--yes"]);
     small.is_down().await;
     small.end().await;
-}
-
-fn rand_seed() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
 #[tokio::test(flavor = "multi_thread")]

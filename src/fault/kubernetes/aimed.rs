@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::core::Selector;
 
 use super::guard::{self, Wanted};
 use super::plan::{Plan, Request, plan};
@@ -57,7 +56,7 @@ impl Scene {
         });
         let image = match place.images.keys().find(|image| is_sre(image)) {
             Some(image) => Some(image.clone()),
-            None => image_of_service(&cluster, place).await?,
+            None => image_that_runs(&cluster, place).await?,
         };
         Ok(Some(Scene {
             place: Place::of(&cluster).await?,
@@ -78,14 +77,12 @@ pub fn node_commands() -> Option<(String, String)> {
     Some((std::env::var("SRE_NODE_STOP").ok()?, std::env::var("SRE_NODE_START").ok()?))
 }
 
-/// The image of the lab's own service, where that is `sre`: the nodes had it before.
-async fn image_of_service(cluster: &Cluster, place: &ClusterLab) -> Result<Option<String>> {
-    let Some(service) = &place.endpoints.service else { return Ok(None) };
-    let namespace = service.namespace.as_deref().unwrap_or(&place.namespace);
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-    let labels: Selector = service.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let params = ListParams::default().labels_from(&labels);
-    let found = call(|| format!("the pods with {labels} could not be listed"), || pods.list(&params)).await?;
+/// The image of `sre` that one of the lab's own pods runs from: the nodes had it before.
+async fn image_that_runs(cluster: &Cluster, place: &ClusterLab) -> Result<Option<String>> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), &place.namespace);
+    let what = || format!("the pods of {} could not be listed", place.namespace);
+    let all = ListParams::default();
+    let found = call(what, || pods.list(&all)).await?;
     let containers =
         found.items.into_iter().filter_map(|pod| pod.spec).flat_map(|spec| spec.containers.into_iter());
     Ok(containers
