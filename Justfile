@@ -6,8 +6,8 @@ export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
 profile := env("SRE_PROFILE", "release")
 built := justfile_directory() / "target" / (if profile == "dev" { "debug" } else { profile })
 
-# The static program that images on a cluster hold
-static := justfile_directory() / "target/sre-static"
+# The static program that images on a cluster hold: one that is there already, or the recipe `static` builds it
+static := env("SRE_TEST_STATIC", justfile_directory() / "target/sre-static")
 
 # Everything that CI runs
 ci: format lint test docs deny end-to-end
@@ -37,18 +37,14 @@ end-to-end:
     cargo build --profile {{profile}} --locked
     SRE={{built}}/sre ./tests/end-to-end.sh
 
-# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, faults that are seen, and a mirror's images on nodes
+# The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, faults that are seen, the guestbook lab, an `up` that is killed at any moment, and a mirror's images on nodes
 cluster: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected --test mirror -- --test-threads=1
+    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected --test guestbook --test cluster_up --test mirror -- --test-threads=1
 
-# The guestbook lab, and an `up` on a cluster that is killed at any moment
-cluster-more: static
-    program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test guestbook --test cluster_up -- --test-threads=1
-
-# A static program for images: only the last step differs from the usual build
+# A static program for images, unless SRE_TEST_STATIC names one: only the last step differs from the usual build
 static:
-    cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static
-    cp {{built}}/sre {{static}}
+    [ -n "${SRE_TEST_STATIC:-}" ] || cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static
+    [ -n "${SRE_TEST_STATIC:-}" ] || cp {{built}}/sre {{static}}
 
 # Objects, patches, port-forwards, helm, images, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:

@@ -113,7 +113,7 @@ const CATALOGUE: [Description; 17] = [
         touches: "Pods, and an annotation on their workload. At the end it is waited for until as many are ready as before.",
         shows: "The deleted pod's `up` series ends and a new pod's begins; `kube_deployment_status_replicas_available` drops until it is ready. Requests that were under way may fail.",
         sign: Some(Sign {
-            shown: r#"(sum(kube_pod_status_ready{$pods,condition="true"}) or 0 * count(kube_node_info)) < bool $count"#,
+            shown: r#"(sum(kube_pod_status_ready{$pods,condition="true"} unless on (uid) kube_pod_deletion_timestamp{$pods}) or 0 * count(kube_node_info)) < bool $count"#,
             over: Some("max($ready) >= bool $replicas"),
         }),
         on: &[Place::Cluster],

@@ -79,7 +79,10 @@ fn screen(fault: &Description) -> String {
     // An expression is copied, not read: it stays in one line.
     match &fault.sign {
         Some(sign) => {
-            parts.push(format!("\nThe same in PromQL: 1 while it is shown, else 0\n  {}", sign.shown));
+            parts.push(format!(
+                "\nThe same in PromQL: 1 while it is shown, else 0 ($names: docs/faults.md)\n  {}",
+                sign.shown
+            ));
             parts.extend(sign.over.map(|over| format!("\nOver, once this is 1\n  {over}")));
         }
         None => parts.push(section(
