@@ -1,7 +1,9 @@
 //! What goes to stdout, to stderr, and how: stdout is data, stderr is progress.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::{Global, Output, When};
@@ -63,6 +65,11 @@ impl Terminal {
         if self.verbose > 0 {
             self.say(line);
         }
+    }
+
+    /// A spinner for what is waited for; `None` where progress may not be shown, or stderr is no terminal.
+    pub fn spinner(&self) -> Option<ProgressBar> {
+        (!self.quiet && io::stderr().is_terminal()).then(spinner)
     }
 
     /// Something that is wrong but ends nothing, on stderr, `-q` or not.
@@ -129,6 +136,18 @@ impl Terminal {
             _ => Err(refused()),
         }
     }
+}
+
+/// What waits for something that nobody counts, on stderr.
+pub fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_style(spinner_style());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// How a spinner looks, with its words beside it.
+pub fn spinner_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is a constant")
 }
 
 /// Data as one JSON document.

@@ -137,8 +137,25 @@ fn sre(folder: &Path, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+/// `sre mirror fill` of the stack `mine` into the folder `lab`.
+fn fill(folder: &Path, more: &[&str]) -> Output {
+    sre(folder, &[&["mirror", "fill", "lab", "--stack", "mine"], more].concat())
+}
+
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The files of an archive, by path.
+fn unpacked(archive: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(std::fs::File::open(archive).unwrap()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        files.insert(entry.path().unwrap().display().to_string(), bytes);
+    }
+    files
 }
 
 const PODS: &str = "  manifests: {app: {files: [manifests/pods.yaml]}}\n";
@@ -149,33 +166,14 @@ async fn images_come_whole_for_one_platform_and_once() {
     let layers = registry.image("team/web", "1.2");
     let image = format!("{}/team/web:1.2", registry.address);
     let folder = stack(PODS, &pods(&[&image]));
-    let fill = [
-        "mirror",
-        "fill",
-        "lab",
-        "--stack",
-        "mine",
-        "--only",
-        "images",
-        "--platform",
-        "linux-amd64",
-        "-o",
-        "json",
-    ];
-    let first = sre(folder.path(), &fill);
+    let for_amd64 = || fill(folder.path(), &["--only", "images", "--platform", "linux-amd64", "-o", "json"]);
+    let first = for_amd64();
     assert_eq!(first.status.code(), Some(0), "{}", text(&first));
     let told: Value = serde_json::from_slice(&first.stdout).unwrap();
     let file = format!("images/{}_team_web_1.2.tar", registry.address.replace(':', "_"));
     assert_eq!((&told[0]["name"], &told[0]["file"]), (&json!(image), &json!(file)));
 
-    let mut files = BTreeMap::new();
-    let archive = std::fs::File::open(folder.path().join("lab").join(&file)).unwrap();
-    for entry in tar::Archive::new(archive).entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        files.insert(entry.path().unwrap().display().to_string(), bytes);
-    }
+    let files = unpacked(&folder.path().join("lab").join(&file));
     let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
     assert_eq!(index["manifests"][0]["annotations"]["io.containerd.image.name"], image.as_str());
     assert_eq!(index["manifests"][0]["platform"]["architecture"], "amd64");
@@ -187,7 +185,7 @@ async fn images_come_whole_for_one_platform_and_once() {
     }
 
     let asked = registry.asked();
-    let again = sre(folder.path(), &fill);
+    let again = for_amd64();
     let told: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(told[0]["kept"], true);
     assert_eq!(registry.asked(), asked, "what is there is asked for no more");
@@ -202,8 +200,8 @@ async fn what_cannot_be_got_is_told_and_the_rest_is_there() {
     let name = |image: &str| format!("{}/{image}:1", registry.address);
     let images = [name("changed"), name("good"), name("nowhere")];
     let folder = stack(PODS, &pods(&[&images[0], &images[1], &images[2]]));
-    let fill = ["mirror", "fill", "lab", "--stack", "mine", "--only", "images", "--platform", "linux-amd64"];
-    let output = sre(folder.path(), &fill);
+    let images_for = |platform| fill(folder.path(), &["--only", "images", "--platform", platform]);
+    let output = images_for("linux-amd64");
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     let said = text(&output);
     assert!(said.contains("2 of 3 are missing") && said.contains("has no nowhere"), "{said}");
@@ -215,9 +213,7 @@ async fn what_cannot_be_got_is_told_and_the_rest_is_there() {
     assert_eq!(there.len(), 1, "{there:?}");
     assert!(there[0].contains("good"));
 
-    let mut other = fill;
-    other[8] = "linux-riscv64";
-    let output = sre(folder.path(), &other);
+    let output = images_for("linux-riscv64");
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     assert!(text(&output).contains("not there for linux/riscv64"), "{}", text(&output));
 }
@@ -249,20 +245,8 @@ async fn charts_come_from_their_repository_with_the_images_of_their_pods() {
         server.address
     );
     let folder = stack(&cluster, "");
-    let fill = [
-        "mirror",
-        "fill",
-        "lab",
-        "--stack",
-        "mine",
-        "--only",
-        "charts",
-        "--only",
-        "images",
-        "--platform",
-        "linux-arm64",
-    ];
-    let output = sre(folder.path(), &fill);
+    let all = || fill(folder.path(), &["--only", "charts", "--only", "images", "--platform", "linux-arm64"]);
+    let output = all();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(folder.path().join("lab/charts/web-0.1.0.tgz").is_file(), "{}", text(&output));
     let image = format!("lab/images/{}_web_7.tar", server.address.replace(':', "_"));
@@ -272,20 +256,14 @@ async fn charts_come_from_their_repository_with_the_images_of_their_pods() {
     let path = folder.path().join("stacks/mine/stack.yaml");
     let other = std::fs::read_to_string(&path).unwrap().replace("0.1.0", "9.9.9");
     std::fs::write(&path, other).unwrap();
-    let output = sre(folder.path(), &fill);
+    let output = all();
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     assert!(text(&output).contains("web"), "{}", text(&output));
 }
 
 /// The image of `sre` itself as any other image: its archive's blobs, served by the double.
 fn serve_archive(registry: &Double, name: &str, tag: &str, archive: &Path) {
-    let mut files = BTreeMap::new();
-    for entry in tar::Archive::new(std::fs::File::open(archive).unwrap()).entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        files.insert(entry.path().unwrap().display().to_string(), bytes);
-    }
+    let files = unpacked(archive);
     let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
     for (path, bytes) in files {
         if let Some(digest) = path.strip_prefix("blobs/sha256/") {
@@ -325,7 +303,7 @@ async fn up_loads_the_images_of_its_pods_from_the_mirror() {
     sre::target::kubernetes::image::write_archive(Path::new(&program), &image, &archive).unwrap();
     serve_archive(&registry, "team/sre", &tag, &archive);
 
-    let filled = sre(folder.path(), &["mirror", "fill", "lab", "--stack", "mine", "--only", "images"]);
+    let filled = fill(folder.path(), &["--only", "images"]);
     assert_eq!(filled.status.code(), Some(0), "{}", text(&filled));
     let sre = |arguments: &[&str]| {
         let mirror = format!("file://{}", folder.path().join("lab").display());

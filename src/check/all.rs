@@ -56,9 +56,9 @@ async fn note_silence(context: &CheckContext<'_>) {
 
 /// A scenario without checks proves nothing of monitoring.
 fn nothing_asked() -> Outcome {
-    let name = "every request is counted";
-    let mut outcome = Outcome::new(Kind::Reconcile, Group::Counts, name, Verdict::NoData, "not asked");
-    outcome.notes.push("The scenario has no checks: nothing was held against monitoring.".into());
+    let mut outcome =
+        Outcome::new(Kind::Reconcile, Group::Counts, reconcile::NAME, Verdict::NoData, "not asked")
+            .noted("The scenario has no checks: nothing was held against monitoring.");
     outcome.hint = Some("Leave the key `checks` out to have `targets` and `reconcile`.".into());
     outcome
 }
@@ -80,10 +80,10 @@ fn tell(
 
 fn name(check: &Check) -> String {
     match check {
-        Check::Targets(_) => "every target is scraped".into(),
+        Check::Targets(_) => targets::NAME.into(),
         Check::Series(asked) => asked.series.clone(),
         Check::Promql(asked) => asked.name.clone().unwrap_or_else(|| asked.expr.clone()),
-        Check::Reconcile(_) => "every request is counted".into(),
+        Check::Reconcile(_) => reconcile::NAME.into(),
         Check::Alert(asked) => asked.name.clone(),
         Check::Detected(asked) => asked.sentence(),
         Check::NoAlerts(_) => "no alert fired".into(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::reconcile::Baseline;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::observe::Prometheus;
+use crate::observe::{Prometheus, QueryResult};
 use crate::run::{EventKind, Events, FaultEvent, LoadFinished};
 use crate::scenario::Scenario;
 use crate::stack::Stack;
@@ -65,15 +65,17 @@ impl<'a> CheckContext<'a> {
         self.prometheus.as_ref().map_err(Clone::clone)
     }
 
-    /// The time at which an expression is asked: now, but within the bound after the last answer, so that a
-    /// verdict that is made again later is about the same time.
+    /// What an expression gives now, but within the bound after the last answer, so that a verdict that is made again
+    /// later is about the same time.
     ///
     /// # Errors
-    /// No data (exit 3) where Prometheus does not answer.
-    pub async fn instant(&self, prometheus: &Prometheus, bound: Duration) -> Result<f64> {
+    /// No data (exit 3) where the lab has no Prometheus, or it does not answer.
+    pub async fn query(&self, expression: &str, bound: Duration) -> Result<QueryResult> {
+        let prometheus = self.prometheus()?;
         let now = prometheus.time().await?;
         let last = self.load.prometheus_ended.map_or(f64::MAX, |ended| ended + bound.as_secs_f64());
-        Ok(now.min(last).min(self.horizon.unwrap_or(f64::MAX)))
+        let at = now.min(last).min(self.horizon.unwrap_or(f64::MAX));
+        prometheus.query(expression, Some(at)).await
     }
 
     /// Tells that a check waits, and for what.

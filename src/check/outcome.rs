@@ -63,6 +63,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What to do next, and where it is explained.
+    pub fn hint(self, what: &str) -> String {
+        format!("{what} {}", self.documentation())
+    }
+
     /// The section of the documentation that explains this kind.
     pub fn documentation(self) -> String {
         let anchor = match self {
@@ -140,5 +145,24 @@ impl Outcome {
             hint: None,
             evidence: serde_json::Value::Null,
         }
+    }
+
+    /// One that could not be seen.
+    pub fn no_data(kind: Kind, group: Group, name: impl Into<String>) -> Outcome {
+        Outcome::new(kind, group, name, Verdict::NoData, "no data")
+    }
+
+    /// The same with a sentence more.
+    pub fn noted(mut self, note: impl Into<String>) -> Outcome {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// The same, unless it passed, with what to do next and the section of the documentation.
+    pub fn hinted(mut self, hint: &str) -> Outcome {
+        if self.verdict != Verdict::Pass {
+            self.hint = Some(self.kind.hint(hint));
+        }
+        self
     }
 }

@@ -5,7 +5,7 @@ use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
 use crate::figures::plural;
-use crate::observe::{Prometheus, QueryResult};
+use crate::observe::QueryResult;
 use crate::scenario::PromqlCheck;
 
 /// An expression's one value compares as asked. Nothing, NaN and several series are no data.
@@ -14,11 +14,7 @@ use crate::scenario::PromqlCheck;
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &PromqlCheck) -> Result<Outcome> {
     until_pass(context, asked.wait.get(), || async {
-        let answer = match context.prometheus() {
-            Ok(prometheus) => ask(context, prometheus, asked).await,
-            Err(error) => Err(error),
-        };
-        Ok(match answer {
+        Ok(match context.query(&asked.expr, asked.wait.get()).await {
             Ok(result) => judge(asked, &result),
             Err(error) => blind(asked, error.to_string()),
         })
@@ -26,30 +22,16 @@ pub async fn check(context: &CheckContext<'_>, asked: &PromqlCheck) -> Result<Ou
     .await
 }
 
-async fn ask(
-    context: &CheckContext<'_>,
-    prometheus: &Prometheus,
-    asked: &PromqlCheck,
-) -> Result<QueryResult> {
-    let at = context.instant(prometheus, asked.wait.get()).await?;
-    prometheus.query(&asked.expr, Some(at)).await
-}
-
 fn outcome(asked: &PromqlCheck, verdict: Verdict, message: String) -> Outcome {
     let name = asked.name.clone().unwrap_or_else(|| asked.expr.clone());
-    let mut outcome = Outcome::new(Kind::Promql, Group::Metrics, name, verdict, message);
+    let mut outcome = Outcome::new(Kind::Promql, Group::Metrics, name, verdict, message)
+        .hinted("Ask Prometheus the expression itself.");
     outcome.evidence = serde_json::json!({"expr": asked.expr, "is": asked.is});
-    if verdict != Verdict::Pass {
-        outcome.hint =
-            Some(format!("{} {}", "Ask Prometheus the expression itself.", Kind::Promql.documentation()));
-    }
     outcome
 }
 
 fn blind(asked: &PromqlCheck, reason: String) -> Outcome {
-    let mut outcome = outcome(asked, Verdict::NoData, "no data".into());
-    outcome.notes.push(reason);
-    outcome
+    outcome(asked, Verdict::NoData, "no data".into()).noted(reason)
 }
 
 /// The verdict on an expression's answer.

@@ -5,7 +5,7 @@ use super::wait::until_pass;
 use super::{Group, Kind, Outcome, Verdict};
 use crate::error::Result;
 use crate::figures::{count, plural};
-use crate::observe::{Labels, Prometheus, QueryResult};
+use crate::observe::{Labels, QueryResult};
 use crate::scenario::SeriesCheck;
 
 /// Series are there, with the labels named.
@@ -14,11 +14,7 @@ use crate::scenario::SeriesCheck;
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Outcome> {
     until_pass(context, asked.wait.get(), || async {
-        let answer = match context.prometheus() {
-            Ok(prometheus) => ask(context, prometheus, asked).await,
-            Err(error) => Err(error),
-        };
-        Ok(match answer {
+        Ok(match context.query(&asked.series, asked.wait.get()).await {
             Ok(result) => judge(asked, result),
             Err(error) => blind(asked, error.to_string()),
         })
@@ -26,30 +22,13 @@ pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Ou
     .await
 }
 
-async fn ask(
-    context: &CheckContext<'_>,
-    prometheus: &Prometheus,
-    asked: &SeriesCheck,
-) -> Result<QueryResult> {
-    let at = context.instant(prometheus, asked.wait.get()).await?;
-    prometheus.query(&asked.series, Some(at)).await
-}
-
 fn outcome(asked: &SeriesCheck, verdict: Verdict, message: String) -> Outcome {
-    let mut outcome = Outcome::new(Kind::Series, Group::Metrics, asked.series.clone(), verdict, message);
-    if verdict != Verdict::Pass {
-        outcome.hint = Some(format!(
-            "Prometheus' own page shows which series there are. {}",
-            Kind::Series.documentation()
-        ));
-    }
-    outcome
+    Outcome::new(Kind::Series, Group::Metrics, asked.series.clone(), verdict, message)
+        .hinted("Prometheus' own page shows which series there are.")
 }
 
 fn blind(asked: &SeriesCheck, reason: String) -> Outcome {
-    let mut outcome = outcome(asked, Verdict::NoData, "no data".into());
-    outcome.notes.push(reason);
-    outcome
+    outcome(asked, Verdict::NoData, "no data".into()).noted(reason)
 }
 
 /// The verdict on a selector's answer.

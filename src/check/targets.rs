@@ -32,15 +32,13 @@ pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<O
     .await
 }
 
-fn outcome(verdict: Verdict, message: String) -> Outcome {
-    Outcome::new(Kind::Targets, Group::Targets, "every target is scraped", verdict, message)
-}
+/// What must hold, as the outcome says it.
+pub const NAME: &str = "every target is scraped";
 
 fn blind(reason: String) -> Outcome {
-    let mut outcome = outcome(Verdict::NoData, "no data".into());
-    outcome.notes.push(reason);
-    outcome.hint = Some(format!("Is Prometheus up? `sre status` tells. {}", Kind::Targets.documentation()));
-    outcome
+    Outcome::no_data(Kind::Targets, Group::Targets, NAME)
+        .noted(reason)
+        .hinted("Is Prometheus up? `sre status` tells.")
 }
 
 /// The verdict on what Prometheus scrapes.
@@ -56,7 +54,9 @@ pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(Strin
     let all = targets.len() + missing.len();
     let up = targets.len() - down.len();
     let verdict = if all > 0 && up == all { Verdict::Pass } else { Verdict::NoData };
-    let mut outcome = outcome(verdict, format!("{} of {}", count(up as u64), count(all as u64)));
+    let message = format!("{} of {}", count(up as u64), count(all as u64));
+    let mut outcome = Outcome::new(Kind::Targets, Group::Targets, NAME, verdict, message)
+        .hinted("What is not scraped is not seen: `sre status` and `sre logs NAME` tell more.");
     if verdict != Verdict::Pass {
         let row = |job: &str, instance: &str, why: &str| vec![job.into(), instance.into(), why.into()];
         let mut rows: Vec<Vec<String>> = Vec::new();
@@ -75,10 +75,6 @@ pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(Strin
         }
         let columns = ["job", "instance", "why"].map(String::from).to_vec();
         outcome.table = (!rows.is_empty()).then_some(Table { columns, rows });
-        outcome.hint = Some(format!(
-            "What is not scraped is not seen: `sre status` and `sre logs NAME` tell more. {}",
-            Kind::Targets.documentation()
-        ));
     }
     outcome
 }

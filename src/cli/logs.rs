@@ -43,8 +43,7 @@ impl Logs {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
-        let lab =
-            Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        let lab = Lab::up_in(folder.root())?;
         if let Some(place) = &lab.cluster {
             return self.of_pods(place, context).await;
         }

@@ -39,8 +39,7 @@ impl Open {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
-        let lab =
-            Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        let lab = Lab::up_in(folder.root())?;
         if let Some(place) = &lab.cluster {
             return cluster_open::open(&self, place, context).await;
         }

@@ -30,9 +30,7 @@ pub struct Report {
 /// Where the folder or stdout cannot be written (5).
 pub fn print_result(folder: &RunFolder, terminal: &Terminal) -> Result<()> {
     let report = report::Report::read(folder)?;
-    let path = folder.result_file();
-    let failed = || Error::prerequisite(format!("{} cannot be written", path.display()));
-    std::fs::write(&path, json(&report)?).map_err(|e| failed().because(e))?;
+    folder.save_result(&report)?;
     terminal.print_for_machines(&report)
 }
 

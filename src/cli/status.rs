@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::Context;
 use super::columns::{WIDTH, columns, dotted};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{profile, status as cluster_status};
@@ -23,8 +23,7 @@ impl Status {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
-        let lab =
-            Lab::load(folder.root())?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))?;
+        let lab = Lab::up_in(folder.root())?;
         if let Some(place) = &lab.cluster {
             return on_cluster(&lab, place, context).await;
         }

@@ -26,26 +26,22 @@ fn generator(summary: &LoadSummary) -> Option<Outcome> {
     let outcome = |verdict, message| {
         Outcome::new(Kind::Generator, Group::Load, "the generator kept the rate", verdict, message)
     };
-    let documentation = Kind::Generator.documentation();
     if let Some(overload) = &summary.overload {
         let message = format!("{:.1}/s reached", overload.reached);
-        let mut outcome = outcome(Verdict::Skipped, message);
-        outcome.notes.push(overload.reason.clone());
-        outcome.hint = Some(format!(
-            "Ask for a lower rate, allow more connections, or send from a larger machine. {documentation}"
-        ));
+        let mut outcome = outcome(Verdict::Skipped, message)
+            .noted(overload.reason.clone())
+            .hinted("Ask for a lower rate, allow more connections, or send from a larger machine.");
         outcome.evidence = json!(overload);
         return Some(outcome);
     }
     if summary.interrupted || asked == 0 {
         let left = summary.total.sent + summary.total.not_sent;
-        let mut outcome =
-            outcome(Verdict::NoData, format!("{} of {} requests were due", count(left), count(asked)));
-        outcome.hint = Some(match asked {
-            0 => format!("The schedule asks for no request. {documentation}"),
-            _ => format!("The load was interrupted. {documentation}"),
-        });
-        return Some(outcome);
+        let why = match asked {
+            0 => "The schedule asks for no request.",
+            _ => "The load was interrupted.",
+        };
+        let message = format!("{} of {} requests were due", count(left), count(asked));
+        return Some(outcome(Verdict::NoData, message).hinted(why));
     }
     Some(outcome(Verdict::Pass, format!("{} requests, none left out", count(asked))))
 }
@@ -54,10 +50,9 @@ fn generator(summary: &LoadSummary) -> Option<Outcome> {
 fn lost(summary: &LoadSummary) -> Outcome {
     let name = "no worker was lost";
     let mut outcome =
-        Outcome::new(Kind::Generator, Group::Load, name, Verdict::NoData, summary.lost.join("; "));
-    outcome.notes.push("What it sent is in no count.".into());
-    outcome.hint =
-        Some(format!("Find out what ended it, then run it again. {}", Kind::Generator.documentation()));
+        Outcome::new(Kind::Generator, Group::Load, name, Verdict::NoData, summary.lost.join("; "))
+            .noted("What it sent is in no count.")
+            .hinted("Find out what ended it, then run it again.");
     outcome.evidence = json!({"lost": summary.lost});
     outcome
 }
@@ -66,7 +61,6 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
     let outcome = |verdict, message: String| {
         Outcome::new(Kind::Threshold, Group::Load, threshold.to_string(), verdict, message)
     };
-    let documentation = Kind::Threshold.documentation();
     let known = if summary.lost.is_empty() {
         Ok(())
     } else {
@@ -78,10 +72,9 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
     let value = match measured {
         Ok(value) => value,
         Err(why) => {
-            let mut outcome = outcome(Verdict::NoData, "no data".into());
-            outcome.notes.push(why);
-            outcome.hint = Some(format!("A limit on what was not measured says nothing. {documentation}"));
-            return outcome;
+            return outcome(Verdict::NoData, "no data".into())
+                .noted(why)
+                .hinted("A limit on what was not measured says nothing.");
         }
     };
     let figure = figure(threshold.metric, value);
@@ -100,7 +93,7 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
             threshold.operator,
             limit(threshold)
         ));
-        outcome.hint = Some(documentation);
+        outcome.hint = Some(Kind::Threshold.documentation());
     }
     outcome
 }

@@ -1,7 +1,6 @@
 //! What is shown while one waits, on stderr: a bar and a spinner on a terminal, else a line now and then.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use super::redact;
 use crate::figures::{self, count, latency};
 use crate::load::Sample;
 use crate::run::{Event, EventKind, LoadPlan};
+use crate::terminal::spinner;
 
 /// Seconds between two lines where there is no bar.
 const EVERY: f64 = 5.0;
@@ -70,7 +70,7 @@ impl Progress {
                 let message = redact(message).into_owned();
                 match &self.shown {
                     Shown::Bar(bar) if bar.is_hidden() || bar.length().is_some() => {
-                        self.replace(|| spinner(message));
+                        self.replace(|| spinner().with_message(message));
                     }
                     Shown::Bar(bar) => bar.set_message(message),
                     Shown::Nothing | Shown::Lines(_) => self.line(event.time, &message),
@@ -114,13 +114,6 @@ fn load_bar(plan: &LoadPlan) -> ProgressBar {
         .expect("the template is a constant")
         .progress_chars("█▉▊▋▌▍▎▏ ");
     ProgressBar::new(plan.seconds.round() as u64).with_style(style)
-}
-
-fn spinner(message: String) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is a constant");
-    let spinner = ProgressBar::new_spinner().with_style(style).with_message(message);
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    spinner
 }
 
 /// `198 of 200/s · p50 1.2 ms · p99 8.4 ms · 0 errors · 4 in flight`; `200/s` where the rate is kept.

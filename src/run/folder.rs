@@ -1,6 +1,6 @@
 //! A run's folder: `.sre/runs/<id>/` holds everything needed to report, verify again, or compare.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -10,7 +10,9 @@ use jiff::tz::TimeZone;
 use super::{EventLog, Log};
 use crate::error::{Error, Result};
 use crate::report::Report;
-use crate::terminal::json;
+use crate::scenario::Scenario;
+use crate::stack::Stack;
+use crate::terminal::{json, yaml};
 
 /// Where `sre` keeps its state, from the folder it is called in.
 pub const STATE_DIR: &str = ".sre";
@@ -166,19 +168,19 @@ impl RunFolder {
         self.path.join("result.json")
     }
 
-    /// Keeps the scenario as it runs, as YAML.
-    pub fn save_scenario(&self, yaml: &str) -> Result<()> {
-        write(&self.scenario_file(), yaml)
+    /// Keeps the scenario as it runs. Exit 5 where it cannot be written.
+    pub fn save_scenario(&self, scenario: &Scenario) -> Result<()> {
+        write(&self.scenario_file(), &yaml(scenario)?)
     }
 
-    /// Keeps the stack as it is, as YAML.
-    pub fn save_stack(&self, yaml: &str) -> Result<()> {
-        write(&self.stack_file(), yaml)
+    /// Keeps the stack as it is. Exit 5 where it cannot be written.
+    pub fn save_stack(&self, stack: &Stack) -> Result<()> {
+        write(&self.stack_file(), &yaml(stack)?)
     }
 
-    /// Keeps the report, as `-o json` prints it.
+    /// Keeps the report, as `-o json` prints it. Exit 5 where it cannot be written.
     pub fn save_result(&self, report: &Report) -> Result<()> {
-        write(&self.result_file(), &(json(report)? + "\n"))
+        write(&self.result_file(), &json(report)?)
     }
 
     /// Begins the event log, or continues it.
@@ -208,15 +210,8 @@ impl RunFolder {
     }
 }
 
-/// Writes a file of a run wholly or not at all. Exit 5 where it cannot be written.
 fn write(path: &Path, contents: &str) -> Result<()> {
-    let attempt = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
-        file.write_all(contents.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    attempt().map_err(|cause| unwritable(path, cause))
+    std::fs::write(path, contents).map_err(|cause| unwritable(path, cause))
 }
 
 /// A file that cannot be written, with the space that is left on its disk.

@@ -63,8 +63,8 @@ impl Run<'_> {
     /// A prerequisite (exit 5) where the folder cannot be written.
     pub fn begin(&self, screens: Vec<Box<dyn Reporter>>) -> Result<Begun> {
         let folder = RunFolder::create(self.state.root(), &self.scenario.name)?;
-        write_yaml(&folder.scenario_file(), self.scenario)?;
-        write_yaml(&folder.stack_file(), &self.stack.stack)?;
+        folder.save_scenario(self.scenario)?;
+        folder.save_stack(&self.stack.stack)?;
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(folder.log()?)];
         reporters.extend(screens);
         let events = Events::new(reporters);
@@ -315,10 +315,4 @@ fn write_latencies(result: &LoadResult, path: &Path) -> Result<()> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
     result.histograms.write(&result.summary, &mut file)?;
     std::io::Write::flush(&mut file).map_err(failed)
-}
-
-fn write_yaml<T: serde::Serialize>(path: &Path, data: &T) -> Result<()> {
-    let failed = || Error::prerequisite(format!("{} cannot be written", path.display()));
-    let text = serde_saphyr::to_string(data).map_err(|e| failed().because(e))?;
-    std::fs::write(path, text).map_err(|e| failed().because(e).hint("make room, or work in another folder"))
 }

@@ -83,6 +83,11 @@ impl Lab {
         Ok(Some(lab))
     }
 
+    /// The lab that is up in `dir` (`.sre`). An error (exit 3) where nothing is.
+    pub fn up_in(dir: &Path) -> Result<Lab> {
+        Lab::load(dir)?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))
+    }
+
     /// Writes it to `dir` (`.sre`), in one step.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)

@@ -1,9 +1,8 @@
 //! Tells what is waited for, and how long it may take: a spinner on a terminal, else a line now and then.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::terminal::Terminal;
 
@@ -22,15 +21,8 @@ pub struct Waiting {
 impl Waiting {
     /// A wait of at most `bound`.
     pub fn new(terminal: &Terminal, bound: Duration) -> Waiting {
-        let spinner = (!terminal.quiet() && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg}");
-            let spinner =
-                ProgressBar::new_spinner().with_style(style.unwrap_or(ProgressStyle::default_spinner()));
-            spinner.enable_steady_tick(Duration::from_millis(120));
-            spinner
-        });
         let now = Instant::now();
-        Waiting { terminal: terminal.clone(), spinner, bound, start: now, told: now }
+        Waiting { terminal: terminal.clone(), spinner: terminal.spinner(), bound, start: now, told: now }
     }
 
     /// Tells what is waited for now.

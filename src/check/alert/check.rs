@@ -165,15 +165,8 @@ impl Seen {
 }
 
 fn outcome(asked: &AlertCheck, done: &str, verdict: Verdict, message: String) -> Outcome {
-    let mut outcome =
-        Outcome::new(Kind::Alert, Group::Alerts, format!("{} {done}", asked.name), verdict, message);
-    if verdict != Verdict::Pass {
-        outcome.hint = Some(format!(
-            "Prometheus' page of alerts shows the rule and its value. {}",
-            Kind::Alert.documentation()
-        ));
-    }
-    outcome
+    Outcome::new(Kind::Alert, Group::Alerts, format!("{} {done}", asked.name), verdict, message)
+        .hinted("Prometheus' page of alerts shows the rule and its value.")
 }
 
 fn fired(asked: &AlertCheck, seen: &Seen) -> Outcome {
@@ -203,11 +196,7 @@ fn fired(asked: &AlertCheck, seen: &Seen) -> Outcome {
 fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
     let (expectation, episode) = (&seen.expectation, &seen.episode);
     let mut outcome = match (episode.fired, episode.resolved) {
-        (None, _) => {
-            let mut outcome = outcome(asked, "resolved", Verdict::NoData, "no data".into());
-            outcome.notes.push("It was never seen to fire.".into());
-            outcome
-        }
+        (None, _) => never_fired(asked),
         (Some(_), Some(resolved)) if resolved <= expectation.resolves_by => {
             outcome(asked, "resolved", Verdict::Pass, expectation.resolved_message(resolved))
         }
@@ -228,14 +217,12 @@ fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
 }
 
 fn no_data(asked: &AlertCheck, reason: &str) -> Vec<Outcome> {
-    let mut fired = outcome(asked, "fired", Verdict::NoData, "no data".into());
-    fired.notes.push(reason.into());
-    fired.hint = Some(format!(
-        "`sre describe stack` shows the rules that it expects. {}",
-        Kind::Alert.documentation()
-    ));
-    let mut resolved = outcome(asked, "resolved", Verdict::NoData, "no data".into());
-    resolved.notes.push("It was never seen to fire.".into());
-    resolved.hint = None;
-    vec![fired, resolved]
+    let fired = outcome(asked, "fired", Verdict::NoData, "no data".into())
+        .noted(reason)
+        .hinted("`sre describe stack` shows the rules that it expects.");
+    vec![fired, Outcome { hint: None, ..never_fired(asked) }]
+}
+
+fn never_fired(asked: &AlertCheck) -> Outcome {
+    outcome(asked, "resolved", Verdict::NoData, "no data".into()).noted("It was never seen to fire.")
 }

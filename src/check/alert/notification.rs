@@ -26,9 +26,8 @@ pub async fn check(
         return Ok(whole_way(context).await.into_iter().collect());
     }
     let Some(fired) = episode.fired else {
-        let mut outcome = outcome("the notification arrived", Verdict::NoData, "no data".into());
-        outcome.notes.push(format!("{} was never seen to fire.", asked.name));
-        return Ok(vec![outcome]);
+        let reason = format!("{} was never seen to fire.", asked.name);
+        return Ok(vec![blind("the notification arrived").noted(reason)]);
     };
     let mut outcomes = Vec::new();
     let ways = [
@@ -37,9 +36,7 @@ pub async fn check(
     ];
     for (name, status, since, event) in ways {
         let Some(since) = since else {
-            let mut outcome = outcome(name, Verdict::NoData, "no data".into());
-            outcome.notes.push(format!("{} was not seen to resolve.", asked.name));
-            outcomes.push(outcome);
+            outcomes.push(blind(name).noted(format!("{} was not seen to resolve.", asked.name)));
             continue;
         };
         let told = Told { status, since, event, name };
@@ -170,20 +167,18 @@ async fn whole_way(context: &CheckContext<'_>) -> Option<Outcome> {
     if reasons.is_empty() {
         return None;
     }
-    let mut outcome = outcome("notifications can be delivered", Verdict::NoData, "no data".into());
+    let mut outcome = blind("notifications can be delivered");
     outcome.notes.extend(reasons.iter().map(ToString::to_string));
     Some(outcome)
 }
 
 fn outcome(name: &str, verdict: Verdict, message: String) -> Outcome {
-    let mut outcome = Outcome::new(Kind::Notification, Group::Alerts, name, verdict, message);
-    if verdict != Verdict::Pass {
-        outcome.hint = Some(format!(
-            "`sre logs alertmanager` and `sre logs receiver` tell more. {}",
-            Kind::Notification.documentation()
-        ));
-    }
-    outcome
+    Outcome::new(Kind::Notification, Group::Alerts, name, verdict, message)
+        .hinted("`sre logs alertmanager` and `sre logs receiver` tell more.")
+}
+
+fn blind(name: &str) -> Outcome {
+    outcome(name, Verdict::NoData, "no data".into())
 }
 
 #[cfg(test)]

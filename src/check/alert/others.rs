@@ -33,11 +33,8 @@ pub async fn already_firing(prometheus: &Prometheus, rules: &[String]) -> Result
 /// Interrupted (130, 143). Whatever Prometheus cannot tell is a verdict, not an error.
 pub async fn no_others(context: &CheckContext<'_>, except: &[String]) -> Result<Outcome> {
     let name = if except.is_empty() { "no alert fired" } else { "no other alert fired" };
-    let mut outcome = Outcome::new(Kind::Alert, Group::Alerts, name, Verdict::NoData, "no data");
-    outcome.hint = Some(format!(
-        "Prometheus' page of alerts shows the rules and their values. {}",
-        Kind::Alert.documentation()
-    ));
+    let mut outcome = Outcome::no_data(Kind::Alert, Group::Alerts, name)
+        .hinted("Prometheus' page of alerts shows the rules and their values.");
     match look(context, except).await {
         Err(error) => outcome.notes.push(error.to_string()),
         Ok(Fired::Unloaded(rules)) => {

@@ -198,15 +198,12 @@ impl Told {
         times: Value,
     ) -> Outcome {
         let name = format!("{}: {done}", self.sentence);
-        let mut outcome = Outcome::new(Kind::Detected, Group::Faults, name, verdict, message);
+        let mut outcome = Outcome::new(Kind::Detected, Group::Faults, name, verdict, message)
+            .hinted("Graph the expression over the run.");
         outcome.notes.extend(note.map(str::to_owned));
         outcome.evidence = self.evidence.clone();
         if let (Value::Object(evidence), Value::Object(times)) = (&mut outcome.evidence, times) {
             evidence.extend(times);
-        }
-        if verdict != Verdict::Pass {
-            let documentation = Kind::Detected.documentation();
-            outcome.hint = Some(format!("Graph the expression over the run. {documentation}"));
         }
         outcome
     }

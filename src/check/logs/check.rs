@@ -11,7 +11,7 @@ use super::question::Question;
 use super::surroundings::surroundings;
 use crate::check::context::CheckContext;
 use crate::check::wait::pause;
-use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::check::{Group, Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::figures::{count, duration, plural};
 use crate::load::{Fate, NotedRequest, request_id_prefix};
@@ -114,12 +114,10 @@ fn ended_so(context: &CheckContext<'_>, asked: &LogsCheck) -> u64 {
 }
 
 fn no_data(asked: &LogsCheck, error: &Error) -> Outcome {
-    let mut outcome = Outcome::new(Kind::Logs, Group::Logs, name(asked), Verdict::NoData, "no data");
-    outcome.notes.push(error.what().to_owned());
-    outcome.notes.extend(error.causes().iter().cloned());
     let hint =
         error.next_step().unwrap_or("Does Loki run, and does the collector reach it? `sre status` tells.");
-    outcome.hint = Some(format!("{hint} {}", Kind::Logs.documentation()));
+    let mut outcome = Outcome::no_data(Kind::Logs, Group::Logs, name(asked)).noted(error.what()).hinted(hint);
+    outcome.notes.extend(error.causes().iter().cloned());
     outcome
 }
 

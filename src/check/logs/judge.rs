@@ -82,8 +82,7 @@ impl<'a> Case<'a> {
         outcome.notes = self.notes(&missing, late);
         if verdict != Verdict::Pass {
             outcome.table = self.table();
-            outcome.hint =
-                Some(format!("{} {}", self.hint(verdict, &missing, late), Kind::Logs.documentation()));
+            outcome.hint = Some(Kind::Logs.hint(self.hint(verdict, &missing, late)));
         }
         outcome.evidence = self.evidence(&missing, late);
         outcome

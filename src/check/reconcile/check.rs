@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::NAME;
 use super::baseline::Baseline;
 use super::duplicates;
 use super::fetch::{self, Counters};
@@ -11,7 +12,7 @@ use super::pods;
 use super::reading::{Question, Selector};
 use crate::check::context::CheckContext;
 use crate::check::wait::{pause, seconds_of};
-use crate::check::{Group, Kind, Outcome, Verdict};
+use crate::check::{Group, Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::figures::clock;
 use crate::observe::{Prometheus, Target};
@@ -82,18 +83,9 @@ fn longest_round(targets: &[Target], job: Option<&str>) -> f64 {
 /// Interrupted (130, 143). Whatever Prometheus cannot tell is a verdict, not an error.
 pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result<Vec<Outcome>> {
     let no_data = |reason: String| {
-        let mut outcome = Outcome::new(
-            Kind::Reconcile,
-            Group::Counts,
-            "every request is counted",
-            Verdict::NoData,
-            "no data",
-        );
-        outcome.notes.push(reason);
-        outcome.hint = Some(format!(
-            "Is Prometheus up, and does it scrape the service? `sre status` tells. {}",
-            Kind::Reconcile.documentation()
-        ));
+        let mut outcome = Outcome::no_data(Kind::Reconcile, Group::Counts, NAME)
+            .noted(reason)
+            .hinted("Is Prometheus up, and does it scrape the service? `sre status` tells.");
         let sent = context.load.summary.total.sent;
         outcome.evidence = serde_json::json!({
             "sent": sent, "unknown": context.load.summary.total.unknown, "counted": null,
@@ -129,7 +121,7 @@ pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result
             Err(error) if stopwatch.over() => return Ok(no_data(error.to_string())),
             Err(error) => format!("waiting for Prometheus: {}", error.what()),
         };
-        context.waiting("every request is counted", &message)?;
+        context.waiting(NAME, &message)?;
         pause(context.interrupt, stopwatch.next()).await?;
     }
 }

@@ -23,3 +23,6 @@ pub use history::{Gap, Rise, TargetCount, TargetHistory, display_labels};
 pub use judge::{Case, Judgement};
 pub use ledger::{Group, Key, Ledger, Raised};
 pub use reading::{Question, Reading, Row, Selector, State};
+
+/// What must hold, as the check's outcome says it.
+pub const NAME: &str = "every request is counted";

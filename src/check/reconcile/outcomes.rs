@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::NAME;
 use super::judge::{Case, Finding};
 use super::ledger::Key;
 use super::reading::{Reading, Row, State};
@@ -80,7 +81,7 @@ impl Case<'_> {
         let mut all = Outcome::new(
             Kind::Reconcile,
             Group::Counts,
-            "every request is counted",
+            NAME,
             judge(total),
             match (judge(total), unknown) {
                 (Verdict::Pass, 0) => format!("{} = {}", count(sent), count(counted)),
@@ -154,10 +155,10 @@ impl Case<'_> {
         // What is wrong is told once, where it is first seen.
         if let Some(first) = outcomes.iter_mut().find(|outcome| outcome.verdict != Verdict::Pass) {
             first.notes.splice(0..0, notes.iter().cloned());
-            if first.table.is_none() && first.name == "every request is counted" {
+            if first.table.is_none() && first.name == NAME {
                 first.table = difference_table(&reading.rows);
             }
-            first.hint = hint.map(|hint| format!("{hint} {}", Kind::Reconcile.documentation()));
+            first.hint = hint.map(|hint| Kind::Reconcile.hint(hint));
         }
         outcomes
     }

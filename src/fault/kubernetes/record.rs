@@ -206,11 +206,6 @@ impl Record {
         }
         Ok(record)
     }
-
-    /// Whether a value of the object itself is changed.
-    pub fn changes_object(&self) -> bool {
-        self.effects.iter().any(|effect| matches!(effect, Effect::Set { .. }))
-    }
 }
 
 impl Owner {

@@ -34,11 +34,16 @@ const NEWEST: u32 = 35;
 /// # Errors
 /// Usage (2) where the stack cannot run on a cluster or its files are wrong.
 pub async fn cluster(request: &Request<'_>, interrupt: &Interrupt) -> Result<Vec<Finding>> {
-    let before = Lab::load(request.folder.root()).ok().flatten().and_then(|lab| lab.cluster);
+    let before = before(request);
     let context = request.context.clone().or_else(|| before.as_ref().map(|before| before.context.clone()));
     let mut findings = machine(request.folder);
     findings.extend(on(request, context.as_deref(), None, interrupt).await?);
     Ok(findings)
+}
+
+/// Where the lab is that is up here, if its file can be read.
+fn before(request: &Request<'_>) -> Option<ClusterLab> {
+    Lab::load(request.folder.root()).ok().flatten()?.cluster
 }
 
 /// Looks at the cluster of a context; `minikube` is the profile behind it.
@@ -49,7 +54,7 @@ pub(super) async fn on(
     interrupt: &Interrupt,
 ) -> Result<Vec<Finding>> {
     let stack = request.cluster_stack()?;
-    let before = Lab::load(request.folder.root()).ok().flatten().and_then(|lab| lab.cluster);
+    let before = before(request);
     let mut plan = request.steps(&request.values(before.as_ref()))?;
     let kubeconfig =
         request.kubeconfig.clone().or_else(|| before.as_ref().and_then(|before| before.kubeconfig.clone()));

@@ -1,13 +1,12 @@
 //! Tells how steps that run at the same time get on: one spinner on a terminal, else a line now and then.
 
-use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, spinner_style};
 
 /// Without a terminal, a step's wait is told of this often.
 const EVERY: Duration = Duration::from_secs(10);
@@ -15,11 +14,11 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Errors of image pulls are a screen long; the whole of it stands in the error, if it comes to that.
 const LONGEST: usize = 240;
 
-/// What waits for something that nobody counts.
-const SPINNER: &str = "{spinner} {wide_msg}";
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_spinner()).progress_chars("━╸─")
+/// A step that counts.
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {bar:20.green} {wide_msg}")
+        .expect("the template is a constant")
+        .progress_chars("━╸─")
 }
 
 /// How the steps get on, until it is dropped.
@@ -37,12 +36,7 @@ struct Wait {
 impl Progress {
     /// Where nothing is told yet.
     pub fn new(terminal: &Terminal) -> Progress {
-        let spinner = (!terminal.quiet() && std::io::stderr().is_terminal()).then(|| {
-            let spinner = ProgressBar::new_spinner().with_style(style(SPINNER));
-            spinner.enable_steady_tick(Duration::from_millis(120));
-            spinner
-        });
-        Progress { terminal: terminal.clone(), spinner, waits: Mutex::default() }
+        Progress { terminal: terminal.clone(), spinner: terminal.spinner(), waits: Mutex::default() }
     }
 
     /// Tells what a step waits for now.
@@ -69,7 +63,7 @@ impl Progress {
     /// Tells how far a step is that counts: `current` of `total`.
     pub fn step(&self, step: &str, current: u64, total: u64, line: &str) {
         if let Some(bar) = &self.spinner {
-            bar.set_style(style("{spinner} {bar:20.green} {wide_msg}"));
+            bar.set_style(bar_style());
             bar.set_length(total);
             bar.set_position(current);
         }
@@ -80,7 +74,7 @@ impl Progress {
     pub fn done(&self, step: &str, line: &str) {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).shift_remove(step);
         if let Some(spinner) = &self.spinner {
-            spinner.set_style(style(SPINNER));
+            spinner.set_style(spinner_style());
         }
         self.say(&format!("✔ {step:<15} {line}"));
     }

@@ -1,0 +1,234 @@
+//! The processes of a lab, one function each: program, arguments, ports, and what tells that it is ready.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::names::{ALERTMANAGER, COLLECTOR, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, replica_name};
+use super::{File, LogPrograms, Part, Programs};
+use crate::error::{Error, Result};
+use crate::stack::LocalStack;
+use crate::target::Folder;
+use crate::target::local::log_config::{CollectorConfig, LokiConfig};
+use crate::target::local::process::Spec;
+
+/// Names the digest of a configuration in the environment of who cannot read it again: it is started anew when
+/// the configuration changes.
+pub(super) const DIGEST: &str = "SRE_CONFIGURATION";
+
+/// The receiver of notifications.
+pub(super) fn receiver(programs: &Programs, port: u16, folder: &Folder) -> Result<Part> {
+    Ok(Part {
+        spec: Spec {
+            name: RECEIVER.into(),
+            program: programs.sre.clone(),
+            arguments: vec![
+                "receiver".into(),
+                format!("--listen={}", address(port)),
+                format!("--store={}", folder.local().join("notifications.ndjson").display()),
+            ],
+            environment: IndexMap::new(),
+            directory: None,
+        },
+        ports: vec![port],
+        ready: url(port, "/healthz")?,
+        reload: None,
+    })
+}
+
+/// Alertmanager.
+pub(super) fn alertmanager(programs: &Programs, port: u16, folder: &Folder) -> Result<Part> {
+    Ok(Part {
+        spec: Spec {
+            name: ALERTMANAGER.into(),
+            program: programs.alertmanager.clone(),
+            arguments: vec![
+                format!("--config.file={}", folder.local().join("alertmanager.yml").display()),
+                format!("--storage.path={}", folder.local().join("alertmanager").display()),
+                format!("--web.listen-address={}", address(port)),
+                // Alone: it neither listens for peers nor waits for them.
+                "--cluster.listen-address=".into(),
+            ],
+            environment: IndexMap::new(),
+            directory: programs.alertmanager_folder.clone(),
+        },
+        ports: vec![port],
+        ready: url(port, "/-/ready")?,
+        reload: Some(url(port, "/-/reload")?),
+    })
+}
+
+/// The node exporter.
+pub(super) fn node_exporter(program: &Path, port: u16) -> Result<Part> {
+    Ok(Part {
+        spec: Spec {
+            name: NODE_EXPORTER.into(),
+            program: program.to_path_buf(),
+            arguments: vec![
+                format!("--web.listen-address={}", address(port)),
+                // Debian's looks for both by default, and complains at each scrape where they are not.
+                "--no-collector.systemd".into(),
+                "--collector.textfile.directory=".into(),
+            ],
+            environment: IndexMap::new(),
+            directory: None,
+        },
+        ports: vec![port],
+        ready: url(port, "/")?,
+        reload: None,
+    })
+}
+
+/// Prometheus.
+pub(super) fn prometheus(programs: &Programs, port: u16, folder: &Folder) -> Result<Part> {
+    Ok(Part {
+        spec: Spec {
+            name: PROMETHEUS.into(),
+            program: programs.prometheus.clone(),
+            arguments: prometheus_arguments(programs, port, folder),
+            environment: IndexMap::new(),
+            directory: None,
+        },
+        ports: vec![port],
+        ready: url(port, "/-/ready")?,
+        reload: Some(url(port, "/-/reload")?),
+    })
+}
+
+fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--config.file={}", folder.local().join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", folder.data().display()),
+        "--storage.tsdb.retention.time=7d".into(),
+        format!("--web.listen-address={}", address(port)),
+        "--web.enable-lifecycle".into(),
+        "--web.enable-remote-write-receiver".into(),
+        // An Alertmanager that was restarted learns of what fires within 15 s. Not sooner: it takes an
+        // alert for resolved that it has not heard of for four times as long.
+        "--rules.alert.resend-delay=15s".into(),
+    ];
+    if programs.prometheus_version.starts_with("3.") {
+        // Hidden, but there in every 3.x: targets are known after 0.5 s instead of 5 s.
+        arguments.push("--scrape.discovery-reload-interval=500ms".into());
+    }
+    if let Some(pages) = &programs.prometheus_pages {
+        arguments.push(format!("--web.local-assets={}", pages.display()));
+    }
+    arguments
+}
+
+/// A replica of the service.
+pub(super) fn replica(
+    local: &LocalStack,
+    number: usize,
+    listen: u16,
+    admin: Option<u16>,
+    programs: &Programs,
+) -> Result<Part> {
+    Ok(Part {
+        spec: service_spec(local, number, listen, admin, programs)?,
+        ports: std::iter::once(listen).chain(admin).collect(),
+        ready: url(listen, &local.service.ready)?,
+        reload: None,
+    })
+}
+
+fn service_spec(
+    local: &LocalStack,
+    number: usize,
+    listen: u16,
+    admin: Option<u16>,
+    programs: &Programs,
+) -> Result<Spec> {
+    let fill = |text: &String| {
+        let text = text
+            .replace("{sre}", &programs.sre.to_string_lossy())
+            .replace("{listen}", &address(listen))
+            .replace("{replica}", &number.to_string());
+        match admin {
+            Some(admin) => text.replace("{admin}", &address(admin)),
+            None => text,
+        }
+    };
+    let service = &local.service;
+    let mut command = service.command.iter().map(fill);
+    let program = command.next().ok_or_else(|| {
+        Error::usage(format!("the service {} has no command", service.name))
+            .hint("local.service.command of the stack")
+    })?;
+    Ok(Spec {
+        name: replica_name(local, number),
+        program: program.into(),
+        arguments: command.collect(),
+        environment: service.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect(),
+        directory: None,
+    })
+}
+
+/// The ports of what keeps log lines.
+pub(super) struct LogPorts {
+    pub loki: u16,
+    pub grpc: u16,
+    pub collector: u16,
+}
+
+/// Loki, and the collector that ships every replica's log to it. The first parts: Loki takes longest to start.
+pub(super) fn keep_logs(
+    local: &LocalStack,
+    programs: &LogPrograms,
+    ports: &LogPorts,
+    folder: &Folder,
+    parts: &mut Vec<Part>,
+    files: &mut Vec<File>,
+) -> Result<()> {
+    let loki = LokiConfig {
+        address: address(ports.loki),
+        grpc: address(ports.grpc),
+        data: folder.local().join("loki"),
+    };
+    let replicas = (0..local.service.replicas).map(|number| replica_name(local, number));
+    let collector = CollectorConfig {
+        service: local.service.name.clone(),
+        logs: replicas.map(|name| (name.clone(), folder.log(&name))).collect(),
+        loki: url(ports.loki, "/otlp")?,
+        health: address(ports.collector),
+    };
+    let mut part = |name: &'static str, program: &PathBuf, text: String, ports: Vec<u16>, ready: Url| {
+        let path = folder.local().join(format!("{name}.yml"));
+        let option = if name == LOKI { "-config.file" } else { "--config" };
+        parts.push(Part {
+            spec: Spec {
+                name: name.into(),
+                program: program.clone(),
+                arguments: vec![format!("{option}={}", path.display())],
+                environment: IndexMap::from([(DIGEST.to_owned(), digest(&text))]),
+                directory: None,
+            },
+            ports,
+            ready,
+            reload: None,
+        });
+        files.push(File { path, text, reader: name });
+    };
+    part(LOKI, &programs.loki, loki.to_yaml()?, vec![ports.loki, ports.grpc], url(ports.loki, "/ready")?);
+    let ready = url(ports.collector, "/")?;
+    part(COLLECTOR, &programs.collector, collector.to_yaml()?, vec![ports.collector], ready);
+    Ok(())
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A port of this machine's loopback, as an address.
+pub(super) fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// The same as a URL.
+pub(super) fn url(port: u16, path: &str) -> Result<Url> {
+    let text = format!("http://{}{path}", address(port));
+    text.parse().map_err(|e| Error::usage(format!("`{path}` is no path of an address")).because(e))
+}
