@@ -10,7 +10,7 @@ built := justfile_directory() / "target" / (if profile == "dev" { "debug" } else
 static := env("SRE_TEST_STATIC", justfile_directory() / "target/sre-static")
 
 # Everything that CI runs
-ci: format lint test docs deny end-to-end
+ci: format lint docs test deny end-to-end
 
 # Formatting is as rustfmt has it
 format:

@@ -1,7 +1,7 @@
 //! `sre up` and `sre down` of a small stack on a real cluster, from the built program: killed at any moment, on what
 //! never becomes ready, without an image.
 //!
-//! Needs what `cluster_run.rs` needs, and no monitoring. `SRE_SOAK` tells how often it is killed; three times without
+//! Needs what `cluster_run.rs` needs, and no monitoring. `SRE_SOAK` tells how often it is killed; ten times without
 //! it. `SRE_SEED` repeats the moments of an earlier run.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -144,7 +144,7 @@ impl Small {
 #[tokio::test(flavor = "multi_thread")]
 async fn up_mends_what_a_kill_9_at_any_moment_left_and_down_leaves_nothing() {
     let Some(mut small) = Small::new().await else { return };
-    let (times, mut random) = kills(3);
+    let (times, mut random) = kills(10);
     let set = small.set();
 
     let started = Instant::now();

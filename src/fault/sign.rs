@@ -10,7 +10,7 @@ use crate::target::kubernetes::object::ObjectRef;
 /// What monitoring shows of a fault, as PromQL. Each expression is 1 while it shows it and 0 while it does not; it has no
 /// value where nobody can tell, so that missing data is never taken for either.
 ///
-/// In the catalogue `$name` stands for what the fault is on; see [`Sign::filled`].
+/// In the catalogue `$name` stands for what the fault is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sign<T = String> {
     /// 1 while the fault is shown.
