@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{AsyncBufReadExt as _, future};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 use tokio::sync::mpsc;
@@ -231,7 +231,7 @@ impl Source {
                 container: Some(self.container.clone()),
                 follow: true,
                 tail_lines: tail,
-                since_time: last,
+                since_time: last.map(whole_second),
                 timestamps: true,
                 ..LogParams::default()
             };
@@ -276,6 +276,13 @@ impl Source {
     }
 }
 
+/// The second that this is in. The query knows whole seconds only, and would be rounded to the nearest: lines of up to
+/// half a second before it would never come.
+fn whole_second(at: Timestamp) -> Timestamp {
+    let into = SignedDuration::from_nanos(at.subsec_nanosecond().into());
+    at.checked_sub(into).unwrap_or(at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,5 +295,18 @@ mod tests {
         assert_eq!(Line::read("2026-11-21T06:40:12Z ").text, "");
         assert_eq!(Line::read("2026-11-21T06:40:12Z").text, "");
         assert_eq!(Line::read("no time"), Line { at: None, text: "no time".into() });
+    }
+
+    #[test]
+    fn what_is_asked_for_again_begins_before_what_was_seen() {
+        let asked = |at: &str| {
+            let params =
+                LogParams { since_time: Some(whole_second(at.parse().unwrap())), ..LogParams::default() };
+            let request =
+                kube::core::Request::new("/api/v1/namespaces/lab/pods").logs("web", &params).unwrap();
+            request.uri().query().unwrap().replace("%3A", ":")
+        };
+        assert!(asked("2026-11-21T06:40:12.7Z").contains("sinceTime=2026-11-21T06:40:12Z"));
+        assert!(asked("2026-11-21T06:40:12Z").contains("sinceTime=2026-11-21T06:40:12Z"));
     }
 }
