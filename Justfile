@@ -43,8 +43,7 @@ cluster: static
 
 # A static program for images, unless SRE_TEST_STATIC names one: only the last step differs from the usual build
 static:
-    [ -n "${SRE_TEST_STATIC:-}" ] || cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static
-    [ -n "${SRE_TEST_STATIC:-}" ] || cp {{built}}/sre {{static}}
+    [ -n "${SRE_TEST_STATIC:-}" ] || { cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static && cp {{built}}/sre {{static}}; }
 
 # Objects, patches, port-forwards, helm, images, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:

@@ -23,7 +23,7 @@ use sre::target::kubernetes::gone::is_going;
 use sre::target::kubernetes::node_image::{self, Presence};
 use sre::target::kubernetes::object::{ObjectRef, read_objects, sort_for_apply};
 use sre::target::kubernetes::patch::{Undo, diff, patch};
-use sre::target::kubernetes::plan::{Action, PatchBody, Plan, Sources};
+use sre::target::kubernetes::plan::{Action, PatchBody, Plan};
 use sre::target::kubernetes::wait;
 
 fn deployment(name: &str, image: &str, command: &str) -> String {
@@ -87,14 +87,7 @@ fn shipped_plan(stack: &str, namespace: &str, key: &str, value: &str) -> Plan {
     let nowhere = tempfile::tempdir().unwrap();
     let set = [("namespace".into(), namespace.into()), (key.into(), value.into())];
     let loaded = Catalog::at(nowhere.path()).stack_on(TargetKind::Cluster, stack, &set).unwrap();
-    let sources = Sources {
-        read: &|file: &str| loaded.file(file),
-        parameters: &loaded.parameters,
-        rules: &loaded.stack.rules,
-        mirror: None,
-        values: &IndexMap::new(),
-    };
-    Plan::new(loaded.stack.cluster.as_ref().unwrap(), &sources).unwrap()
+    loaded.plan().unwrap().unwrap()
 }
 
 /// The stacks that users get, in each of their variants, held against the API server's own schema and defaults.
@@ -258,8 +251,7 @@ async fn a_namespace_that_ends_is_made_anew() {
     let Some(cluster) = connect().await else { return };
     let name = format!("sre-test-ends-{}", &uuid::Uuid::new_v4().to_string()[..6]);
     assert!(ensure_namespace(&cluster, &name, Mode::Write).await.unwrap());
-    let reference =
-        ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: name.clone() };
+    let reference = ObjectRef::of_namespace(&name);
     for _ in 0..2 {
         // In the first round it is on its way out, as what is in it has to go before it.
         assert!(delete(&cluster, &reference).await.unwrap());

@@ -148,13 +148,7 @@ impl Guestbook {
                 }
             }
         }
-        let namespace = ObjectRef {
-            api_version: "v1".into(),
-            kind: "Namespace".into(),
-            namespace: None,
-            name: self.monitoring(),
-        };
-        let _ = delete(&self.cluster, &namespace).await;
+        let _ = delete(&self.cluster, &ObjectRef::of_namespace(&self.monitoring())).await;
     }
 }
 

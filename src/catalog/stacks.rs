@@ -1,5 +1,7 @@
 //! Finds and loads stacks, with their parameters and their files.
 
+use indexmap::IndexMap;
+
 use super::Catalog;
 use super::folder::Folder;
 use super::origin::Origin;
@@ -8,6 +10,7 @@ use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown}
 use crate::error::{Error, Result};
 use crate::stack::{self, AlertRule, ClusterStack, Stack};
 use crate::target::TargetKind;
+use crate::target::kubernetes::plan::{Plan, Sources};
 
 /// A stack with its parameters applied, and the files of its folder.
 #[derive(Debug, Clone)]
@@ -41,6 +44,23 @@ impl LoadedStack {
             Some(manifest) => self.folder.read_manifest(manifest),
             None => self.folder.read(relative),
         }
+    }
+
+    /// The steps by which it comes up on a cluster, its charts from their repositories; `None` where it cannot run on one.
+    ///
+    /// # Errors
+    /// Usage (exit 2) where a file of the stack is wrong.
+    pub fn plan(&self) -> Result<Option<Plan>> {
+        let Some(stack) = &self.stack.cluster else { return Ok(None) };
+        let (read, values) = (|name: &str| self.file(name), IndexMap::new());
+        let sources = Sources {
+            read: &read,
+            parameters: &self.parameters,
+            rules: &self.stack.rules,
+            mirror: None,
+            values: &values,
+        };
+        Plan::new(stack, &sources).map(Some)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::Catalog;
@@ -13,7 +12,7 @@ use crate::config::{self, Document, Located, Problem, Refusal, Severity, unknown
 use crate::error::Result;
 use crate::scenario::{Check, Scenario};
 use crate::target::kubernetes::chart;
-use crate::target::kubernetes::plan::{Action, Plan, Sources};
+use crate::target::kubernetes::plan::Action;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,16 +34,7 @@ pub struct Validated {
 /// Whether its steps on a cluster can be told, and its charts know their values. Nothing is got for that: a chart that
 /// is not at hand is not looked at.
 fn on_cluster(loaded: &LoadedStack) -> Result<()> {
-    let Some(stack) = &loaded.stack.cluster else { return Ok(()) };
-    let (file, values) = (|name: &str| loaded.file(name), IndexMap::new());
-    let sources = Sources {
-        read: &file,
-        parameters: &loaded.parameters,
-        rules: &loaded.stack.rules,
-        mirror: None,
-        values: &values,
-    };
-    for step in Plan::new(stack, &sources)?.steps {
+    for step in loaded.plan()?.into_iter().flat_map(|plan| plan.steps) {
         if let Action::Chart(release) = step.action {
             chart::check_at_hand(&release)?;
         }

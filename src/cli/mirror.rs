@@ -13,7 +13,6 @@ use crate::exit::Exit;
 use crate::mirror::{self, Filled, Kind, Wanted};
 use crate::target::kubernetes::chart;
 use crate::target::kubernetes::helm::Helm;
-use crate::target::kubernetes::plan::{Plan, Sources};
 use crate::tools::versions;
 
 /// Fills a mirror with what a stack needs, for labs without internet.
@@ -71,19 +70,11 @@ impl Fill {
         let mut wanted = Wanted { platform, tools: asked(Kind::Tools), ..Wanted::default() };
         if asked(Kind::Charts) || asked(Kind::Images) {
             let loaded = catalog::stack(&self.stack, &self.set.set)?;
-            let stack = loaded.stack.cluster.as_ref().ok_or_else(|| {
+            let plan = loaded.plan()?.ok_or_else(|| {
                 Error::usage(format!("the stack {} has neither charts nor images", self.stack))
                     .because_of("it has no `cluster`")
                     .hint("--only tools gets the programs that it runs on this machine")
             })?;
-            let sources = Sources {
-                read: &|name: &str| loaded.file(name),
-                parameters: &loaded.parameters,
-                rules: &loaded.stack.rules,
-                mirror: None,
-                values: &indexmap::IndexMap::new(),
-            };
-            let plan = Plan::new(stack, &sources)?;
             let mut settled = plan.clone();
             let mut helm = None;
             if plan.has_charts() {

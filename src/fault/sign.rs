@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::kubernetes::{Effect, PodRef, Record};
-use crate::observe::{matcher, one_of};
+use crate::observe::{literal, matcher, one_of};
 use crate::scenario::FaultKind;
 use crate::target::kubernetes::object::ObjectRef;
 
@@ -142,7 +142,7 @@ fn pods_of(on: &ObjectRef) -> Option<String> {
         "Pod" => "",
         _ => return None,
     };
-    Some(format!("{}{rest}", on.name.replace('.', "\\.")))
+    Some(format!("{}{rest}", literal(&on.name)))
 }
 
 #[cfg(test)]

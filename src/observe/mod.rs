@@ -12,6 +12,6 @@ pub use http::HttpClient;
 pub use loki::{LogLine, Loki};
 pub use prometheus::{
     AlertingRule, Health, Labels, LoadedRule, Prometheus, QueryResult, RuleGroup, RuleState, Sample, Series,
-    Target, matcher, one_of,
+    Target, literal, matcher, one_of,
 };
 pub use receiver::{Notification, NotifiedAlert, Receiver};

@@ -164,13 +164,14 @@ pub fn matcher(label: &str, operator: &str, value: &str) -> String {
 
 /// A label matcher for any of these values, as they are.
 pub fn one_of<T: AsRef<str>>(label: &str, values: impl IntoIterator<Item = T>) -> String {
-    let literal = |value: T| {
-        let special = |c: char| !(c.is_ascii_alphanumeric() || "-_:/".contains(c));
-        let escaped = value.as_ref().chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
-        escaped.collect::<String>()
-    };
-    let values: Vec<String> = values.into_iter().map(literal).collect();
+    let values: Vec<String> = values.into_iter().map(|value| literal(value.as_ref())).collect();
     matcher(label, "=~", &values.join("|"))
+}
+
+/// A regular expression for this text and no other.
+pub fn literal(text: &str) -> String {
+    let special = |c: char| !(c.is_ascii_alphanumeric() || "-_:/".contains(c));
+    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 impl Prometheus {

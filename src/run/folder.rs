@@ -1,6 +1,8 @@
 //! A run's folder: `.sre/runs/<id>/` holds everything needed to report, verify again, or compare.
 
-use std::io;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -210,8 +212,18 @@ impl RunFolder {
     }
 }
 
+/// Writes a file of a run wholly or not at all: a `verify` that is killed leaves the verdict that was there.
 fn write(path: &Path, contents: &str) -> Result<()> {
-    std::fs::write(path, contents).map_err(|cause| unwritable(path, cause))
+    let attempt = || -> io::Result<()> {
+        let mut new = tempfile::Builder::new();
+        // As anybody's files are, not its owner's alone: whoever may read the folder may read the report.
+        let mut file =
+            new.permissions(Permissions::from_mode(0o666)).tempfile_in(path.parent().unwrap_or(path))?;
+        file.write_all(contents.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    attempt().map_err(|cause| unwritable(path, cause))
 }
 
 /// A file that cannot be written, with the space that is left on its disk.

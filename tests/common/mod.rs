@@ -62,13 +62,10 @@ pub async fn in_namespace<F: Future<Output = ()> + Send + 'static>(
     let namespace = format!("sre-test-{test}-{}", &uuid::Uuid::new_v4().to_string()[..6]);
     assert!(ensure_namespace(&cluster, &namespace, Mode::Write).await.unwrap(), "the namespace is new");
     let result = tokio::spawn(body(cluster.clone(), namespace.clone())).await;
-    let object = ObjectRef {
-        api_version: "v1".into(),
-        kind: "Namespace".into(),
-        namespace: None,
-        name: namespace.clone(),
-    };
-    assert!(delete(&cluster, &object).await.unwrap(), "the namespace was there still");
+    assert!(
+        delete(&cluster, &ObjectRef::of_namespace(&namespace)).await.unwrap(),
+        "the namespace was there still"
+    );
     if let Err(error) = result {
         std::panic::resume_unwind(error.into_panic());
     }

@@ -393,13 +393,8 @@ mod tests {
 
     #[test]
     fn a_nodes_guard_is_not_on_the_node_and_removes_its_rights() {
-        let on = ObjectRef {
-            api_version: "v1".into(),
-            kind: "Node".into(),
-            namespace: None,
-            name: "worker".into(),
-        };
-        let guard = guard(&on, "nodes");
+        let worker = ObjectRef::of_node("worker");
+        let guard = guard(&worker, "nodes");
         assert!(guard.job().to_string().contains(r#""operator":"NotIn","values":["worker"]"#));
         let role = &guard.objects()[2];
         assert_eq!((&role["kind"], &role["metadata"]["namespace"]), (&json!("ClusterRole"), &Value::Null));

@@ -153,9 +153,7 @@ async fn start_node(cluster: &Cluster, node: &str, start: Option<&str>) -> Resul
 }
 
 async fn node_is_ready(cluster: &Cluster, node: &str) -> Result<bool> {
-    let object =
-        ObjectRef { api_version: "v1".into(), kind: "Node".into(), namespace: None, name: node.into() };
-    Ok(match find(cluster, &object).await? {
+    Ok(match find(cluster, &ObjectRef::of_node(node)).await? {
         Some(found) => {
             condition(&found.data["status"], "Ready").is_some_and(|ready| ready["status"] == "True")
         }

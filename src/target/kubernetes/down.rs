@@ -89,7 +89,7 @@ async fn clear(
         interrupt.check()?;
         progress.tell("down", &describe(&done));
         if undo(&cluster, helm.as_ref(), &done).await? {
-            progress.say(&format!("✔ removed         {}", describe(&done)));
+            progress.done("removed", &describe(&done));
             removed.push(describe(&done));
         }
         book.forget(&done)?;
@@ -128,7 +128,7 @@ pub(super) async fn undo(cluster: &Cluster, helm: Option<&Helm>, done: &Done) ->
             Ok(there)
         }
         Done::Namespace(name) => {
-            let object = namespace(name);
+            let object = ObjectRef::of_namespace(name);
             let there = match found(cluster, &object).await? {
                 Some(found) if is_ours(&found) => remove(cluster, &object).await?,
                 _ => return Ok(false),
@@ -148,10 +148,6 @@ pub fn describe(done: &Done) -> String {
         Done::Release { namespace, name } => format!("release {namespace}/{name}"),
         Done::Patch(undo) => format!("patch of {}", undo.object),
     }
-}
-
-fn namespace(name: &str) -> ObjectRef {
-    ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: name.into() }
 }
 
 /// What would be lost for good: claims in namespaces that go, and other people's objects of kinds that go.
@@ -228,9 +224,9 @@ mod tests {
         let done = [
             Done::Namespace("m".into()),
             Done::Definition("d".into()),
-            Done::Leftover(namespace("left")),
+            Done::Leftover(ObjectRef::of_namespace("left")),
             release.clone(),
-            Done::Object(namespace("o")),
+            Done::Object(ObjectRef::of_namespace("o")),
         ];
         let order: Vec<String> = in_reverse(&done).iter().map(describe).collect();
         assert_eq!(

@@ -39,6 +39,16 @@ impl ObjectRef {
         }
     }
 
+    /// The name of a namespace.
+    pub fn of_namespace(name: &str) -> ObjectRef {
+        ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: name.into() }
+    }
+
+    /// The name of a node.
+    pub fn of_node(name: &str) -> ObjectRef {
+        ObjectRef { kind: "Node".into(), ..ObjectRef::of_namespace(name) }
+    }
+
     /// Its API group; empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)

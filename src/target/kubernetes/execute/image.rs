@@ -108,9 +108,10 @@ impl Execution<'_> {
         Ok(nodes
             .into_iter()
             .map(|node| {
+                let name = nodes::name(&node);
                 let images = node.status.and_then(|status| status.images).unwrap_or_default();
                 let names = images.into_iter().flat_map(|image| image.names.unwrap_or_default()).collect();
-                (node.metadata.name.unwrap_or_default(), names)
+                (name, names)
             })
             .collect())
     }

@@ -100,12 +100,7 @@ impl Execution<'_> {
 
     /// Makes a namespace that is not there; one that still ends is waited for.
     async fn namespace(&self, name: &str) -> Result<()> {
-        let reference = ObjectRef {
-            api_version: "v1".into(),
-            kind: "Namespace".into(),
-            namespace: None,
-            name: name.into(),
-        };
+        let reference = ObjectRef::of_namespace(name);
         let Some((api, _)) = self.cluster.api(&reference, name).await? else { return Ok(()) };
         let what = || format!("{reference} could not be read");
         match call_opt(what, || api.get(name)).await? {

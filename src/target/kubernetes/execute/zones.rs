@@ -26,14 +26,8 @@ impl Execution<'_> {
             let node =
                 PatchTarget { kind: "Node".into(), name: Some(name.clone()), ..PatchTarget::default() };
             let body = PatchBody::Merge(json!({"metadata": {"labels": {ZONE: zone}}}));
-            let object = ObjectRef {
-                api_version: "v1".into(),
-                kind: "Node".into(),
-                namespace: None,
-                name: name.clone(),
-            };
             self.book.note(Done::Patch(Undo {
-                object,
+                object: ObjectRef::of_node(name),
                 before: json!({"metadata": {"labels": {ZONE: null}}}),
                 after: json!({"metadata": {"labels": {ZONE: zone}}}),
             }))?;

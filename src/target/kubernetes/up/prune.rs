@@ -32,7 +32,7 @@ pub(super) async fn prune(plan: &Plan, execution: &Execution<'_>) -> Result<()> 
         execution.note_configured(Instant::now());
         down::undo(execution.cluster, execution.helm.as_ref(), done).await?;
         execution.book.forget(done)?;
-        execution.progress.say(&format!("✔ removed         {}", down::describe(done)));
+        execution.progress.done("removed", &down::describe(done));
     }
     Ok(())
 }
