@@ -32,6 +32,18 @@ faults:
 checks: [{detected: {}}]
 ";
 
+/// Seen by what the kubelet tells of containers, every 10 s of figures that are up to 10 s old.
+const PRESSED: &str = "
+name: pressed
+stack: users-api
+load: {arrival-rate: {phases: [{rate: 10/s, duration: 35s}]}}
+requests: {list-users: {path: /api/users, expect: [200, 500]}}
+faults:
+  - {fault: {cpu-pressure: 10%}, on: deployment/receiver, at: 2s, for: 30s}
+  - {fault: {memory-pressure: 80%}, at: 2s, for: 30s}
+checks: [{detected: {}}]
+";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_is_seen_and_seen_to_be_over() {
     let Some((place, cluster)) = Place::new().await else { return };
@@ -40,20 +52,27 @@ async fn each_fault_is_seen_and_seen_to_be_over() {
     let node = nodes.last().and_then(|node| node.metadata.name.clone()).unwrap();
     std::fs::write(place.folder.path().join("shown.yaml"), FAULTS.replace("NODE", &node)).unwrap();
     place.up(&["--set", "logs=false", "--yes"]);
-    let report: Value = serde_json::from_str(&place.expect(0, &["run", "shown.yaml", "-o", "json"])).unwrap();
+    std::fs::write(place.folder.path().join("pressed.yaml"), PRESSED).unwrap();
+    // A scrape every 2 s, a rate over 15 s.
+    all_are_seen(&place, "shown.yaml", 6, 25.0);
+    all_are_seen(&place, "pressed.yaml", 2, 45.0);
+    killed_at_any_moment_everything_comes_back(&place, &cluster).await;
+    place.expect(0, &["down", "--yes"]);
+}
+
+/// Each of so many faults is detected, and over, within these seconds.
+fn all_are_seen(place: &Place, scenario: &str, faults: usize, seconds: f64) {
+    let report: Value = serde_json::from_str(&place.expect(0, &["run", scenario, "-o", "json"])).unwrap();
     let all = report["checks"].as_array().unwrap().iter();
     let outcomes: Vec<&Value> = all.filter(|check| check["kind"] == "detected").collect();
-    assert_eq!(outcomes.len(), 12, "{report}");
+    assert_eq!(outcomes.len(), 2 * faults, "{report}");
     for outcome in outcomes {
         let (name, evidence) = (outcome["name"].as_str().unwrap(), &outcome["evidence"]);
         eprintln!("{name} {}", outcome["message"]);
         let after = evidence["after_seconds"].as_f64().unwrap();
-        // A scrape every 2 s, a rate over 15 s.
-        assert!((0.0..25.0).contains(&after), "{outcome}");
+        assert!((0.0..seconds).contains(&after), "{outcome}");
         assert!(!evidence["expr"].as_str().unwrap().contains('$'), "{outcome}");
     }
-    killed_at_any_moment_everything_comes_back(&place, &cluster).await;
-    place.expect(0, &["down", "--yes"]);
 }
 
 /// Three on three objects, soon after each other.

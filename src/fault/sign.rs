@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kubernetes::{Effect, PodRef, Record};
+use super::kubernetes::{Effect, HELPER, PodRef, Record};
 use crate::observe::{literal, matcher, one_of};
 use crate::scenario::FaultKind;
 use crate::target::kubernetes::object::ObjectRef;
@@ -81,6 +81,15 @@ impl Subject<'_> {
                 Effect::Memory { share, limit, .. } => Some(format!("{:.0}", share * *limit as f64)),
                 _ => None,
             }),
+            "helpers" => {
+                let names: Vec<&str> = self.effects().iter().filter_map(helper_pod).collect();
+                let pods = (!names.is_empty()).then(|| one_of("pod", names))?;
+                Some(format!("{},{pods},{}", self.namespace()?, matcher("container", "=", HELPER)))
+            }
+            "share" => match self.kind {
+                FaultKind::CpuPressure(share) => Some(share.get().to_string()),
+                _ => None,
+            },
             "seconds" => match self.kind {
                 FaultKind::Latency(latency) => Some(latency.as_secs_f64().to_string()),
                 _ => None,
@@ -119,6 +128,14 @@ impl Subject<'_> {
     /// The pods that it takes.
     fn pods(&self) -> Vec<&PodRef> {
         self.effects().iter().flat_map(Effect::pods).collect()
+    }
+}
+
+/// The name of a helper pod.
+fn helper_pod(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Create { object, .. } if object.kind == "Pod" => Some(&object.name),
+        _ => None,
     }
 }
 
@@ -225,11 +242,15 @@ pub(super) mod tests {
             FaultKind::Kill | FaultKind::Pause => None,
             FaultKind::PodDelete => Some(("Deployment", vec![Effect::Delete { pods: pods.clone() }])),
             FaultKind::MemoryPressure(_) => Some(("Deployment", vec![memory.clone()])),
+            FaultKind::CpuPressure(_) => {
+                let helper = ObjectRef { name: "sre-fault-id-0".into(), ..object("Pod") };
+                Some(("Deployment", vec![Effect::Create { object: helper, body: None }]))
+            }
             FaultKind::Cordon | FaultKind::Drain | FaultKind::NodeStop => Some(("Node", Vec::new())),
             fault if fault.is_on_objects() => Some(("Deployment", Vec::new())),
             _ => Some(("Deployment", vec![switches.clone()])),
         };
-        for known in super::super::describe().iter().filter(|known| known.sign.is_some()) {
+        for known in super::super::describe() {
             let yaml =
                 known.example.map_or(known.name.to_owned(), |example| format!("{}: {example}", known.name));
             let sign = match on_objects(&parsed(&yaml)) {

@@ -77,18 +77,10 @@ fn screen(fault: &Description) -> String {
         section("What monitoring must show", fault.shows),
     ];
     // An expression is copied, not read: it stays in one line.
-    match &fault.sign {
-        Some(sign) => {
-            parts.push(format!(
-                "\nThe same in PromQL: 1 while it is shown, else 0 ($names: docs/faults.md)\n  {}",
-                sign.shown
-            ));
-            parts.extend(sign.over.map(|over| format!("\nOver, once this is 1\n  {over}")));
-        }
-        None => parts.push(section(
-            "The same in PromQL",
-            "Its metrics have other names in each lab: the check `detected` needs `expr` and `is`.",
-        )),
-    }
+    parts.push(format!(
+        "\nThe same in PromQL: 1 while it is shown, else 0 ($names: docs/faults.md)\n  {}",
+        fault.sign.shown
+    ));
+    parts.extend(fault.sign.over.map(|over| format!("\nOver, once this is 1\n  {over}")));
     parts.join("\n")
 }

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::record::LABEL;
 use crate::target::kubernetes::object::{MANAGED_BY, MANAGER};
 
+/// The name of a helper pod's container.
+pub const HELPER: &str = "sre";
+
 /// The name of a fault's helper objects.
 pub fn name(id: &str) -> String {
     format!("sre-fault-{id}")
@@ -70,7 +73,7 @@ pub fn pod_spec(image: &str, arguments: &Value, seconds: u64) -> Value {
         "automountServiceAccountToken": false,
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{
-            "name": "sre", "image": image, "imagePullPolicy": "IfNotPresent", "args": arguments,
+            "name": HELPER, "image": image, "imagePullPolicy": "IfNotPresent", "args": arguments,
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
             "securityContext": {
                 "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,

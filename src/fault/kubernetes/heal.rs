@@ -16,8 +16,9 @@ use crate::fault::Switches;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::{call_opt, failed, retry};
 use crate::target::kubernetes::forward::Forward;
+use crate::target::kubernetes::nodes;
 use crate::target::kubernetes::object::{MANAGER, ObjectRef};
-use crate::target::kubernetes::readiness::{Readiness, condition, readiness};
+use crate::target::kubernetes::readiness::{Readiness, readiness};
 
 /// How often a change is computed anew because the object changed meanwhile.
 const ATTEMPTS: usize = 10;
@@ -145,21 +146,20 @@ async fn switch_off(cluster: &Cluster, pod: &PodRef, port: u16) -> Result<()> {
 async fn start_node(cluster: &Cluster, node: &str, start: Option<&str>) -> Result<()> {
     match start {
         Some(line) => super::node::run(line).await,
-        None if node_is_ready(cluster, node).await? => Ok(()),
+        None if nodes::find(cluster, node).await?.is_none_or(|node| nodes::is_ready(&node)) => Ok(()),
         None => Err(Error::target(format!("Node {node} is stopped"))
             .because_of("the command that starts it is known to the machine that stopped it")
             .hint("sre heal there, or start the node by hand; then sre heal here")),
     }
 }
 
-async fn node_is_ready(cluster: &Cluster, node: &str) -> Result<bool> {
-    Ok(match find(cluster, &ObjectRef::of_node(node)).await? {
-        Some(found) => {
-            condition(&found.data["status"], "Ready").is_some_and(|ready| ready["status"] == "True")
-        }
-        // A node that is gone for good is nothing to wait for.
-        None => true,
-    })
+/// Why a node does not take pods as before; one that is gone for good is nothing to wait for.
+async fn node_lacks(cluster: &Cluster, node: &str) -> Result<Option<&'static str>> {
+    Ok(nodes::find(cluster, node).await?.and_then(|node| match () {
+        () if !nodes::is_ready(&node) => Some("is not ready"),
+        () if nodes::is_opening(&node) => Some("is open, and its taint is there still"),
+        () => None,
+    }))
 }
 
 /// Takes the annotation off the object and sets its values back, in one step; what others have changed since.
@@ -235,10 +235,8 @@ pub async fn settle(cluster: &Cluster, record: &Record, bound: Duration) -> Resu
 async fn lacks(cluster: &Cluster, ready: &Ready) -> Result<Option<String>> {
     let object = &ready.object;
     if object.kind == "Node" {
-        return Ok(match node_is_ready(cluster, &object.name).await? {
-            true => None,
-            false => Some(format!("{object} is not ready")),
-        });
+        let lacks = node_lacks(cluster, &object.name).await?;
+        return Ok(lacks.map(|why| format!("{object} {why}")));
     }
     let Some(found) = find(cluster, object).await? else { return Ok(None) };
     let key = if object.kind == "DaemonSet" { "numberReady" } else { "readyReplicas" };

@@ -20,6 +20,7 @@ mod recover;
 mod survey;
 
 pub use aimed::{Aimed, Scene, node_commands};
+pub use bodies::HELPER;
 pub use enforced::reach;
 pub use guard::serve as expire;
 pub use heal::{relieve, settle, undo};

@@ -1,4 +1,4 @@
-//! The check `detected`: there is a fault to be detected, and something that shows it.
+//! The check `detected`: there is a fault to be detected.
 
 use crate::config::{Path, Problem};
 use crate::scenario::Scenario;
@@ -14,19 +14,6 @@ pub(super) fn detected(scenario: &Scenario, checks: &Path, problems: &mut Vec<Pr
         if let Some(number) = check.fault.filter(|number| !(1..=faults).contains(number)) {
             let message = format!("there is no fault {number}; the scenario has {faults}, from 1");
             problems.push(Problem::error(&path.key("fault"), message));
-            continue;
-        }
-        if check.expr.is_some() {
-            continue;
-        }
-        let meant = (1..).zip(&scenario.faults).filter(|(number, _)| check.is_of(*number));
-        for (number, step) in meant.filter(|(_, step)| step.fault.sign().is_none()) {
-            let name = step.fault.name();
-            let message = format!("what shows fault {number}, {name}, has another name in each lab");
-            let help = format!(
-                "say it: `fault: {number}`, `expr: …`, `is: \"> 0\"`; see `sre fault describe {name}`"
-            );
-            problems.push(Problem::key_error(&path, message).help(help));
         }
     }
 }
