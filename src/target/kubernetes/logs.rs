@@ -1,6 +1,6 @@
 //! What the pods of a lab write: once, or as it comes, over restarts, new pods and broken connections.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use futures::{AsyncBufReadExt as _, future};
@@ -224,30 +224,30 @@ impl Source {
     /// Sends each line as it is written, over restarts of the container and broken connections, until the pod is
     /// gone or at its end; then its name, and why it could not be followed.
     async fn follow(self, tail: Option<usize>, lines: mpsc::Sender<String>) -> (String, Option<Error>) {
-        let mut last: Option<Timestamp> = None;
+        let mut newest = Newest::default();
         let mut tail = tail.and_then(|lines| i64::try_from(lines).ok());
         loop {
             let params = LogParams {
                 container: Some(self.container.clone()),
                 follow: true,
                 tail_lines: tail,
-                since_time: last.map(whole_second),
+                since_time: newest.second,
                 timestamps: true,
                 ..LogParams::default()
             };
             match self.pods.log_stream(&self.pod, &params).await {
                 Ok(stream) => {
                     tail = None;
+                    let mut again = newest.lines.clone();
                     let mut stream = Box::pin(stream);
                     let mut bytes = Vec::new();
                     while stream.read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
                         let line = Line::read(&String::from_utf8_lossy(&bytes));
                         bytes.clear();
-                        // What is asked for again begins with what was seen already.
-                        if line.at.is_some() && line.at <= last {
+                        if is_again(&line, &mut again) {
                             continue;
                         }
-                        last = line.at.or(last);
+                        newest.add(&line);
                         if lines.send(format!("{}{}", self.prefix, line.text)).await.is_err() {
                             return (self.pod, None);
                         }
@@ -276,11 +276,43 @@ impl Source {
     }
 }
 
-/// The second that this is in. The query knows whole seconds only, and would be rounded to the nearest: lines of up to
-/// half a second before it would never come.
-fn whole_second(at: Timestamp) -> Timestamp {
-    let into = SignedDuration::from_nanos(at.subsec_nanosecond().into());
-    at.checked_sub(into).unwrap_or(at)
+/// The lines of a log's newest second. From there it is asked for again: the query knows whole seconds only, and would be
+/// rounded to the nearest, so that lines of up to half a second before it would never come.
+#[derive(Debug, Default)]
+struct Newest {
+    second: Option<Timestamp>,
+    lines: VecDeque<Line>,
+}
+
+impl Newest {
+    fn add(&mut self, line: &Line) {
+        let Some(at) = line.at else { return };
+        let into = SignedDuration::from_nanos(at.subsec_nanosecond().into());
+        let second = at.checked_sub(into).ok();
+        if second > self.second {
+            self.second = second;
+            self.lines.clear();
+        }
+        // A line of an earlier second, which another stream has overtaken, is not given again.
+        if second == self.second {
+            self.lines.push_back(line.clone());
+        }
+    }
+}
+
+/// Whether this is one of the lines that were given already, in their order. Times alone do not tell: several lines may have
+/// the same, and those of stdout and stderr overtake each other.
+fn is_again(line: &Line, again: &mut VecDeque<Line>) -> bool {
+    match again.iter().position(|seen| seen == line) {
+        Some(at) => {
+            again.drain(..=at);
+            true
+        }
+        None => {
+            again.clear();
+            false
+        }
+    }
 }
 
 #[cfg(test)]
@@ -297,16 +329,46 @@ mod tests {
         assert_eq!(Line::read("no time"), Line { at: None, text: "no time".into() });
     }
 
+    fn newest(lines: &[&str]) -> Newest {
+        let mut newest = Newest::default();
+        lines.iter().for_each(|line| newest.add(&Line::read(line)));
+        newest
+    }
+
     #[test]
-    fn what_is_asked_for_again_begins_before_what_was_seen() {
+    fn what_is_asked_for_again_begins_with_the_newest_second() {
         let asked = |at: &str| {
-            let params =
-                LogParams { since_time: Some(whole_second(at.parse().unwrap())), ..LogParams::default() };
+            let since_time = newest(&[&format!("{at} x")]).second;
+            let params = LogParams { since_time, ..LogParams::default() };
             let request =
                 kube::core::Request::new("/api/v1/namespaces/lab/pods").logs("web", &params).unwrap();
             request.uri().query().unwrap().replace("%3A", ":")
         };
         assert!(asked("2026-11-21T06:40:12.7Z").contains("sinceTime=2026-11-21T06:40:12Z"));
         assert!(asked("2026-11-21T06:40:12Z").contains("sinceTime=2026-11-21T06:40:12Z"));
+    }
+
+    #[test]
+    fn lines_are_given_once_whatever_their_times() {
+        let seen = [
+            "2026-11-21T06:40:11.9Z before",
+            "2026-11-21T06:40:12.5Z tick",
+            "2026-11-21T06:40:12.5Z tick",
+            "2026-11-21T06:40:12.4Z overtaken",
+        ];
+        let new = ["2026-11-21T06:40:12.5Z tick", "2026-11-21T06:40:12.4Z late", "2026-11-21T06:40:12.6Z x"];
+        let newest = newest(&seen);
+        // The same container goes on: what was seen of this second, and what came since.
+        let mut again = newest.lines.clone();
+        let given = |lines: &[&'static str], again: &mut VecDeque<Line>| -> Vec<&'static str> {
+            lines.iter().copied().filter(|line| !is_again(&Line::read(line), again)).collect()
+        };
+        assert_eq!(given(&[&seen[1..], &new].concat(), &mut again), new);
+        // Another one has taken its place, in the same second.
+        let mut again = newest.lines.clone();
+        assert_eq!(given(&new[1..], &mut again), new[1..]);
+        // Its first lines are in a file that was put away.
+        let mut again = newest.lines.clone();
+        assert_eq!(given(&[&seen[3..], &new].concat(), &mut again), new);
     }
 }
