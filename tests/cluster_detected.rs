@@ -53,9 +53,10 @@ async fn each_fault_is_seen_and_seen_to_be_over() {
     std::fs::write(place.folder.path().join("shown.yaml"), FAULTS.replace("NODE", &node)).unwrap();
     place.up(&["--set", "logs=false", "--yes"]);
     std::fs::write(place.folder.path().join("pressed.yaml"), PRESSED).unwrap();
+    // First, because a restart by the other is seen for a minute.
+    all_are_seen(&place, "pressed.yaml", 2, 45.0);
     // A scrape every 2 s, a rate over 15 s.
     all_are_seen(&place, "shown.yaml", 6, 25.0);
-    all_are_seen(&place, "pressed.yaml", 2, 45.0);
     killed_at_any_moment_everything_comes_back(&place, &cluster).await;
     place.expect(0, &["down", "--yes"]);
 }
