@@ -105,10 +105,34 @@ async fn users_think() {
     )
     .await;
     assert!(
-        (35..=50).contains(&result.summary.total.sent),
+        (20..=50).contains(&result.summary.total.sent),
         "5 users, at the most 10 times each: {}",
         result.summary.total.sent
     );
+}
+
+/// Nobody accepts, and the queue is full: the system takes no more, as where a network drops what is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_connection_in_time_is_not_sent() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let listener = socket.listen(1).expect("listening");
+    let address = listener.local_addr().expect("an address");
+    let mut waiting = Vec::new();
+    loop {
+        let attempt = tokio::net::TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_millis(500), attempt).await {
+            Ok(stream) => waiting.push(stream.expect("connected")),
+            Err(_) => break,
+        }
+        assert!(waiting.len() < 10, "the queue is never full");
+    }
+    let url = format!("http://{address}").parse().expect("a url");
+    let load = json!({"users": 2, "duration": "500ms", "http": {"timeout": "200ms"}});
+    let result = run(&[url], load, json!({"ok": {"path": "/status/200"}}), &Interrupt::default()).await;
+    let late = fates(&result, |fate| fate == Fate::NotSent(NotSent::ConnectTimeout));
+    assert_eq!((result.summary.total.sent, result.summary.total.not_sent), (0, late));
+    assert!(late >= 2, "{late}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

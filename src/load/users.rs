@@ -170,6 +170,10 @@ fn attack(shared: Arc<Shared>, host: &str) -> Result<GooseAttack> {
     Ok(GooseAttack::initialize_with_config(configuration).map_err(problem)?.register_scenario(journey))
 }
 
+/// The share of a request's time that its connection may take. Less than all of it: the library looks at the whole first,
+/// and would tell of a time-out after which the request may have arrived.
+const TO_CONNECT: f64 = 0.9;
+
 /// Keeps goose's own messages off the screen, unless somebody listens to messages already.
 fn silence() {
     struct Silent;
@@ -186,7 +190,7 @@ fn silence() {
 fn client(http: &Http) -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .timeout(http.timeout.get())
-        .connect_timeout(http.timeout.get())
+        .connect_timeout(http.timeout.get().mul_f64(TO_CONNECT))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy();
