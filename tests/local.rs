@@ -48,7 +48,7 @@ fn lives_and_is_mended(lab: &TestLab, version: &str) {
         Some(&up),
         "a second up changes nothing"
     );
-    assert!(again.took < Duration::from_secs(1), "a second up takes {:?}", again.took);
+    assert!(again.took < Duration::from_secs(10), "a second up takes {:?}", again.took);
 
     // A replica is killed: status shows it, the alert is notified.
     process::kill(&lab.process("probe-1")).expect("killed");

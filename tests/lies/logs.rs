@@ -122,9 +122,11 @@ fn a_collector_that_ends_in_the_middle_hides_lines() {
 fn what_was_written_between_two_collectors_is_lost() {
     let Some(programs) = programs() else { return };
     let (liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
+    // Long enough that the second one starts well before its end.
+    lab.scenario("phases: [{duration: 15s, rate: 50/s}]", CHECKS);
     lab.collect("collector", &programs.collector, &log, "beginning");
     let run = lab.run();
-    until("a third of the load", || liar.requests() > 100);
+    until("some of the load", || liar.requests() > 100);
     lab.kill("collector");
     until("some more of it", || liar.requests() > 160);
     lab.collect("collector", &programs.collector, &log, "end");
