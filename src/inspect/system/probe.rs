@@ -12,6 +12,9 @@ const OVER: &str = "sre_over";
 /// The label that tells which of several selectors it is of.
 const OF: &str = "sre_of";
 
+/// How often is looked, in each window, whether there was data.
+const LOOKS: u32 = 1440;
+
 /// A question about a metric's past.
 #[derive(Debug, Clone)]
 pub struct Probe {
@@ -92,6 +95,8 @@ impl Probe {
                 ));
             };
             part("samples", format!("max(count_over_time({selector}[{range}]))"));
+            let step = seconds.div_ceil(LOOKS);
+            part("present", format!("{step} * count_over_time(group({selector})[{range}:{step}s])"));
             match self.kind {
                 Kind::Counter => match &self.by {
                     By::Nothing => part("moves", format!("sum (increase({selector}[{range}]))")),
@@ -121,7 +126,7 @@ impl Probe {
         let QueryResult::Vector(series) = answer else { return None };
         let held: Vec<Held> = self.windows.iter().map(|seconds| held(series, *seconds)).collect();
         let (i, window) = match self.windows.len() {
-            1 => (0, window::asked(&held[0], interval)?),
+            1 => (0, window::asked(&held[0])?),
             _ => window::choose(&held, interval, wanted)?,
         };
         let over = of_window(series, self.windows[i]);
@@ -145,10 +150,11 @@ impl Probe {
 }
 
 fn held(series: &[(Labels, f64)], seconds: u32) -> Held {
-    let mut held = Held { seconds, samples: 0.0, moves: 0.0 };
+    let mut held = Held { seconds, samples: 0.0, present: 0.0, moves: 0.0 };
     for (what, _, value) in of_window(series, seconds).filter(|(_, _, value)| value.is_finite()) {
         match what {
             "samples" => held.samples = value,
+            "present" => held.present = value,
             "moves" => held.moves += value,
             _ => {}
         }
@@ -190,7 +196,7 @@ mod tests {
         ] {
             promql_parser::parser::parse(&probe.query()).unwrap_or_else(|e| panic!("{e}: {}", probe.query()));
         }
-        insta::assert_snapshot!(Probe::counter("x", Some(90)).by("status").query(), @r#"label_replace(label_replace(max(count_over_time(x[90s])), "sre_what", "samples", "", ""), "sre_over", "90", "", "") or label_replace(label_replace(sum by (status) (increase(x[90s])), "sre_what", "moves", "", ""), "sre_over", "90", "", "")"#);
+        insta::assert_snapshot!(Probe::counter("x", Some(90)).by("status").query(), @r#"label_replace(label_replace(max(count_over_time(x[90s])), "sre_what", "samples", "", ""), "sre_over", "90", "", "") or label_replace(label_replace(1 * count_over_time(group(x)[90s:1s]), "sre_what", "present", "", ""), "sre_over", "90", "", "") or label_replace(label_replace(sum by (status) (increase(x[90s])), "sre_what", "moves", "", ""), "sre_over", "90", "", "")"#);
     }
 
     #[test]
@@ -200,8 +206,11 @@ mod tests {
             .read(
                 &answer(&[
                     ("samples", 60, "", 4.0),
+                    ("present", 60, "", 60.0),
                     ("moves", 60, "200", 9.0),
-                    ("samples", 300, "", 20.0),
+                    // Of two pods, one after another.
+                    ("samples", 300, "", 10.0),
+                    ("present", 300, "", 290.0),
                     ("moves", 300, "200", 90.0),
                     ("moves", 300, "500", 10.0),
                 ]),
@@ -210,6 +219,7 @@ mod tests {
             )
             .expect("samples");
         assert_eq!((moved.window.seconds, moved.window.because), (300, Because::Enough));
+        assert_eq!(moved.window.filled_seconds, 290);
         assert_eq!(moved.values, BTreeMap::from([("200".into(), 90.0), ("500".into(), 10.0)]));
         assert_eq!(moved.sum(), 100.0);
     }

@@ -21,6 +21,8 @@ pub struct Held {
     pub seconds: u32,
     /// Samples in it, of the series that has the most.
     pub samples: f64,
+    /// For how much of it, in seconds, there was at least one series: one may have taken another's place.
+    pub present: f64,
     /// How often the metric moved in it: by how much a counter rose, how often a gauge changed.
     pub moves: f64,
 }
@@ -76,11 +78,9 @@ pub fn in_promql(seconds: u32) -> String {
 ///
 /// The windows are given from the shortest to the longest, with what they hold.
 pub fn choose(windows: &[Held], interval: f64, wanted: f64) -> Option<(usize, Window)> {
-    let taken = |i: usize, because| (i, window(&windows[i], interval, because));
+    let taken = |i: usize, because| (i, window(&windows[i], because));
     let usable = |held: &Held| {
-        held.samples >= 2.0
-            && f64::from(held.seconds) >= SCRAPES * interval
-            && filled(held, interval) >= FILLED
+        held.samples >= 2.0 && f64::from(held.seconds) >= SCRAPES * interval && filled(held) >= FILLED
     };
     if let Some(i) = windows.iter().position(|held| usable(held) && held.moves >= wanted) {
         return Some(taken(i, Because::Enough));
@@ -94,18 +94,18 @@ pub fn choose(windows: &[Held], interval: f64, wanted: f64) -> Option<(usize, Wi
 }
 
 /// The one window that was asked for. `None` where it does not hold two samples.
-pub fn asked(held: &Held, interval: f64) -> Option<Window> {
-    (held.samples >= 2.0).then(|| window(held, interval, Because::Asked))
+pub fn asked(held: &Held) -> Option<Window> {
+    (held.samples >= 2.0).then(|| window(held, Because::Asked))
 }
 
-fn window(held: &Held, interval: f64, because: Because) -> Window {
-    let filled_seconds = (filled(held, interval) * f64::from(held.seconds)).round() as u32;
+fn window(held: &Held, because: Because) -> Window {
+    let filled_seconds = (filled(held) * f64::from(held.seconds)).round() as u32;
     Window { seconds: held.seconds, because, filled_seconds }
 }
 
-/// The part of a window that samples fill, from 0 to 1.
-fn filled(held: &Held, interval: f64) -> f64 {
-    (held.samples * interval / f64::from(held.seconds)).min(1.0)
+/// The part of a window in which there was data, from 0 to 1.
+fn filled(held: &Held) -> f64 {
+    (held.present / f64::from(held.seconds)).min(1.0)
 }
 
 /// How often series are scraped, in seconds, by the times of one's samples, oldest first: the median of what
@@ -126,7 +126,7 @@ mod tests {
             .iter()
             .map(|&seconds| {
                 let span = f64::from(seconds).min(age);
-                Held { seconds, samples: (span / 15.0).floor(), moves: per_second * span }
+                Held { seconds, samples: (span / 15.0).floor(), present: span, moves: per_second * span }
             })
             .collect()
     }
@@ -167,7 +167,12 @@ mod tests {
     fn a_window_spans_four_scrapes() {
         let slow: Vec<Held> = LADDER
             .iter()
-            .map(|&seconds| Held { seconds, samples: f64::from(seconds / 60), moves: 1e6 })
+            .map(|&seconds| Held {
+                seconds,
+                samples: f64::from(seconds / 60),
+                present: seconds.into(),
+                moves: 1e6,
+            })
             .collect();
         assert_eq!(choose(&slow, 60.0, 10.0).expect("a window").1.seconds, 300);
     }
@@ -175,16 +180,16 @@ mod tests {
     #[test]
     fn one_sample_is_no_window() {
         let once: Vec<Held> =
-            LADDER.iter().map(|&seconds| Held { seconds, samples: 1.0, moves: 0.0 }).collect();
+            LADDER.iter().map(|&seconds| Held { seconds, samples: 1.0, present: 1.0, moves: 0.0 }).collect();
         assert_eq!(choose(&once, 15.0, 1.0), None);
-        assert_eq!(asked(&once[0], 15.0), None);
+        assert_eq!(asked(&once[0]), None);
         assert_eq!(choose(&[], 15.0, 1.0), None);
     }
 
     #[test]
     fn what_was_asked_for_is_taken_and_tells_how_much_of_it_there_is() {
-        let held = Held { seconds: 3600, samples: 40.0, moves: 3.0 };
-        let window = asked(&held, 15.0).expect("a window");
+        let held = Held { seconds: 3600, samples: 40.0, present: 600.0, moves: 3.0 };
+        let window = asked(&held).expect("a window");
         assert_eq!(window, Window { seconds: 3600, because: Because::Asked, filled_seconds: 600 });
     }
 
