@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{logs as pod_logs, profile};
-use crate::target::local::process::last_lines;
+use crate::target::local::tail::tail;
 use crate::target::{Folder, Lab};
 
 /// How often a log is looked at for what was added.
@@ -54,10 +54,9 @@ impl Logs {
         }
         let names = lab.processes.iter().map(|process| process.name.as_str());
         let process = lab.process(&self.name).ok_or_else(|| unknown_name(&self.name, names))?;
-        let position = std::fs::metadata(&process.log).map_or(0, |file| file.len());
-        for line in last_lines(&process.log, self.lines) {
-            write(format!("{line}\n").as_bytes())?;
-        }
+        // One that has written nothing yet may have no log.
+        let (text, position) = tail(&process.log, self.lines).unwrap_or_default();
+        write(&text)?;
         if self.follow {
             follow(&process.log, position, context).await?;
         }

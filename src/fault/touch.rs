@@ -10,6 +10,7 @@ use super::{Entry, Journal, State, Switches, Touched};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::target::local::process::{self, State as ProcessState};
+use crate::target::local::tail::last_lines;
 use crate::target::{Lab, Lock, Process};
 
 /// The service switches a fault off by itself this much later than it should have been undone.
@@ -136,7 +137,7 @@ async fn start_again(journal: &Journal, killed: &Process, url: &Url) -> Result<(
 /// Waits until a process listens. An error (exit 6) if it ends, or does not within the bound.
 async fn listens(process: &Process, url: &Url) -> Result<()> {
     let failed = || {
-        let lines = process::last_lines(&process.log, 5);
+        let lines = last_lines(&process.log, 5);
         let error = Error::target(format!("{} does not listen on {url} after its start", process.name));
         let error = if lines.is_empty() { error } else { error.because_of(lines.join("\n")) };
         error.hint(format!("sre logs {}", process.name))

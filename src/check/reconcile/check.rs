@@ -113,7 +113,8 @@ pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result
     let mut stopwatch = context.patience(asked.wait.get());
     let started = Instant::now();
     loop {
-        let seen = look(context, prometheus, asked, baseline, &ledger, &mut ended, started).await;
+        let looking = look(context, prometheus, asked, baseline, &ledger, &mut ended, started);
+        let seen = context.interrupt.or(looking).await?;
         let message = match seen {
             Ok(Judgement::Final(outcomes)) => return Ok(outcomes),
             Ok(Judgement::Wait(message)) => message,

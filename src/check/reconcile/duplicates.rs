@@ -1,10 +1,14 @@
 //! One target under two jobs must never double a count.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::history::TargetHistory;
 use crate::observe::Target;
+
+/// How long the lookup of a name may take.
+const LOOKUP: Duration = Duration::from_secs(2);
 
 /// Leaves each target once, and names what was left out.
 ///
@@ -64,19 +68,16 @@ fn identity(scrape_url: &str, addresses: &HashMap<String, IpAddr>) -> Option<Str
 
 /// The addresses of the hosts in scrape URLs; names that this machine does not know are left out.
 pub async fn resolve(targets: &[Target]) -> HashMap<String, IpAddr> {
-    let mut addresses = HashMap::new();
-    for target in targets {
-        let Ok(url) = url::Url::parse(&target.scrape_url) else { continue };
-        let Some(host) = url.host_str().filter(|host| !addresses.contains_key(*host)) else { continue };
-        let lookup = tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(80)));
-        let found = tokio::time::timeout(std::time::Duration::from_secs(2), lookup).await;
-        if let Ok(Ok(found)) = found
-            && let Some(address) = found.map(|address| address.ip()).min()
-        {
-            addresses.insert(host.to_owned(), address);
-        }
-    }
-    addresses
+    let urls = targets.iter().filter_map(|target| url::Url::parse(&target.scrape_url).ok());
+    let hosts: BTreeSet<String> = urls.filter_map(|url| url.host_str().map(str::to_owned)).collect();
+    // All at once: a name server that does not answer takes its time once, not once a target.
+    let lookups = hosts.into_iter().map(async |host| {
+        let lookup = tokio::net::lookup_host((host.as_str(), 0));
+        let found = tokio::time::timeout(LOOKUP, lookup).await.ok()?.ok()?;
+        let address = found.map(|address| address.ip()).min()?;
+        Some((host, address))
+    });
+    futures::future::join_all(lookups).await.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use super::plan::{
     COLLECTOR, File, LOKI, PROMETHEUS, Part, Plan, Programs, RuleFile, plan, port_names, port_owner,
 };
 use super::ports::{self, allocate, is_free};
-use super::process::{self, LAB_MARK, NAME_MARK, Spec, is_alive, last_lines};
+use super::process::{self, LAB_MARK, NAME_MARK, Spec, is_alive};
+use super::tail::last_lines;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::stack::{LocalStack, Stack};

@@ -12,6 +12,7 @@ mod preview;
 pub mod process;
 mod programs;
 mod status;
+pub mod tail;
 mod up;
 
 pub use down::{Stopped, down, purge};

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -227,25 +227,6 @@ pub fn marked(folder: &Folder) -> Vec<Process> {
     found
 }
 
-/// The last lines of a process' log; none if it has none.
-pub fn last_lines(log: &Path, count: usize) -> Vec<String> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    /// More than the lines that anybody asks for.
-    const TAIL: u64 = 256 << 10;
-    let mut text = Vec::new();
-    let read = File::open(log).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        file.take(TAIL).read_to_end(&mut text)
-    });
-    if read.is_err() {
-        return Vec::new();
-    }
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].iter().map(|line| line.to_string()).collect()
-}
-
 fn signal(process: &Process, signal: Signal) -> Result<()> {
     let failed = || Error::target(format!("{} (pid {}) cannot be signalled", process.name, process.pid));
     if !is_alive(process) {
@@ -329,6 +310,8 @@ fn what_is_looked_at() -> ProcessRefreshKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::target::local::tail::last_lines;
 
     const GRACE: Duration = Duration::from_secs(5);
 

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::health::{Health, Target};
 use super::ports::{self, Ports};
-use super::process::{State, last_lines, memory, state};
+use super::process::{State, memory, state};
+use super::tail::last_lines;
 use crate::error::Result;
 use crate::target::{Endpoint, Folder, Lab, Process, TargetKind};
 
