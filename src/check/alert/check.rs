@@ -17,6 +17,8 @@ struct Seen {
     expectation: Expectation,
     episode: Episode,
     now: f64,
+    /// Whether the next run began at `now`: nothing later is this one's.
+    past: bool,
     /// Why nothing can be said, if so.
     blind: Option<String>,
 }
@@ -85,7 +87,8 @@ async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &Alert
         Some(_) if episode.fired.is_none() => away(prometheus, &expectation, now).await?,
         Some(_) => None,
     };
-    Ok(Seen { expectation, episode, now, blind })
+    let past = context.horizon.is_some_and(|horizon| now >= horizon);
+    Ok(Seen { expectation, episode, now, past, blind })
 }
 
 fn expectation(
@@ -147,8 +150,16 @@ async fn away(prometheus: &Prometheus, expectation: &Expectation, now: f64) -> R
 }
 
 impl Seen {
+    /// Whether the next run began before this time was over: what had not happened yet is not known.
+    fn cut_off(&self, by: f64) -> bool {
+        self.past && self.now <= by + self.expectation.interval
+    }
+
     /// Whether waiting longer would change nothing.
     fn settled(&self) -> bool {
+        if self.past {
+            return true;
+        }
         if self.blind.is_some() || !self.episode.strangers.is_empty() && self.episode.fired.is_none() {
             // A stranger may come before the one that is meant: the bound is waited for.
             return self.blind.is_some() || self.now > self.expectation.fires_by;
@@ -171,6 +182,7 @@ fn outcome(asked: &AlertCheck, done: &str, verdict: Verdict, message: String) ->
 
 fn fired(asked: &AlertCheck, seen: &Seen) -> Outcome {
     let (expectation, episode) = (&seen.expectation, &seen.episode);
+    let mut note = None;
     let (verdict, message) = match episode.fired {
         _ if episode.before => (Verdict::Fail, "it fired before anything was done".into()),
         Some(fired) if !episode.strangers.is_empty() => {
@@ -179,9 +191,14 @@ fn fired(asked: &AlertCheck, seen: &Seen) -> Outcome {
         Some(fired) if fired <= expectation.fires_by => (Verdict::Pass, expectation.fired_message(fired)),
         Some(fired) => (Verdict::Fail, expectation.fired_message(fired)),
         None if !episode.strangers.is_empty() => (Verdict::Fail, "it fired for another".into()),
+        None if seen.cut_off(expectation.fires_by) => {
+            note = Some(CUT_OFF.to_owned());
+            (Verdict::NoData, "no data".into())
+        }
         None => (Verdict::Fail, format!("not within {}", duration(expectation.fires_by - expectation.from))),
     };
     let mut outcome = outcome(asked, "fired", verdict, message);
+    outcome.notes.extend(note);
     for stranger in &episode.strangers {
         outcome.notes.push(format!("It fired for {stranger}, which was not disturbed."));
     }
@@ -203,6 +220,9 @@ fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
         (Some(_), Some(resolved)) => {
             outcome(asked, "resolved", Verdict::Fail, expectation.resolved_message(resolved))
         }
+        (Some(_), None) if seen.cut_off(expectation.resolves_by) => {
+            outcome(asked, "resolved", Verdict::NoData, "no data".into()).noted(CUT_OFF)
+        }
         (Some(_), None) => {
             let message = format!("still firing after {}", duration(seen.now - expectation.until));
             outcome(asked, "resolved", Verdict::Fail, message)
@@ -216,6 +236,8 @@ fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
     outcome
 }
 
+const CUT_OFF: &str = "The next run began before its time was over.";
+
 fn no_data(asked: &AlertCheck, reason: &str) -> Vec<Outcome> {
     let fired = outcome(asked, "fired", Verdict::NoData, "no data".into())
         .noted(reason)
@@ -225,4 +247,56 @@ fn no_data(asked: &AlertCheck, reason: &str) -> Vec<Outcome> {
 
 fn never_fired(asked: &AlertCheck) -> Outcome {
     outcome(asked, "resolved", Verdict::NoData, "no data".into()).noted("It was never seen to fire.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Labels;
+
+    fn asked() -> AlertCheck {
+        serde_json::from_value(json!({"name": "A", "fires": "30s", "resolves": "40s"})).expect("a check")
+    }
+
+    /// What is known at `now`, when the next run began; the load ended at 120.
+    fn seen(fired: Option<f64>, resolved: Option<f64>, now: f64) -> Seen {
+        let expectation = Expectation {
+            labels: Labels::new(),
+            instances: Vec::new(),
+            from: 100.0,
+            fires_by: 130.0,
+            until: 120.0,
+            resolves_by: 160.0,
+            interval: 1.0,
+        };
+        let episode = Episode { fired, resolved, ..Episode::default() };
+        Seen { expectation, episode, now, past: true, blind: None }
+    }
+
+    fn verdicts(seen: &Seen) -> [Verdict; 2] {
+        [fired(&asked(), seen).verdict, resolved(&asked(), seen).verdict]
+    }
+
+    #[test]
+    fn what_had_not_happened_when_the_next_run_began_is_no_data() {
+        let cut_off = [
+            (seen(None, None, 125.0), [Verdict::NoData, Verdict::NoData]),
+            (seen(Some(110.0), None, 125.0), [Verdict::Pass, Verdict::NoData]),
+            (seen(Some(110.0), Some(122.0), 125.0), [Verdict::Pass, Verdict::Pass]),
+            // It had all its time.
+            (seen(None, None, 140.0), [Verdict::Fail, Verdict::NoData]),
+            (seen(Some(110.0), None, 170.0), [Verdict::Pass, Verdict::Fail]),
+        ];
+        for (seen, expected) in cut_off {
+            assert!(seen.settled(), "it is waited for what cannot come");
+            assert_eq!(verdicts(&seen), expected, "{:?} at {}", seen.episode, seen.now);
+        }
+    }
+
+    #[test]
+    fn without_a_next_run_the_whole_time_is_waited_for() {
+        let waits = |seen: Seen| !Seen { past: false, ..seen }.settled();
+        assert!(waits(seen(None, None, 125.0)) && waits(seen(Some(110.0), None, 125.0)));
+        assert!(!waits(seen(None, None, 140.0)) && !waits(seen(Some(110.0), Some(122.0), 125.0)));
+    }
 }
