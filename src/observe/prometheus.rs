@@ -128,6 +128,18 @@ pub struct AlertingRule {
     pub interval: f64,
 }
 
+impl AlertingRule {
+    /// When it was last evaluated, in seconds since 1970; long ago if it was not yet.
+    pub fn evaluated(&self) -> f64 {
+        self.last_evaluation.as_millisecond() as f64 / 1000.0
+    }
+
+    /// Whether it was not evaluated any more at a time: for two of its intervals, and `late` seconds.
+    pub fn is_stale(&self, at: f64, late: f64) -> bool {
+        self.evaluated() + 2.0 * self.interval + late < at
+    }
+}
+
 /// A group of rules, as Prometheus has loaded it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RuleGroup {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::away;
 use super::episode::{Episode, Expectation};
 use super::notification;
 use crate::check::context::CheckContext;
@@ -21,6 +22,8 @@ struct Seen {
     past: bool,
     /// Why nothing can be said, if so.
     blind: Option<String>,
+    /// Why it is not known whether and when it resolved, if so.
+    lost: Option<String>,
 }
 
 /// The alert fired, resolved, and was notified: an outcome each.
@@ -30,7 +33,7 @@ struct Seen {
 pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck) -> Result<Vec<Outcome>> {
     let bound = asked.fires.get() + asked.resolves.get();
     let mut stopwatch = context.patience(bound);
-    let seen = loop {
+    let mut seen = loop {
         let seen = match context.prometheus() {
             Ok(prometheus) => look(context, prometheus, asked).await,
             Err(error) => return Ok(no_data(asked, &error.to_string())),
@@ -54,6 +57,9 @@ pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck) -> Result<Vec
     if let Some(reason) = &seen.blind {
         return Ok(no_data(asked, reason));
     }
+    if seen.lost.is_some() {
+        seen.episode.resolved = None;
+    }
     let mut outcomes = vec![fired(asked, &seen), resolved(asked, &seen)];
     outcomes.extend(notification::check(context, asked, &seen.expectation, &seen.episode).await?);
     Ok(outcomes)
@@ -71,24 +77,26 @@ async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &Alert
     let selector = format!("ALERTS{{alertname={:?},alertstate=\"firing\"}}", asked.name);
     let since = context.baseline.map_or(expectation.from, |baseline| baseline.at);
     let firing: Vec<Series> = prometheus.samples(&selector, since, now).await?;
-    let evaluated = rule.map_or(0.0, |rule| rule.last_evaluation.as_millisecond() as f64 / 1000.0);
+    let evaluated = rule.map_or(0.0, AlertingRule::evaluated);
     let episode = expectation.episode(&firing, evaluated.min(now));
+    let stale = |by: f64| rule.is_some_and(|rule| rule.is_stale(by.min(now), 0.0)).then(|| STALE.to_owned());
     let blind = match rule {
         None => Some(unknown_rule(&rules)),
         Some(rule) if rule.health == "err" => {
             Some(format!("Its rule cannot be evaluated: {}.", rule.last_error))
         }
-        Some(_)
-            if episode.fired.is_none()
-                && evaluated + 2.0 * expectation.interval < expectation.fires_by.min(now) =>
-        {
-            Some("Its rule is not evaluated any more.".into())
-        }
-        Some(_) if episode.fired.is_none() => away(prometheus, &expectation, now).await?,
+        Some(_) if episode.fired.is_none() => match stale(expectation.fires_by) {
+            None => away_before(prometheus, &expectation, now).await?,
+            known => known,
+        },
         Some(_) => None,
     };
+    let lost = match episode.resolved {
+        Some(resolved) => away_after(prometheus, &expectation, resolved, now).await?,
+        None => stale(expectation.resolves_by),
+    };
     let past = context.horizon.is_some_and(|horizon| now >= horizon);
-    Ok(Seen { expectation, episode, now, past, blind })
+    Ok(Seen { expectation, episode, now, past, blind, lost })
 }
 
 fn expectation(
@@ -130,22 +138,35 @@ fn unknown_rule(rules: &[AlertingRule]) -> String {
     }
 }
 
+const STALE: &str = "Its rule is not evaluated any more.";
+
 /// Whether Prometheus was away while the alert had to fire: then nobody knows whether it would have.
-async fn away(prometheus: &Prometheus, expectation: &Expectation, now: f64) -> Result<Option<String>> {
-    let to = expectation.fires_by.min(now);
-    let mut times: Vec<f64> = prometheus
-        .samples("up", expectation.from, to)
-        .await?
-        .iter()
-        .flat_map(|series| series.samples.iter().map(|sample| sample.time))
-        .chain([expectation.from, to])
-        .collect();
-    times.sort_by(f64::total_cmp);
-    let gap = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
-    // A scrape or two may be late; a third of the time that the alert had is no more evidence.
-    let allowed = (to - expectation.from) / 3.0;
-    Ok((gap > allowed.max(10.0 * expectation.interval)).then(|| {
+async fn away_before(
+    prometheus: &Prometheus,
+    expectation: &Expectation,
+    now: f64,
+) -> Result<Option<String>> {
+    let (from, to) = (expectation.from, expectation.fires_by.min(now));
+    let gap = away::longest(&away::scrapes(prometheus, from, to).await?, from, to);
+    Ok((gap > away::allowed(to - from, expectation.interval)).then(|| {
         format!("Prometheus saw nothing for {} of the time in which it had to fire.", duration(gap))
+    }))
+}
+
+/// Whether Prometheus was away when the alert is no longer seen to fire: then nobody knows when it resolved, and a
+/// Prometheus that starts again has forgotten for how long the expression held.
+async fn away_after(
+    prometheus: &Prometheus,
+    expectation: &Expectation,
+    resolved: f64,
+    now: f64,
+) -> Result<Option<String>> {
+    let time = expectation.resolves_by - expectation.until;
+    let allowed = away::allowed(time, expectation.interval);
+    let (from, to) = (resolved - allowed - expectation.interval, now.min(resolved + 2.0 * allowed));
+    let gap = away::around(&away::scrapes(prometheus, from, to).await?, resolved, from, to);
+    Ok((gap > allowed).then(|| {
+        format!("Prometheus saw nothing for at least {} after it was last seen to fire.", duration(gap))
     }))
 }
 
@@ -214,6 +235,11 @@ fn resolved(asked: &AlertCheck, seen: &Seen) -> Outcome {
     let (expectation, episode) = (&seen.expectation, &seen.episode);
     let mut outcome = match (episode.fired, episode.resolved) {
         (None, _) => never_fired(asked),
+        _ if seen.lost.is_some() => {
+            let mut outcome = outcome(asked, "resolved", Verdict::NoData, "no data".into());
+            outcome.notes.extend(seen.lost.clone());
+            outcome
+        }
         (Some(_), Some(resolved)) if resolved <= expectation.resolves_by => {
             outcome(asked, "resolved", Verdict::Pass, expectation.resolved_message(resolved))
         }
@@ -270,7 +296,7 @@ mod tests {
             interval: 1.0,
         };
         let episode = Episode { fired, resolved, ..Episode::default() };
-        Seen { expectation, episode, now, past: true, blind: None }
+        Seen { expectation, episode, now, past: true, blind: None, lost: None }
     }
 
     fn verdicts(seen: &Seen) -> [Verdict; 2] {
@@ -291,6 +317,14 @@ mod tests {
             assert!(seen.settled(), "it is waited for what cannot come");
             assert_eq!(verdicts(&seen), expected, "{:?} at {}", seen.episode, seen.now);
         }
+    }
+
+    #[test]
+    fn what_is_no_longer_seen_of_a_prometheus_that_is_away_has_not_resolved() {
+        let seen = seen(Some(110.0), Some(122.0), 170.0);
+        let lost = Seen { past: false, lost: Some("It was away.".into()), ..seen };
+        assert_eq!(verdicts(&lost), [Verdict::Pass, Verdict::NoData]);
+        assert_eq!(resolved(&asked(), &lost).notes, ["It was away."]);
     }
 
     #[test]
