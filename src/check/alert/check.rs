@@ -141,11 +141,7 @@ fn unknown_rule(rules: &[AlertingRule]) -> String {
 const STALE: &str = "Its rule is not evaluated any more.";
 
 /// Whether Prometheus was away while the alert had to fire: then nobody knows whether it would have.
-async fn away_before(
-    prometheus: &Prometheus,
-    expectation: &Expectation,
-    now: f64,
-) -> Result<Option<String>> {
+async fn away_before(prometheus: &Prometheus, expectation: &Expectation, now: f64) -> Result<Option<String>> {
     let (from, to) = (expectation.from, expectation.fires_by.min(now));
     let gap = away::longest(&away::scrapes(prometheus, from, to).await?, from, to);
     Ok((gap > away::allowed(to - from, expectation.interval)).then(|| {
