@@ -272,7 +272,8 @@ impl Prometheus {
     /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
     pub async fn evaluations(&self, expression: &str, from: f64, to: f64, step: f64) -> Result<Vec<Series>> {
         let step = (step * 1000.0).round();
-        self.range(&format!("({expression})"), &format!(":{step}ms"), from, to).await
+        // It may end with a comment.
+        self.range(&format!("({expression}\n)"), &format!(":{step}ms"), from, to).await
     }
 
     /// The active scrape targets.
