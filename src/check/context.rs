@@ -1,12 +1,14 @@
 //! What a check is given: what was asked, what was done, and whom to ask.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::reconcile::Baseline;
+use super::{Outcome, Verdict};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::observe::{Prometheus, QueryResult};
+use crate::observe::{Labels, Prometheus, QueryResult, Series};
 use crate::run::{EventKind, Events, FaultEvent, LoadFinished};
 use crate::scenario::Scenario;
 use crate::stack::Stack;
@@ -65,17 +67,32 @@ impl<'a> CheckContext<'a> {
         self.prometheus.as_ref().map_err(Clone::clone)
     }
 
-    /// What an expression gives now, but within the bound after the last answer, so that a verdict that is made again
-    /// later is about the same time.
+    /// The outcome of what an expression gives now. Once the bound after the last answer is over, that of the first
+    /// moment within it that passes: a verdict that is made late, or again, is about the same time.
     ///
     /// # Errors
     /// No data (exit 3) where the lab has no Prometheus, or it does not answer.
-    pub async fn query(&self, expression: &str, bound: Duration) -> Result<QueryResult> {
+    pub async fn judge_answer(
+        &self,
+        expression: &str,
+        bound: Duration,
+        judge: impl Fn(&QueryResult) -> Outcome,
+    ) -> Result<Outcome> {
         let prometheus = self.prometheus()?;
         let now = prometheus.time().await?;
-        let last = self.load.prometheus_ended.map_or(f64::MAX, |ended| ended + bound.as_secs_f64());
-        let at = now.min(last).min(self.horizon.unwrap_or(f64::MAX));
-        prometheus.query(expression, Some(at)).await
+        let asked = Asked::at(now, self.load.prometheus_ended, bound.as_secs_f64(), self.horizon);
+        let last = prometheus.query(expression, Some(asked.at)).await?;
+        let outcome = judge(&last);
+        let Some(from) = asked.from.filter(|_| outcome.verdict != Verdict::Pass) else {
+            return Ok(outcome);
+        };
+        let expression = match last {
+            QueryResult::Scalar(_) => format!("vector({expression}\n)"),
+            QueryResult::Vector(_) => expression.to_owned(),
+        };
+        let before = prometheus.evaluations(&expression, from, asked.at, 1.0).await?;
+        let mut earlier = instants(&before).map(|answer| judge(&answer));
+        Ok(earlier.find(|outcome| outcome.verdict == Verdict::Pass).unwrap_or(outcome))
     }
 
     /// Tells that a check waits, and for what.
@@ -125,7 +142,64 @@ impl Stopwatch {
     }
 }
 
+/// When an expression is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Asked {
+    at: f64,
+    /// From here on, too: the bound is over, and it may have held earlier.
+    from: Option<f64>,
+}
+
+impl Asked {
+    fn at(now: f64, ended: Option<f64>, bound: f64, horizon: Option<f64>) -> Asked {
+        let end = ended.map_or(f64::MAX, |ended| ended + bound).min(horizon.unwrap_or(f64::MAX));
+        Asked { at: now.min(end), from: ended.filter(|_| now > end) }
+    }
+}
+
+/// What series gave at each time, as an instant query tells it.
+fn instants(series: &[Series]) -> impl Iterator<Item = QueryResult> {
+    let mut all: BTreeMap<i64, Vec<(Labels, f64)>> = BTreeMap::new();
+    for series in series {
+        for sample in &series.samples {
+            let answer = all.entry((sample.time * 1000.0).round() as i64).or_default();
+            answer.push((series.labels.clone(), sample.value));
+        }
+    }
+    all.into_values().map(QueryResult::Vector)
+}
+
 /// The error where a lab has no endpoint of some kind.
 pub fn missing(what: &str) -> Error {
     Error::no_data(format!("this lab has no {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Sample;
+
+    #[test]
+    fn once_the_bound_is_over_all_of_it_is_asked_for() {
+        let asked = |now, horizon| Asked::at(now, Some(100.0), 30.0, horizon);
+        assert_eq!(asked(110.0, None), Asked { at: 110.0, from: None });
+        assert_eq!(asked(131.0, None), Asked { at: 130.0, from: Some(100.0) });
+        // The next run began before the bound was over.
+        assert_eq!(asked(5000.0, Some(120.0)), Asked { at: 120.0, from: Some(100.0) });
+        assert_eq!(Asked::at(5000.0, None, 30.0, None), Asked { at: 5000.0, from: None });
+    }
+
+    #[test]
+    fn series_are_told_time_by_time() {
+        let series = |name: &str, samples: &[(f64, f64)]| Series {
+            labels: Labels::from([("x".into(), name.into())]),
+            samples: samples.iter().map(|(time, value)| Sample { time: *time, value: *value }).collect(),
+        };
+        let both = [series("a", &[(1.0, 5.0), (2.0, 6.0)]), series("b", &[(2.0, 7.0)])];
+        let values = |answer: QueryResult| match answer {
+            QueryResult::Vector(series) => series.into_iter().map(|(_, value)| value).collect::<Vec<_>>(),
+            QueryResult::Scalar(_) => panic!("a number"),
+        };
+        assert_eq!(instants(&both).map(values).collect::<Vec<_>>(), [vec![5.0], vec![6.0, 7.0]]);
+    }
 }

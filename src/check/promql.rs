@@ -14,10 +14,8 @@ use crate::scenario::PromqlCheck;
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &PromqlCheck) -> Result<Outcome> {
     until_pass(context, asked.wait.get(), || async {
-        Ok(match context.query(&asked.expr, asked.wait.get()).await {
-            Ok(result) => judge(asked, &result),
-            Err(error) => blind(asked, error.to_string()),
-        })
+        let judged = context.judge_answer(&asked.expr, asked.wait.get(), |result| judge(asked, result));
+        Ok(judged.await.unwrap_or_else(|error| blind(asked, error.to_string())))
     })
     .await
 }

@@ -14,10 +14,8 @@ use crate::scenario::SeriesCheck;
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Outcome> {
     until_pass(context, asked.wait.get(), || async {
-        Ok(match context.query(&asked.series, asked.wait.get()).await {
-            Ok(result) => judge(asked, result),
-            Err(error) => blind(asked, error.to_string()),
-        })
+        let judged = context.judge_answer(&asked.series, asked.wait.get(), |result| judge(asked, result));
+        Ok(judged.await.unwrap_or_else(|error| blind(asked, error.to_string())))
     })
     .await
 }
@@ -32,10 +30,10 @@ fn blind(asked: &SeriesCheck, reason: String) -> Outcome {
 }
 
 /// The verdict on a selector's answer.
-pub(super) fn judge(asked: &SeriesCheck, result: QueryResult) -> Outcome {
+pub(super) fn judge(asked: &SeriesCheck, result: &QueryResult) -> Outcome {
     match result {
         QueryResult::Vector(series) => {
-            judge_labels(asked, &series.into_iter().map(|(labels, _)| labels).collect::<Vec<_>>())
+            judge_labels(asked, &series.iter().map(|(labels, _)| labels.clone()).collect::<Vec<_>>())
         }
         QueryResult::Scalar(_) => blind(asked, "It gives a number, not series.".into()),
     }

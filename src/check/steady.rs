@@ -60,7 +60,7 @@ impl Steady<'_> {
                 seen.map(|seen| targets::judge(&seen, asked, &self.endpoints.scraped()))
             }
             Check::Series(asked) => {
-                prometheus.query(&asked.series, None).await.map(|result| series::judge(asked, result))
+                prometheus.query(&asked.series, None).await.map(|result| series::judge(asked, &result))
             }
             Check::Promql(asked) => {
                 prometheus.query(&asked.expr, None).await.map(|result| promql::judge(asked, &result))

@@ -6,6 +6,7 @@
 
 mod active;
 mod catalogue;
+mod clock;
 mod entry;
 mod heal;
 mod journal;
@@ -19,6 +20,7 @@ mod timeline;
 mod touch;
 
 pub use catalogue::{Description, Place, describe};
+pub use clock::Clock;
 pub use entry::{Entry, State, Touched};
 pub use journal::{Held, Journal};
 pub use plan::{On, Planned, Timeline, aim, plan};

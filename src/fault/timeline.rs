@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::active::Active;
+use super::clock::Clock;
 use super::entry::SCHEMA;
 use super::plan::{Moment, On};
 use super::sign::Subject;
@@ -15,12 +16,9 @@ use crate::run::{EventKind, Events, FaultEvent};
 use crate::scenario::FaultKind;
 use crate::target::{Lab, Replica};
 
-/// How long Prometheus may take to tell its time.
-const CLOCK_BOUND: Duration = Duration::from_secs(1);
-
 impl Timeline {
-    /// Injects each fault at its time after `start` and undoes it at its end, telling `events`; `now` asks
-    /// Prometheus for its time. Comes back when the last one is undone.
+    /// Injects each fault at its time after `start` and undoes it at its end, telling `events`, with
+    /// Prometheus' time by `clock`. Comes back when the last one is undone.
     ///
     /// An interruption or any error undoes everything at once, and so does dropping this before its end.
     /// Errors: what could not be undone comes first, then what could not be injected. Neither the
@@ -30,14 +28,14 @@ impl Timeline {
         journal: &Journal,
         start: Instant,
         events: &Events,
-        now: N,
+        clock: &Clock<N>,
         interrupt: &Interrupt,
     ) -> Result<()>
     where
         N: Fn() -> F,
         F: Future<Output = Option<f64>>,
     {
-        let stage = Stage { faults: &self.faults, journal, start, events, now };
+        let stage = Stage { faults: &self.faults, journal, start, events, clock };
         let mut active = Active::new(journal);
         let played = stage.play(&self.moments(), &mut active, interrupt).await;
         let cleared = stage.clear(&mut active).await;
@@ -53,7 +51,7 @@ struct Stage<'a, N> {
     journal: &'a Journal,
     start: Instant,
     events: &'a Events,
-    now: N,
+    clock: &'a Clock<N>,
 }
 
 impl<N, F> Stage<'_, N>
@@ -74,7 +72,7 @@ where
                     let fault = &self.faults[number];
                     let entry = self.entry(fault).await;
                     // Asked before: what comes of it comes after.
-                    let mut event = event(fault, self.prometheus_time().await);
+                    let mut event = event(fault, self.clock.time().await);
                     let injected = match entry {
                         Ok(entry) => {
                             event.sign = sign(fault, &entry);
@@ -86,7 +84,7 @@ where
                 }
                 Moment::Heal(number) => {
                     let fault = &self.faults[number];
-                    let event = event(fault, self.prometheus_time().await);
+                    let event = event(fault, self.clock.time().await);
                     let healed = active.heal(&fault.id).await;
                     self.tell(healed.map(|()| EventKind::FaultHealed(event.clone())), event, "undone")?;
                 }
@@ -101,7 +99,7 @@ where
         if all.is_empty() {
             return Ok(());
         }
-        let time = self.prometheus_time().await;
+        let time = self.clock.time().await;
         let mut result = Ok(());
         for (entry, healed) in all {
             for fault in self.faults.iter().filter(|fault| fault.id == entry.id) {
@@ -125,11 +123,6 @@ where
                 Err(error.within(what))
             }
         }
-    }
-
-    /// Prometheus' time; `None` where it does not tell it soon.
-    async fn prometheus_time(&self) -> Option<f64> {
-        tokio::time::timeout(CLOCK_BOUND, (self.now)()).await.ok().flatten()
     }
 
     /// The fault's entry in the journal, with the processes and objects as they are now.

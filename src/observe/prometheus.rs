@@ -128,6 +128,18 @@ pub struct AlertingRule {
     pub interval: f64,
 }
 
+impl AlertingRule {
+    /// When it was last evaluated, in seconds since 1970; long ago if it was not yet.
+    pub fn evaluated(&self) -> f64 {
+        self.last_evaluation.as_millisecond() as f64 / 1000.0
+    }
+
+    /// Whether it was not evaluated any more at a time: for two of its intervals, and `late` seconds.
+    pub fn is_stale(&self, at: f64, late: f64) -> bool {
+        self.evaluated() + 2.0 * self.interval + late < at
+    }
+}
+
 /// A group of rules, as Prometheus has loaded it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RuleGroup {
@@ -260,7 +272,8 @@ impl Prometheus {
     /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
     pub async fn evaluations(&self, expression: &str, from: f64, to: f64, step: f64) -> Result<Vec<Series>> {
         let step = (step * 1000.0).round();
-        self.range(&format!("({expression})"), &format!(":{step}ms"), from, to).await
+        // It may end with a comment.
+        self.range(&format!("({expression}\n)"), &format!(":{step}ms"), from, to).await
     }
 
     /// The active scrape targets.

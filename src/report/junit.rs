@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::model::{Report, RunVerdict};
+use super::model::{Report, RunVerdict, State};
 use super::text::{checks, details, figure, group_name, verdict_word};
 use crate::check::{Outcome, Verdict};
 use crate::error::{Error, Result};
@@ -25,7 +25,8 @@ pub fn junit(report: &Report) -> Result<String> {
         add(group_name(outcome.group), case(outcome));
     }
     // What no check tells must not look green.
-    if report.verdict != RunVerdict::Pass && report.count(Verdict::Pass) == report.checks.len() {
+    let untold = report.verdict != RunVerdict::Pass && report.count(Verdict::Pass) == report.checks.len();
+    if untold || report.state != State::Finished {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
         status.set_message(format!("{}: {}", verdict_word(report), checks(report)));
         status.set_type(verdict_word(report).to_lowercase());

@@ -11,7 +11,7 @@ use crate::check::alert::already_firing;
 use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
 use crate::fault::kubernetes::Scene;
-use crate::fault::{self, Journal, Timeline};
+use crate::fault::{self, Clock, Journal, Timeline};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
 use crate::observe::Prometheus;
@@ -170,7 +170,7 @@ impl Run<'_> {
             let team = self.team(begun, &mut called).await?;
             events.emit(EventKind::LoadStarted(plan))?;
             let before = time(prometheus.as_ref()).await;
-            let result = self.put_on(begun, faults, prometheus.as_ref(), team).await?;
+            let result = self.put_on(begun, faults, prometheus.as_ref(), before, team).await?;
             Ok::<_, Error>((before, result))
         };
         let sent = sent.await;
@@ -212,6 +212,7 @@ impl Run<'_> {
         begun: &Begun,
         faults: &Timeline,
         prometheus: Option<&Prometheus>,
+        before: Option<(f64, Instant)>,
         team: Option<Team<'_>>,
     ) -> Result<LoadResult> {
         let interrupt = self.interrupt.child();
@@ -255,9 +256,9 @@ impl Run<'_> {
                 }
             }
         };
-        let now = || async { Some(time(prometheus).await?.0) };
+        let clock = Clock::new(|| async { Some(time(prometheus).await?.0) }, before);
         let journal = Journal::new(self.state, self.terminal);
-        let faults = faults.run(&journal, start, &begun.events, now, &interrupt);
+        let faults = faults.run(&journal, start, &begun.events, &clock, &interrupt);
         let (load, _) =
             tokio::join!(async { load.await.inspect_err(&fail) }, async { faults.await.inspect_err(&fail) },);
         let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -133,7 +133,8 @@ impl TestLab {
         let interrupted = interrupt.clone();
         let task = tokio::spawn(async move {
             let reported = Events::new(vec![Box::new(Forward(sender))]);
-            timeline.run(&journal, start, &reported, async || now(), &interrupted).await
+            let clock = fault::Clock::new(async || now(), None);
+            timeline.run(&journal, start, &reported, &clock, &interrupted).await
         });
         Playing { events, interrupt, task }
     }

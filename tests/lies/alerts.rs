@@ -87,6 +87,37 @@ fn another_alert_of_the_stack_s_rules_fails() {
 }
 
 #[test]
+fn no_alerts_of_a_rule_that_cannot_be_evaluated_is_no_data() {
+    let liar = Liar::start(Lie::None);
+    let mut lab = Lab::new(&[&liar]).start(Some("Alarm"));
+    // Two series on the one side: it is loaded, and each evaluation fails.
+    lab.rewrite("rules.yml", "alarm == 1", "alarm * on () {job='liar'}");
+    lab.kill("prometheus");
+    lab.start_prometheus();
+    lab.scenario(LOAD, "[{reconcile: {wait: 5s}}, {no-alerts: {}}]");
+    judged(&lab, &liar, false).is(3, "no-data", "Alarm cannot be evaluated");
+}
+
+#[test]
+fn an_alert_that_fires_while_its_prometheus_is_killed_has_not_resolved() {
+    let liar = Liar::start(Lie::None);
+    let mut lab = Lab::new(&[&liar]).start(Some("Alarm"));
+    lab.scenario(LOAD, "[{alert: {name: Alarm, fires: 6s, resolves: 30s, notified: false}}]");
+    let mut run = lab.run();
+    alarmed(&liar, &mut run, true);
+    until("the end of the load", || liar.requests() >= 100 || run.try_wait().is_ok_and(|e| e.is_some()));
+    until("the alert to fire", || {
+        !lab.query("ALERTS{alertstate=\"firing\"}")["data"]["result"].as_array().is_none_or(Vec::is_empty)
+    });
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    lab.kill("prometheus");
+    liar.alarm(false);
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    lab.start_prometheus();
+    verdict(run).is(3, "no-data", "after it was last seen to fire");
+}
+
+#[test]
 fn a_rule_that_does_not_exist_is_no_data() {
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]).with_notifications().start(Some("Other"));

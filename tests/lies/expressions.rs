@@ -30,6 +30,22 @@ fn two_series_where_one_was_expected_are_no_data() {
 }
 
 #[test]
+fn what_held_in_time_holds_also_when_it_is_judged_again() {
+    let liar = Liar::start(Lie::None);
+    let lab = Lab::new(&[&liar]).start(None);
+    // It holds for some seconds after the load only; the other is a number, not series.
+    let busy = "sum(rate(requests_total[4s]))";
+    let checks = format!(
+        "[{{promql: {{expr: \"{busy}\", is: \"> 0\", wait: 8s}}}},
+          {{promql: {{expr: \"scalar({busy}) # a number\", is: \"> 0\", wait: 8s}}}}]"
+    );
+    lab.scenario("phases: [{duration: 3s, rate: 20/s}]", &checks);
+    lab.verdict().is(0, "pass", "");
+    std::thread::sleep(std::time::Duration::from_secs(9));
+    assert_eq!(lab.sre(&["verify"]), Some(0), "it held within 8 s");
+}
+
+#[test]
 fn a_series_that_is_not_there_is_no_data() {
     judged("[{series: {series: no_such_metric, wait: 1s}}]").is(3, "no-data", "no such series");
 }

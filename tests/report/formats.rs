@@ -81,6 +81,7 @@ fn junit_is_never_green_where_the_run_did_not_pass() {
         Run::errors().loaded(load()).verified([counted()], 0).failed("interrupted", 130),
         Run::errors().loaded(overloaded_load()).verified([counted()], 0),
         Run::errors().loaded(load()).verified([], 0),
+        Run::errors().loaded(overloaded_load()).judged([skipped(), counted()], 4).failed("interrupted", 130),
     ];
     for run in runs {
         let xml = junit(&run.report()).expect("XML");

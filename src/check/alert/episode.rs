@@ -64,9 +64,9 @@ impl Expectation {
             episode.fired = [episode.fired, first].into_iter().flatten().reduce(f64::min);
             last = [last, during.iter().copied().reduce(f64::max)].into_iter().flatten().reduce(f64::max);
         }
-        // It is over when an evaluation came after its last sample without giving it another one.
-        episode.resolved =
-            last.map(|last| last + self.interval).filter(|over| evaluated >= over - self.interval / 2.0);
+        // It is over when an evaluation came after its last sample without giving it another one. An evaluation
+        // may begin late, up to the next one's time, but never early; all times are in whole milliseconds.
+        episode.resolved = last.map(|last| last + self.interval).filter(|over| evaluated > over - 0.0005);
         episode
     }
 
@@ -120,6 +120,13 @@ mod tests {
     fn it_is_not_over_before_the_next_evaluation() {
         assert_eq!(expectation().episode(&[series("x", &[109.0, 110.0])], 110.0).resolved, None);
         assert_eq!(expectation().episode(&[series("x", &[109.0])], 110.0).resolved, Some(110.0));
+    }
+
+    #[test]
+    fn a_late_evaluation_is_not_taken_for_the_next_one() {
+        assert_eq!(expectation().episode(&[series("x", &[109.0])], 109.6).resolved, None);
+        assert_eq!(expectation().episode(&[series("x", &[109.0])], 109.999).resolved, None);
+        assert_eq!(expectation().episode(&[series("x", &[109.123])], 110.123).resolved, Some(110.123));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! When an alert fired is read from Prometheus' own series `ALERTS`, which has a sample at each evaluation:
 //! a verdict can be made again later from the same samples.
 
+mod away;
 mod check;
 mod episode;
 mod notification;

@@ -1,10 +1,12 @@
 //! No other alert of the stack's rules fired.
 
+use super::away;
 use crate::check::context::CheckContext;
 use crate::check::reconcile::display_labels;
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
-use crate::observe::{Prometheus, QueryResult, RuleState};
+use crate::figures::duration;
+use crate::observe::{AlertingRule, Prometheus, QueryResult, RuleState};
 
 /// Alerts of these rules that fire now: before a load, each of them is a reason not to start.
 ///
@@ -40,6 +42,7 @@ pub async fn no_others(context: &CheckContext<'_>, except: &[String]) -> Result<
         Ok(Fired::Unloaded(rules)) => {
             outcome.notes.push(format!("Prometheus has not loaded: {}.", rules.join(", ")));
         }
+        Ok(Fired::Hidden(notes)) => outcome.notes.extend(notes),
         Ok(Fired::NoRules) => outcome.notes.push("The stack has no alert rules.".into()),
         Ok(Fired::Others(rows)) if rows.is_empty() => {
             outcome.verdict = Verdict::Pass;
@@ -59,6 +62,8 @@ pub async fn no_others(context: &CheckContext<'_>, except: &[String]) -> Result<
 enum Fired {
     NoRules,
     Unloaded(Vec<String>),
+    /// None was seen, but they could not all have been.
+    Hidden(Vec<String>),
     Others(Vec<Vec<String>>),
 }
 
@@ -82,5 +87,69 @@ async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Fired> {
             vec![name.clone(), display_labels(&series.labels, &["__name__", "alertname", "alertstate"])]
         })
     });
-    Ok(Fired::Others(others.collect()))
+    let others: Vec<Vec<String>> = others.collect();
+    if !others.is_empty() {
+        return Ok(Fired::Others(others));
+    }
+    let meant: Vec<&AlertingRule> = loaded
+        .iter()
+        .filter(|rule| context.rules.contains(&rule.name) && !except.contains(&rule.name))
+        .collect();
+    let mut hidden = unevaluated(&meant, now);
+    let interval = meant.iter().map(|rule| rule.interval).fold(0.0, f64::max);
+    let until = context.load.prometheus_ended.unwrap_or(now).min(now);
+    hidden.extend(away_during(prometheus, since, until, interval).await?);
+    Ok(if hidden.is_empty() { Fired::Others(others) } else { Fired::Hidden(hidden) })
+}
+
+/// An evaluation may come so many seconds late without telling anything.
+const LATE: f64 = 3.0;
+
+/// Rules that could not have fired: a sentence each.
+fn unevaluated(rules: &[&AlertingRule], now: f64) -> Vec<String> {
+    let why = |rule: &&AlertingRule| match rule {
+        rule if rule.health == "err" => {
+            Some(format!("{} cannot be evaluated: {}.", rule.name, rule.last_error))
+        }
+        rule if rule.is_stale(now, LATE) => Some(format!("{} is not evaluated any more.", rule.name)),
+        _ => None,
+    };
+    rules.iter().filter_map(why).collect()
+}
+
+/// Whether Prometheus was away for much of the load: then nobody knows what would have fired.
+async fn away_during(
+    prometheus: &Prometheus,
+    since: f64,
+    until: f64,
+    interval: f64,
+) -> Result<Option<String>> {
+    let gap = away::longest(&away::scrapes(prometheus, since, until).await?, since, until);
+    Ok((gap > away::allowed(until - since, interval))
+        .then(|| format!("Prometheus saw nothing for {} of the load.", duration(gap))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_not_evaluated_hides_what_would_fire() {
+        let rule = |health: &str, evaluated: i64| AlertingRule {
+            name: "A".into(),
+            state: RuleState::Inactive,
+            health: health.into(),
+            last_error: "many-to-many".into(),
+            last_evaluation: jiff::Timestamp::from_second(evaluated).expect("a time"),
+            interval: 5.0,
+        };
+        let told = |rule: AlertingRule| unevaluated(&[&rule], 1000.0).join(" ");
+        assert_eq!(told(rule("ok", 994)), "");
+        // One that is a little late still comes.
+        assert_eq!(told(rule("ok", 988)), "");
+        assert_eq!(told(rule("ok", 980)), "A is not evaluated any more.");
+        assert_eq!(told(rule("err", 999)), "A cannot be evaluated: many-to-many.");
+        // Loaded, and never evaluated.
+        assert_eq!(told(rule("unknown", -62_135_596_800)), "A is not evaluated any more.");
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::judge::{Evaluations, STEP, Seen, Told, seen, settled};
-use super::window::{Times, Window};
+use super::window::{Load, Times, Window};
 use crate::check::Outcome;
 use crate::check::context::CheckContext;
 use crate::check::wait::pause;
@@ -114,7 +114,9 @@ impl<'a> Watch<'a> {
         };
         let others = self.context.faults.injected.iter().filter(|other| other.id != self.fault.id);
         let others: Vec<Times> = others.filter_map(times).collect();
-        Some(Window::of(times(self.fault)?, &others, self.context.load.prometheus_started, self.asked))
+        let load = self.context.load;
+        let load = Load { started: load.prometheus_started, ended: load.prometheus_ended };
+        Some(Window::of(times(self.fault)?, &others, load, self.asked))
     }
 
     async fn look(

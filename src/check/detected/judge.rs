@@ -42,11 +42,14 @@ impl Evaluations {
         &self.0[first..last.max(first)]
     }
 
-    /// When it first holds for good between these times.
-    fn for_good(&self, from: f64, to: f64) -> Option<f64> {
+    /// When it first holds from `from` on, and goes on to hold until what `stays` makes of that time.
+    fn holding(&self, from: f64, to: f64, stays: impl Fn(f64) -> f64) -> Option<f64> {
         let within = self.within(from, to);
-        let last = within.iter().rposition(|(_, holds)| !holds).map_or(0, |last| last + 1);
-        within.get(last).map(|(time, _)| *time)
+        let goes_on = |at: f64| {
+            let end = stays(at);
+            !within.iter().any(|(time, holds)| !holds && *time >= at && *time <= end)
+        };
+        within.iter().find(|(time, holds)| *holds && goes_on(*time)).map(|(time, _)| *time)
     }
 }
 
@@ -85,7 +88,7 @@ pub fn seen(shown: &Evaluations, over: &Evaluations, window: &Window, now: f64) 
     let detected = while_alone.iter().find(|(_, holds)| *holds).map(|(time, _)| *time);
     let start = healed.max(detected.unwrap_or(healed));
     let end = window.over_by.min(now) + STEP;
-    let recovered = over.for_good(start, end.min(after)).or_else(|| over.for_good(start, end));
+    let recovered = over.holding(start, end, |at| stays(at, window));
     Seen {
         before: before(shown, window),
         detected,
@@ -93,6 +96,17 @@ pub fn seen(shown: &Evaluations, over: &Evaluations, window: &Window, now: f64) 
         looked: !shown.within(injected, after.min(window.detected_by.max(healed))).is_empty(),
         looked_after: !over.within(end - STEP - 5.0, end).is_empty(),
     }
+}
+
+/// Until when what is over has to stay so: a single value may be a flicker, and what comes with the next fault is that
+/// one's.
+fn stays(at: f64, window: &Window) -> f64 {
+    let short = match window.next {
+        Some(next) if at < next => (at + LATE).min(next - 0.001),
+        _ => at + LATE,
+    };
+    let long = window.next.map_or(window.stays, |next| window.stays.min(next - 0.001));
+    short.max(long)
 }
 
 fn before(shown: &Evaluations, window: &Window) -> Before {
@@ -118,7 +132,7 @@ fn before(shown: &Evaluations, window: &Window) -> Before {
 pub fn settled(seen: &Seen, window: &Window, now: f64) -> bool {
     match (seen.detected, seen.recovered) {
         (None, _) => now > window.detected_by.max(window.fault.healed) + LATE,
-        (Some(_), Some(at)) => now > at + LATE,
+        (Some(_), Some(at)) => now > stays(at, window).min(window.over_by) + LATE,
         (Some(_), None) => now > window.over_by + LATE,
     }
 }
@@ -224,6 +238,7 @@ mod tests {
         detected_by: 110.0,
         over_by: 140.0,
         next: None,
+        stays: 140.0,
     };
 
     /// Values second by second from 90 on; a minus is none.
@@ -308,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_comes_with_the_next_fault_is_that_one_s() {
-        let window = Window { next: Some(125.0), ..WINDOW };
+        let window = Window { next: Some(125.0), stays: 125.0, ..WINDOW };
         // Over at 122, and again at 127 by the next.
         let values = "0000000000".to_owned() + "0011111111" + "1111111111" + "11000001111111111111";
         let seen = look(&values, &window);
@@ -330,10 +345,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_stays_so_until_the_load_ends() {
+        let window = Window { stays: 130.0, ..WINDOW };
+        let shown = "0000000000".to_owned() + "0011111111" + "1111111111";
+        // Again while the load goes on; once only after it.
+        assert_eq!(look(&(shown.clone() + "00001100000000000000"), &window).recovered, Some(126.0));
+        assert_eq!(look(&(shown.clone() + "00000000000000011000"), &window).recovered, Some(120.0));
+        assert_eq!(look(&(shown.clone() + "00000000001111111111" + "1"), &window).recovered, None);
+        // Over after the end of the load: one value is not enough.
+        assert_eq!(look(&(shown + "11111111111110100000"), &window).recovered, Some(135.0));
+    }
+
+    #[test]
+    fn a_verdict_that_is_made_again_is_the_same() {
+        let window = Window { stays: 130.0, ..WINDOW };
+        let shown = "0000000000".to_owned() + "0011111111" + "1111111111";
+        for after in [
+            "00001100000000000000",
+            "00000000000000011000",
+            "11111111111110100000",
+            "00000001100000000000",
+            "00000000000000000001",
+        ] {
+            let shown = evaluations(&(shown.clone() + after));
+            let at = |now: f64| {
+                let known = Evaluations(shown.within(0.0, now + 0.5).to_vec());
+                seen(&known, &known.negated(), &window, now)
+            };
+            let first = (120..200).map(f64::from).find(|now| settled(&at(*now), &window, *now));
+            let first = first.expect("an end");
+            assert_eq!(at(first).recovered, at(5000.0).recovered, "{after} at {first}");
+        }
+    }
+
+    #[test]
     fn a_look_is_repeated_until_nothing_can_change() {
-        let seen = look(&("0000000000".to_owned() + "0011111111" + "1111111111" + "00"), &WINDOW);
-        assert!(!settled(&seen, &WINDOW, 121.0), "a scrape may be on its way");
-        assert!(settled(&seen, &WINDOW, 124.0));
+        let window = Window { stays: 121.0, ..WINDOW };
+        let seen = look(&("0000000000".to_owned() + "0011111111" + "1111111111" + "00"), &window);
+        assert!(!settled(&seen, &window, 121.0), "a scrape may be on its way");
+        assert!(!settled(&seen, &window, 124.0), "it may come back");
+        assert!(settled(&seen, &window, 127.0));
+        // The load goes on: so does the look.
+        assert!(!settled(&seen, &Window { stays: 135.0, ..WINDOW }, 127.0));
         let none = Seen { detected: None, ..seen };
         assert!(!settled(&none, &WINDOW, 121.0) && settled(&none, &WINDOW, 124.0));
     }

@@ -11,6 +11,15 @@ pub struct Times {
     pub healed: f64,
 }
 
+/// When the load was, as far as Prometheus told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// Its start.
+    pub started: Option<f64>,
+    /// Its end.
+    pub ended: Option<f64>,
+}
+
 /// When a fault is looked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
@@ -26,6 +35,8 @@ pub struct Window {
     pub over_by: f64,
     /// When the next fault after it was injected: from there on what is shown may be that one's.
     pub next: Option<f64>,
+    /// Once over it stays so until then: the next fault, the load's end or `over_by`, whichever is first.
+    pub stays: f64,
 }
 
 /// For how long before its injection a fault must not be shown.
@@ -33,18 +44,21 @@ const BEFORE: f64 = 60.0;
 
 impl Window {
     /// The window of a fault beside the others.
-    pub fn of(fault: Times, others: &[Times], load_started: Option<f64>, asked: &DetectedCheck) -> Window {
-        let start = load_started.unwrap_or(fault.injected).clamp(fault.injected - BEFORE, fault.injected);
+    pub fn of(fault: Times, others: &[Times], load: Load, asked: &DetectedCheck) -> Window {
+        let start = load.started.unwrap_or(fault.injected).clamp(fault.injected - BEFORE, fault.injected);
         let earlier = others.iter().map(|other| other.healed).filter(|healed| *healed <= fault.injected);
         let earlier = earlier.reduce(f64::max).filter(|healed| *healed >= start);
         let later = others.iter().map(|other| other.injected).filter(|injected| *injected >= fault.healed);
+        let next = later.reduce(f64::min);
+        let over_by = fault.healed + asked.recovers.as_secs_f64();
         Window {
             before: earlier.unwrap_or(start),
             after_another: earlier.is_some(),
             fault,
             detected_by: fault.injected + asked.within.as_secs_f64(),
-            over_by: fault.healed + asked.recovers.as_secs_f64(),
-            next: later.reduce(f64::min),
+            over_by,
+            next,
+            stays: next.into_iter().chain(load.ended).fold(over_by, f64::min),
         }
     }
 }
@@ -56,7 +70,8 @@ mod tests {
     fn window(fault: (f64, f64), others: &[(f64, f64)], load_started: f64) -> Window {
         let times = |(injected, healed): (f64, f64)| Times { injected, healed };
         let others: Vec<Times> = others.iter().copied().map(times).collect();
-        Window::of(times(fault), &others, Some(load_started), &DetectedCheck::default())
+        let load = Load { started: Some(load_started), ended: Some(200.0) };
+        Window::of(times(fault), &others, load, &DetectedCheck::default())
     }
 
     #[test]
@@ -75,5 +90,13 @@ mod tests {
         // One that is on at the same time is neither before nor after it.
         let of = window((140.0, 150.0), &[(130.0, 145.0)], 90.0);
         assert_eq!((of.before, of.after_another, of.next), (90.0, false, None));
+    }
+
+    #[test]
+    fn it_stays_over_until_something_else_comes() {
+        // The next fault, the end of the load, or that of its own time.
+        assert_eq!(window((100.0, 120.0), &[(140.0, 150.0)], 90.0).stays, 140.0);
+        assert_eq!(window((140.0, 150.0), &[(100.0, 120.0)], 90.0).stays, 200.0);
+        assert_eq!(window((100.0, 120.0), &[], 90.0).stays, 180.0);
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::Context;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::fault::kubernetes::{Aimed, Blast};
-use crate::fault::{self, Journal, On, Planned, Timeline};
+use crate::fault::{self, Clock, Journal, On, Planned, Timeline};
 use crate::figures::duration;
 use crate::report::wrap;
 use crate::run::{Event, EventKind, Events, Reporter};
@@ -125,7 +125,8 @@ impl Inject {
         let events = Events::new(vec![Box::new(teller)]);
         let journal = Journal::new(folder, &context.terminal);
         let start = Instant::now();
-        timeline.run(&journal, start, &events, async || None, &context.interrupt).await?;
+        let clock = Clock::new(async || None, None);
+        timeline.run(&journal, start, &events, &clock, &context.interrupt).await?;
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(healed) = done.healed {
             let took = jiff::Timestamp::now().duration_since(healed).as_secs_f64();
