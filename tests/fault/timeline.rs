@@ -6,6 +6,7 @@ use sre::run::EventKind;
 use sre::target::local::process::{self, State};
 
 use crate::lab::TestLab;
+use crate::support::wait::until;
 
 /// One of each, on a replica of its own, for longer than any test takes.
 const ONE_OF_EACH: &str = "[{fault: kill, at: 0s, for: 1h, replicas: [0]},
@@ -103,6 +104,8 @@ async fn a_panic_undoes_everything() {
     playing.injected("kill on users-api-0").await;
     playing.injected("pause on users-api-1").await;
     assert!(playing.task.await.unwrap_err().is_panic());
+    // A panic does not wait for what it has started again.
+    until("its answer", async || lab.switches(0).await).await;
     lab.assert_healed().await;
 }
 
