@@ -69,15 +69,25 @@ pub async fn settle(
     interrupt: &Interrupt,
 ) -> Result<Option<String>> {
     let Some(place) = &expected.endpoints.prometheus else { return Ok(None) };
-    let forward = interrupt.or(Forward::open(cluster, place, expected.namespace)).await??;
-    let prometheus = Prometheus::new(&Endpoint::new(forward.url()))?.once_only();
     let started = Instant::now();
+    // Its pod may be on its way out, or not be there yet.
+    let mut way: Option<(Forward, Prometheus)> = None;
     let mut nudged: Option<Instant> = None;
     let mut lacked = None;
     loop {
-        let missing = match interrupt.or(missing(cluster, expected, &prometheus, progress)).await? {
-            Ok(None) => return Ok(prometheus.version().await.ok()),
-            Ok(Some(missing)) => {
+        let look = async {
+            let (_, prometheus) = match &mut way {
+                Some(way) => way,
+                None => way.insert(open(cluster, place, expected.namespace).await?),
+            };
+            Ok::<_, Error>(match missing(cluster, expected, prometheus, progress).await? {
+                None => Seen::All(prometheus.version().await.ok()),
+                Some(missing) => Seen::Lacks(missing),
+            })
+        };
+        let missing = match interrupt.or(look).await? {
+            Ok(Seen::All(version)) => return Ok(version),
+            Ok(Seen::Lacks(missing)) => {
                 lacked = Some(missing.clone());
                 missing
             }
@@ -108,6 +118,21 @@ pub async fn settle(
         );
         interrupt.or(tokio::time::sleep(LOOK_EVERY)).await?;
     }
+}
+
+/// What a look at Prometheus gave.
+enum Seen {
+    /// All of the lab; its version.
+    All(Option<String>),
+    /// Not all yet; what is missing.
+    Lacks(String),
+}
+
+/// A way to Prometheus, for as long as the forward is kept.
+async fn open(cluster: &Cluster, place: &ClusterEndpoint, namespace: &str) -> Result<(Forward, Prometheus)> {
+    let forward = Forward::open(cluster, place, namespace).await?;
+    let prometheus = Prometheus::new(&Endpoint::new(forward.url()))?.once_only();
+    Ok((forward, prometheus))
 }
 
 /// What is not as it should be yet.
@@ -229,8 +254,15 @@ async fn nudge(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use indexmap::IndexMap;
+
     use super::*;
     use crate::observe::Labels;
+    use crate::target::kubernetes::client::standin;
+    use crate::terminal::Terminal;
 
     fn target(instance: &str, health: Health) -> Target {
         Target {
@@ -257,5 +289,39 @@ mod tests {
         assert!(said(&stale).is_some_and(|why| why.contains("c:1")));
         let ill = [a, target("b:1", Health::Unknown)];
         assert_eq!(said(&ill).as_deref(), Some("target api b:1: not scraped yet"));
+    }
+
+    #[tokio::test]
+    async fn a_prometheus_that_is_being_replaced_is_waited_for() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let cluster = standin(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []}))
+        });
+        let place = ClusterEndpoint {
+            namespace: None,
+            labels: IndexMap::from([("app".to_owned(), "prometheus".to_owned())]),
+            port: 9090,
+            enabled: true,
+            metrics: None,
+        };
+        let expected = Expected {
+            endpoints: &ClusterEndpoints { prometheus: Some(place), ..ClusterEndpoints::default() },
+            namespace: "lab",
+            job: None,
+            rules: &[],
+            objects: &[],
+            changed: None,
+            bound: Duration::from_secs(1),
+        };
+        let progress = Progress::new(&Terminal::silent(true));
+        let error = settle(&cluster, &expected, &progress, &Interrupt::default()).await.unwrap_err();
+        assert!(error.what().contains("after 1 s"), "{error}");
+        assert!(
+            error.causes().iter().any(|cause| cause.contains("no pod with app=prometheus is ready")),
+            "{error}"
+        );
+        assert!(asked.load(Ordering::SeqCst) > 2, "asked once only");
     }
 }
