@@ -18,10 +18,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::place::{Place, is_there, named};
+use indexmap::IndexMap;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::Value;
+use sre::observe::Alertmanager;
+use sre::stack::ClusterEndpoint;
+use sre::target::Endpoint;
 use sre::target::kubernetes::client::Cluster;
+use sre::target::kubernetes::forward::Forward;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_pass_on_three_replicas_and_nothing_is_left() {
@@ -74,6 +79,7 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
         let result = place.expect(0, &["run", "baseline", "--duration", "3s", "-o", "json"]);
         assert!(result.contains("\"verdict\": \"pass\""), "{way}: {result}");
     }
+    what_is_changed_is_at_work_when_up_is_done(&place, &cluster).await;
     a_pod_that_is_replaced_is_a_lower_bound(&place, &cluster).await;
     what_somebody_deletes_comes_back(&place, &cluster).await;
 
@@ -105,6 +111,30 @@ fn errors_pass(place: &Place) {
     // Which replica a connection leads to is the Service's choice; each has counted what it got.
     let counted: f64 = targets.iter().filter_map(|target| target["counted"].as_f64()).sum();
     assert!((counted - 4000.0).abs() < f64::EPSILON, "{first}");
+}
+
+/// Alertmanager has read its new configuration, and Prometheus' pod is the new one.
+async fn what_is_changed_is_at_work_when_up_is_done(place: &Place, cluster: &Cluster) {
+    let namespace = format!("{}-monitoring", place.namespace);
+    place.expect(0, &["up", "--set", "group_interval=3s"]);
+    let labels = IndexMap::from([("app.kubernetes.io/name".to_owned(), "alertmanager".to_owned())]);
+    let endpoint = ClusterEndpoint { namespace: None, labels, port: 9093, enabled: true, metrics: None };
+    let forward = Forward::open(cluster, &endpoint, &namespace).await.unwrap();
+    let loaded = Alertmanager::new(&Endpoint::new(forward.url())).unwrap().config().await.unwrap();
+    assert!(loaded.contains("group_interval: 3s"), "{loaded}");
+
+    let values = place.folder.path().join("more.yaml");
+    let more = "prometheus: {prometheusSpec: {resources: {requests: {memory: 200Mi}}}}";
+    std::fs::write(&values, more).unwrap();
+    place.expect(0, &["up", "--values", &format!("monitoring={}", values.display())]);
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), &namespace);
+    let params = ListParams::default().labels("app.kubernetes.io/name=prometheus");
+    let found = pods.list(&params).await.unwrap().items;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].metadata.deletion_timestamp.is_none());
+    let containers = serde_json::to_value(&found[0].spec).unwrap()["containers"].take();
+    let prometheus = containers.as_array().unwrap().iter().find(|c| c["name"] == "prometheus").unwrap();
+    assert_eq!(prometheus["resources"]["requests"]["memory"], "200Mi");
 }
 
 /// The ways in which Prometheus can find the replicas just now.

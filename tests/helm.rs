@@ -126,7 +126,13 @@ async fn a_helm_that_outlived_its_sre_is_ended_first() {
             assert!(reaped.is_finished(), "{program} was left at work");
             let workloads = helm.workloads(&namespace, "web").await.unwrap();
             wait::ready(&cluster, &workloads, Duration::from_secs(60), &quiet).await.unwrap();
+
+            let mut orphan = start_stuck(program, &cluster, &namespace, true);
+            until_pending(&helm, &wanted).await;
+            let reaped = std::thread::spawn(move || orphan.wait().unwrap());
             helm.uninstall(&namespace, "web").await.unwrap();
+            assert!(reaped.is_finished(), "{program} was left at work");
+            assert_eq!(helm.history(&wanted).await.unwrap(), []);
         }
     })
     .await;

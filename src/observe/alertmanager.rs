@@ -26,16 +26,36 @@ impl Alertmanager {
     /// # Errors
     /// No data (exit 3) where it does not answer.
     pub async fn version(&self) -> Result<String> {
-        #[derive(Deserialize)]
-        struct Status {
-            #[serde(rename = "versionInfo")]
-            version_info: VersionInfo,
-        }
-        #[derive(Deserialize)]
-        struct VersionInfo {
-            version: String,
-        }
-        let status: Status = self.http.get("api/v2/status", &[]).await?;
-        Ok(status.version_info.version)
+        Ok(self.status().await?.version_info.version)
     }
+
+    /// The configuration that it has loaded, as it would write it: with its defaults, and without secrets.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not answer.
+    pub async fn config(&self) -> Result<String> {
+        Ok(self.status().await?.config.original)
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.http.get("api/v2/status", &[]).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(rename = "versionInfo")]
+    version_info: VersionInfo,
+    #[serde(default)]
+    config: Config,
+}
+
+#[derive(Deserialize)]
+struct VersionInfo {
+    version: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Config {
+    original: String,
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
-use kube::runtime::wait::{await_condition, conditions};
 use serde_json::Value;
 
 use super::client::Cluster;
 use super::failure::{call_opt, explain, retry, status};
 use super::gone::{gone, is_going};
 use super::object::{self, MANAGED_BY, MANAGER, ObjectRef};
+use super::wait;
 use crate::error::{Error, Result};
 
 /// How long a new definition may take to be served.
@@ -192,16 +191,7 @@ pub fn content(object: &DynamicObject) -> Value {
 
 /// Waits until the server serves a new definition.
 async fn established(cluster: &Cluster, definition: &ObjectRef) -> Result<()> {
-    let api: Api<CustomResourceDefinition> = Api::all(cluster.client());
-    let served = await_condition(api, &definition.name, conditions::is_crd_established());
-    match tokio::time::timeout(ESTABLISHED, served).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Error::target(format!("{definition} could not be watched")).because(error)),
-        Err(_) => {
-            Err(Error::target(format!("{definition} was not established within {} s", ESTABLISHED.as_secs()))
-                .hint(format!("kubectl describe crd {} says why", definition.name)))
-        }
-    }
+    wait::ready(cluster, std::slice::from_ref(definition), ESTABLISHED, &|_| ()).await
 }
 
 /// Deletes an object that `sre` applied; `false` if it was gone already, or is somebody else's by now.
@@ -228,4 +218,57 @@ pub async fn ensure_namespace(cluster: &Cluster, name: &str, mode: Mode) -> Resu
     )?;
     let applied = apply(cluster, name, &namespace, mode).await?;
     Ok(applied.iter().any(|applied| applied.change == Change::Created))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::target::kubernetes::client::standin;
+
+    #[tokio::test]
+    async fn a_watch_that_fails_once_does_not_end_the_wait_for_a_definition() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let kind =
+            json!({"group": "apiextensions.k8s.io", "version": "v1", "kind": "CustomResourceDefinition"});
+        let groups = json!([{"metadata": {"name": "apiextensions.k8s.io"}, "versions": [{"version": "v1", "resources":
+            [{"resource": "customresourcedefinitions", "singularResource": "customresourcedefinition",
+                "responseKind": kind, "scope": "Cluster", "verbs": ["list", "watch"]}]}]}]);
+        let cluster = standin(move |path| match path {
+            "/api" | "/apis" => {
+                let items = if path == "/apis" { groups.clone() } else { json!([]) };
+                (
+                    200,
+                    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
+                    "metadata": {}, "items": items}),
+                )
+            }
+            _ if counted.fetch_add(1, Ordering::SeqCst) == 0 => (
+                503,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": "not now", "reason": "ServiceUnavailable", "code": 503}),
+            ),
+            _ => {
+                let status = json!({"conditions": [{"type": "Established", "status": "True"}]});
+                (
+                    200,
+                    json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
+                    "items": [{"metadata": {"name": "shops.lab.local"}, "status": status}]}),
+                )
+            }
+        });
+        let definition = ObjectRef {
+            api_version: "apiextensions.k8s.io/v1".into(),
+            kind: "CustomResourceDefinition".into(),
+            namespace: None,
+            name: "shops.lab.local".into(),
+        };
+        established(&cluster, &definition).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
 }

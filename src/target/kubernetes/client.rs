@@ -239,6 +239,26 @@ fn client(config: Config) -> kube::Result<Client> {
     Ok(Client::new(service, config.default_namespace))
 }
 
+/// A cluster whose API server is a function of the path that is asked for: a status and a body.
+#[cfg(test)]
+pub(super) fn standin(answer: impl Fn(&str) -> (u16, serde_json::Value) + Clone + Send + 'static) -> Cluster {
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (status, body) = answer(request.uri().path());
+        let answer = http::Response::builder()
+            .status(status)
+            .body(kube::client::Body::from(body.to_string().into_bytes()));
+        std::future::ready(answer)
+    });
+    Cluster {
+        client: Client::new(service, "default"),
+        name: "standin".into(),
+        context: "standin".into(),
+        kubeconfig: None,
+        version: "v1.35.0".into(),
+        kinds: Arc::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

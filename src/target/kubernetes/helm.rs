@@ -87,8 +87,7 @@ impl Helm {
     /// Installs or upgrades a release; its namespace is there. Returns when its objects are written, not when
     /// they are ready. What an interrupted helm left is mended first; `say` is told of it.
     pub async fn upgrade(&self, release: &Release, say: &(dyn Fn(&str) + Sync)) -> Result<Installed> {
-        let mark = self.mark(release);
-        orphan::end(MARK, &mark).await?;
+        orphan::end(MARK, &self.mark(&release.namespace, &release.name)).await?;
         let fingerprint = fingerprint(release)?;
         let history = self.history(release).await?;
         match recovery(&history) {
@@ -129,24 +128,20 @@ impl Helm {
     }
 
     async fn install(&self, release: &Release, fingerprint: &str, more: &[&str]) -> Result<Finished> {
-        self.helm(["upgrade", "--install", &release.name, &release.chart, "--namespace", &release.namespace])
-            .arguments(&self.connection)
+        let what = ["upgrade", "--install", &release.name, &release.chart];
+        self.marked(&release.namespace, &release.name, what)
             .arguments(source(release))
             .arguments(["--values", "-", "--history-max", HISTORY, "--description", fingerprint])
             .arguments(more)
-            .environment(MARK, &self.mark(release))
-            .environment(orphan::PARENT, &std::process::id().to_string())
             .input(release.values.to_string())
             .run(&self.interrupt, |_| ())
             .await
     }
 
     async fn roll_back(&self, release: &Release, revision: u64) -> Result<()> {
+        let revision = revision.to_string();
         let finished = self
-            .helm(["rollback", &release.name, &revision.to_string(), "--namespace", &release.namespace])
-            .arguments(&self.connection)
-            .environment(MARK, &self.mark(release))
-            .environment(orphan::PARENT, &std::process::id().to_string())
+            .marked(&release.namespace, &release.name, ["rollback", &release.name, &revision])
             .run(&self.interrupt, |_| ())
             .await?;
         succeed(&format!("release {} could not be rolled back", release.name), finished).map(|_| ())
@@ -227,11 +222,12 @@ impl Helm {
         succeed(&format!("release {} could not be rendered", release.name), finished)
     }
 
-    /// Uninstalls a release, and waits until its objects are gone. One that is not there is fine.
+    /// Uninstalls a release, and waits until its objects are gone. One that is not there is fine. What a killed `sre`
+    /// left at work on it is ended first.
     pub async fn uninstall(&self, namespace: &str, name: &str) -> Result<()> {
+        orphan::end(MARK, &self.mark(namespace, name)).await?;
         let finished = self
-            .helm(["uninstall", name, "--namespace", namespace, "--wait", "--timeout", "2m"])
-            .arguments(&self.connection)
+            .marked(namespace, name, ["uninstall", name, "--wait", "--timeout", "2m"])
             .run(&self.interrupt, |_| ())
             .await?;
         if !finished.success() && finished.stderr.contains("not found") {
@@ -244,8 +240,22 @@ impl Helm {
         Program::new(&self.program, arguments).environment("HELM_DRIVER", "secret")
     }
 
-    fn mark(&self, release: &Release) -> String {
-        format!("{}/{}/{}", self.context, release.namespace, release.name)
+    /// A helm that changes a release: should it outlive this process, the next one finds it.
+    fn marked<'a>(
+        &self,
+        namespace: &str,
+        name: &str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Program {
+        self.helm(arguments)
+            .arguments(["--namespace", namespace])
+            .arguments(&self.connection)
+            .environment(MARK, &self.mark(namespace, name))
+            .environment(orphan::PARENT, &std::process::id().to_string())
+    }
+
+    fn mark(&self, namespace: &str, name: &str) -> String {
+        format!("{}/{namespace}/{name}", self.context)
     }
 }
 
@@ -281,4 +291,38 @@ fn succeed(what: &str, finished: Finished) -> Result<String> {
         .collect();
     let words = words.join("\n");
     Err(Error::target(what).because_of(words.strip_prefix("Error: ").unwrap_or(&words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A helm that tells what it was asked and how it is marked.
+    const TELLS: &str = "#!/bin/sh
+case $1 in
+version) echo v4.0.0 ;;
+*) echo \"$1 $SRE_RELEASE $SRE_PARENT\" >>\"$0.asked\" ;;
+esac
+";
+
+    #[tokio::test]
+    async fn an_uninstall_ends_what_was_left_at_work_and_can_be_found_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("helm");
+        // Written by another process: one that another test forks meanwhile must not hold it open.
+        let write = "cat >\"$0\" && chmod +x \"$0\"";
+        duct::cmd!("sh", "-c", write, &program).stdin_bytes(TELLS).run().unwrap();
+        let helm = Helm::offline(program.to_str().unwrap(), &Interrupt::default()).await.unwrap();
+
+        let namespace = uuid::Uuid::new_v4().to_string();
+        let mark = format!("/{namespace}/web");
+        let orphan = duct::cmd!("sleep", "60").env(MARK, &mark).env(orphan::PARENT, "1").unchecked();
+        let orphan = orphan.start().unwrap();
+        let ended = std::thread::spawn(move || orphan.wait().map(|output| output.status.code()).unwrap());
+        helm.uninstall(&namespace, "web").await.unwrap();
+        assert!(ended.is_finished(), "it was left at work");
+        assert_eq!(ended.join().unwrap(), None, "a signal ended it");
+        let asked = std::fs::read_to_string(folder.path().join("helm.asked")).unwrap();
+        assert_eq!(asked, format!("uninstall {mark} {}\n", std::process::id()));
+    }
 }

@@ -1,7 +1,7 @@
-//! Whether the configuration that Prometheus has loaded is the one that was asked for. Pure.
+//! Whether the configurations that Prometheus and Alertmanager have loaded are those that were asked for. Pure.
 //!
-//! Prometheus tells its configuration as it would write it: defaults are filled in or left out, durations and
-//! expressions are in its own spelling, secrets are hidden. What differs in spelling only is the same.
+//! Both tell their configuration as they would write it: defaults are filled in or left out, durations, expressions and
+//! matchers are in their own spelling, secrets are hidden. What differs in spelling only is the same.
 
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -61,6 +61,43 @@ pub fn difference(generated: &Value, loaded: &Value) -> Option<String> {
         }
     }
     None
+}
+
+/// The first place where what Alertmanager has loaded is not what was generated; `None` where there is none. Looked at is
+/// whom it tells of what, and how long it waits. What it hides as a secret cannot be compared.
+pub fn misrouted(generated: &Value, loaded: &Value) -> Option<String> {
+    let (wanted, known) = (respelled(generated, ""), respelled(loaded, ""));
+    ["route", "inhibit_rules", "receivers"].into_iter().find_map(|part| {
+        let (wanted, known) = (&wanted[part], &known[part]);
+        if is_nothing(wanted) && is_nothing(known) {
+            return None;
+        }
+        // To a receiver it adds defaults; what more there is elsewhere is old.
+        let old = || if part == "receivers" { None } else { unlike(known, wanted, part) };
+        unlike(wanted, known, part).or_else(old)
+    })
+}
+
+/// A part of Alertmanager's configuration without what it spells in a way of its own: the order and the quotes of
+/// matchers, the ends of URLs, the letters of headers.
+fn respelled(value: &Value, key: &str) -> Value {
+    match value {
+        Value::Array(lines) if key.ends_with("matchers") => {
+            let lines: Vec<&str> = lines.iter().map(text).collect();
+            let bare: String = bare(&lines.join(",")).chars().filter(|c| !"\"'\\{}".contains(*c)).collect();
+            let mut matchers: Vec<&str> = bare.split(',').filter(|part| !part.is_empty()).collect();
+            matchers.sort_unstable();
+            matchers.join(",").into()
+        }
+        Value::Array(items) => items.iter().map(|item| respelled(item, key)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| *key != "headers")
+            .map(|(key, value)| (key.clone(), respelled(value, key)))
+            .collect(),
+        Value::String(text) => text.trim_end_matches('/').into(),
+        other => other.clone(),
+    }
 }
 
 /// Where a value that was generated is not what is loaded.
@@ -203,6 +240,64 @@ mod tests {
         assert_eq!(difference(&slower, &loaded).as_deref(), Some("job a: .scrape_interval"));
         assert_eq!(difference(&json!({}), &loaded).as_deref(), Some("job a is not wanted any more"));
         assert_eq!(difference(&loaded, &json!({})).as_deref(), Some("job a is missing"));
+    }
+
+    /// As an operator writes it, and as Alertmanager 0.31 tells it.
+    const ROUTED: [&str; 2] = [
+        "
+route:
+  receiver: sre
+  group_by: ['...']
+  group_interval: 60s
+  routes:
+  - {receiver: pager, matchers: ['severity = critical', 'a=~\"x|y{2}\"'], repeat_interval: 90m}
+receivers:
+- name: sre
+  webhook_configs: [{url: 'http://receiver.lab.svc:8080/alerts', send_resolved: true}]
+- name: pager
+  email_configs: [{to: x@y, headers: {subject: hi}}]
+  opsgenie_configs: [{api_key: k, api_url: 'https://opsgenie.lab'}]
+inhibit_rules: []
+",
+        "
+global: {resolve_timeout: 5m}
+route:
+  receiver: sre
+  group_by: ['...']
+  continue: false
+  routes:
+  - receiver: pager
+    matchers: ['a=~\"x|y{2}\"', 'severity=\"critical\"']
+    continue: false
+    repeat_interval: 1h30m
+  group_interval: 1m
+receivers:
+- name: sre
+  webhook_configs: [{send_resolved: true, url: <secret>, url_file: '', max_alerts: 0, timeout: 0s}]
+- name: pager
+  email_configs: [{send_resolved: false, to: x@y, hello: localhost, headers: {Subject: hi, To: x@y}}]
+  opsgenie_configs: [{api_key: <secret>, api_url: 'https://opsgenie.lab/', message: m}]
+",
+    ];
+
+    #[test]
+    fn alertmanager_has_read_who_is_told_of_what_and_when() {
+        let loaded = yaml(ROUTED[1]);
+        let difference = |from: &str, to: &str| {
+            assert!(ROUTED[0].contains(from), "{from}");
+            misrouted(&yaml(&ROUTED[0].replace(from, to)), &loaded)
+        };
+        assert_eq!(difference("", ""), None);
+        assert_eq!(difference("60s", "5s").as_deref(), Some("route.group_interval"));
+        assert_eq!(difference("critical", "warning").as_deref(), Some("route.routes[0].matchers"));
+        assert_eq!(
+            difference(", repeat_interval: 90m", "").as_deref(),
+            Some("route.routes[0].repeat_interval")
+        );
+        assert_eq!(difference("x@y", "z@y").as_deref(), Some("receivers[1].email_configs[0].to"));
+        let rule = "inhibit_rules: [{equal: [job]}]";
+        assert_eq!(difference("inhibit_rules: []", rule).as_deref(), Some("inhibit_rules"));
+        assert_eq!(misrouted(&loaded, &json!({})).as_deref(), Some("route"));
     }
 
     #[test]

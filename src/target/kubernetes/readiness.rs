@@ -16,6 +16,8 @@ pub enum Readiness {
 
 use Readiness::{Failed, Ready, Waiting};
 
+const UNSEEN: &str = "its controller has not seen the change yet";
+
 /// Whether an object is ready. Kinds that have nothing to become ready are so at once. `kind` is told apart
 /// from the object because items of lists and watches come without it.
 pub fn readiness(kind: &str, object: &DynamicObject) -> Readiness {
@@ -24,7 +26,7 @@ pub fn readiness(kind: &str, object: &DynamicObject) -> Readiness {
     if matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet")
         && status["observedGeneration"].as_i64().unwrap_or(0) < object.metadata.generation.unwrap_or(0)
     {
-        return Waiting("its controller has not seen the change yet".into());
+        return Waiting(UNSEEN.into());
     }
     match kind {
         "Deployment" => deployment(spec, status),
@@ -34,8 +36,7 @@ pub fn readiness(kind: &str, object: &DynamicObject) -> Readiness {
         "Pod" => pod(status),
         "CustomResourceDefinition" => by_condition(status, "Established"),
         "APIService" => by_condition(status, "Available"),
-        // The operator's: the StatefulSet comes later than the object.
-        "Prometheus" | "Alertmanager" => by_condition(status, "Available"),
+        "Prometheus" | "Alertmanager" => of_operator(spec, status, object.metadata.generation.unwrap_or(0)),
         _ => Ready,
     }
 }
@@ -95,6 +96,22 @@ fn daemon_set(status: &Value) -> Readiness {
         Waiting(format!("{available} of {wanted} nodes ready"))
     } else {
         Ready
+    }
+}
+
+/// The Prometheus operator's kinds: the StatefulSet comes later than the object, and is changed later. Old versions of
+/// the operator tell neither generation nor pods.
+fn of_operator(spec: &Value, status: &Value, generation: i64) -> Readiness {
+    let available = condition(status, "Available");
+    let seen = available.and_then(|available| available["observedGeneration"].as_i64());
+    if seen.is_some_and(|seen| seen < generation) {
+        return Waiting(UNSEEN.into());
+    }
+    let shards = spec["shards"].as_u64().unwrap_or(1).max(1);
+    let wanted = spec["replicas"].as_u64().unwrap_or(1) * shards;
+    match status["updatedReplicas"].as_u64() {
+        Some(updated) if updated != wanted => Waiting(format!("{updated} of {wanted} as the new version")),
+        _ => by_condition(status, "Available"),
     }
 }
 
@@ -254,6 +271,28 @@ mod tests {
             readiness("StatefulSet", &object("StatefulSet", 1, set)),
             Waiting("1 of 2 as the new version".into())
         );
+    }
+
+    #[test]
+    fn what_an_operator_said_before_a_change_does_not_count() {
+        let state = |generation: i64, spec: Value, status: Value| {
+            let mut object = object("Prometheus", generation, json!({"spec": spec, "status": status}));
+            object.data["status"]["conditions"][0]["type"] = "Available".into();
+            object.data["status"]["conditions"][0]["status"] = "True".into();
+            readiness("Prometheus", &object)
+        };
+        let seen = |generation: i64, updated: u64| {
+            json!({"replicas": updated, "updatedReplicas": updated,
+            "conditions": [{"observedGeneration": generation}]})
+        };
+        assert_eq!(state(2, json!({}), seen(1, 1)), Waiting(UNSEEN.into()));
+        assert_eq!(state(2, json!({}), seen(2, 0)), Waiting("0 of 1 as the new version".into()));
+        assert_eq!(state(2, json!({}), seen(2, 1)), Ready);
+        let sharded = json!({"replicas": 2, "shards": 2});
+        assert_eq!(state(1, sharded.clone(), seen(1, 3)), Waiting("3 of 4 as the new version".into()));
+        assert_eq!(state(1, sharded, seen(1, 4)), Ready);
+        // An operator that tells neither.
+        assert_eq!(state(2, json!({}), json!({"conditions": [{}]})), Ready);
     }
 
     #[test]

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::client::Cluster;
 use super::failure::{call, retry};
 use super::forward::Forward;
-use super::loaded::{difference, lacking};
+use super::loaded::{difference, lacking, misrouted};
 use super::progress::Progress;
 use super::reach::{instances_of, pods};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::observe::{Health, Prometheus, Target};
+use crate::observe::{Alertmanager, Health, Prometheus, Target};
 use crate::stack::{ClusterEndpoint, ClusterEndpoints};
 use crate::target::Endpoint;
 
@@ -30,12 +30,13 @@ const NUDGE_EVERY: Duration = Duration::from_secs(2);
 /// How long after a change the operator may take to write a configuration of it.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// What differs from the operator's configuration for longer than this differs for ever: Prometheus writes it in
-/// another way, and what it means is the same.
+/// What differs from the operator's configuration for longer than this differs for ever: Prometheus or Alertmanager
+/// writes it in another way, and what it means is the same.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
-/// The key of the configuration in the operator's Secret.
-const GENERATED: &str = "prometheus.yaml.gz";
+/// The keys of the configurations in the operator's Secrets.
+const OF_PROMETHEUS: &str = "prometheus.yaml.gz";
+const OF_ALERTMANAGER: &str = "alertmanager.yaml.gz";
 
 /// The annotation that is changed to have the kubelet look at a pod now.
 const NUDGE: &str = "sre.dev/nudged";
@@ -52,7 +53,7 @@ pub struct Expected<'a> {
     pub rules: &'a [String],
     /// The objects that were applied; those of the Prometheus operator must be loaded as they are written.
     pub objects: &'a [DynamicObject],
-    /// When what Prometheus is configured by was last changed, if it was.
+    /// When what Prometheus and Alertmanager are configured by was last changed, if it was.
     pub changed: Option<Instant>,
     /// How long it may take.
     pub bound: Duration,
@@ -69,15 +70,25 @@ pub async fn settle(
     interrupt: &Interrupt,
 ) -> Result<Option<String>> {
     let Some(place) = &expected.endpoints.prometheus else { return Ok(None) };
-    let forward = interrupt.or(Forward::open(cluster, place, expected.namespace)).await??;
-    let prometheus = Prometheus::new(&Endpoint::new(forward.url()))?.once_only();
     let started = Instant::now();
+    // Its pod may be on its way out, or not be there yet.
+    let mut way: Option<(Forward, Prometheus)> = None;
     let mut nudged: Option<Instant> = None;
     let mut lacked = None;
     loop {
-        let missing = match interrupt.or(missing(cluster, expected, &prometheus, progress)).await? {
-            Ok(None) => return Ok(prometheus.version().await.ok()),
-            Ok(Some(missing)) => {
+        let look = async {
+            let (_, prometheus) = match &mut way {
+                Some(way) => way,
+                None => way.insert(open(cluster, place, expected.namespace).await?),
+            };
+            Ok::<_, Error>(match missing(cluster, expected, prometheus, started, progress).await? {
+                None => Seen::All(prometheus.version().await.ok()),
+                Some(missing) => Seen::Lacks(missing),
+            })
+        };
+        let missing = match interrupt.or(look).await? {
+            Ok(Seen::All(version)) => return Ok(version),
+            Ok(Seen::Lacks(missing)) => {
                 lacked = Some(missing.clone());
                 missing
             }
@@ -110,11 +121,27 @@ pub async fn settle(
     }
 }
 
-/// What is not as it should be yet.
+/// What a look at Prometheus gave.
+enum Seen {
+    /// All of the lab; its version.
+    All(Option<String>),
+    /// Not all yet; what is missing.
+    Lacks(String),
+}
+
+/// A way to Prometheus, for as long as the forward is kept.
+async fn open(cluster: &Cluster, place: &ClusterEndpoint, namespace: &str) -> Result<(Forward, Prometheus)> {
+    let forward = Forward::open(cluster, place, namespace).await?;
+    let prometheus = Prometheus::new(&Endpoint::new(forward.url()))?.once_only();
+    Ok((forward, prometheus))
+}
+
+/// What is not as it should be yet; `started` is when it was looked at first.
 async fn missing(
     cluster: &Cluster,
     expected: &Expected<'_>,
     prometheus: &Prometheus,
+    started: Instant,
     progress: &Progress,
 ) -> Result<Option<String>> {
     let replicas = match &expected.endpoints.service {
@@ -146,23 +173,42 @@ async fn missing(
     if changed.elapsed() < WRITTEN_WITHIN {
         return Ok(Some("Prometheus' operator may still be writing its configuration".into()));
     }
-    let generated = generated(cluster, place, expected.namespace).await;
-    match generated.and_then(|generated| difference(&generated, &config)) {
-        Some(difference) if changed.elapsed() < READ_WITHIN => {
-            Ok(Some(format!("Prometheus has not read its new configuration: {difference}")))
+    let generated = generated(cluster, place, expected.namespace, OF_PROMETHEUS).await;
+    let of_prometheus = generated.and_then(|generated| difference(&generated, &config));
+    let of_alertmanager = not_read_by_alertmanager(cluster, expected).await;
+    for (program, difference) in [("Prometheus", of_prometheus), ("Alertmanager", of_alertmanager)] {
+        let Some(difference) = difference else { continue };
+        if started.elapsed() < READ_WITHIN {
+            return Ok(Some(format!("{program} has not read its new configuration: {difference}")));
         }
-        Some(difference) => {
-            progress
-                .say(&format!("! Prometheus' configuration is not as its operator wrote it: {difference}"));
-            Ok(None)
-        }
-        None => Ok(None),
+        progress.say(&format!("! {program}'s configuration is not as its operator wrote it: {difference}"));
+    }
+    Ok(None)
+}
+
+/// What Alertmanager does not do yet as its operator wrote it, or why it does not tell. Nothing, where no operator looks
+/// after it.
+async fn not_read_by_alertmanager(cluster: &Cluster, expected: &Expected<'_>) -> Option<String> {
+    let place = expected.endpoints.alertmanager.as_ref()?;
+    let generated = generated(cluster, place, expected.namespace, OF_ALERTMANAGER).await?;
+    let loaded = async {
+        let forward = Forward::open(cluster, place, expected.namespace).await?;
+        Alertmanager::new(&Endpoint::new(forward.url()))?.config().await
+    };
+    match loaded.await {
+        Ok(loaded) => misrouted(&generated, &configuration(&loaded)),
+        Err(error) => Some(error.causes().last().cloned().unwrap_or_else(|| error.what().to_owned())),
     }
 }
 
-/// The configuration that the operator wrote for Prometheus: in the Secret that its pod mounts. `None` where there
-/// is none, or it may not be read.
-async fn generated(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -> Option<Value> {
+/// The configuration that the operator wrote for an endpoint: under this key in the Secret that its pod mounts. `None`
+/// where there is none, or it may not be read.
+async fn generated(
+    cluster: &Cluster,
+    endpoint: &ClusterEndpoint,
+    namespace: &str,
+    key: &str,
+) -> Option<Value> {
     let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
     let params = ListParams::default().labels_from(&selector(endpoint));
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
@@ -171,7 +217,7 @@ async fn generated(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &st
     for volume in pod.spec?.volumes.unwrap_or_default() {
         let Some(name) = volume.secret.and_then(|secret| secret.secret_name) else { continue };
         let Ok(secret) = retry(|| secrets.get(&name)).await else { continue };
-        let Some(packed) = secret.data.and_then(|mut data| data.remove(GENERATED)) else { continue };
+        let Some(packed) = secret.data.and_then(|mut data| data.remove(key)) else { continue };
         let mut text = String::new();
         flate2::read::GzDecoder::new(&packed.0[..]).read_to_string(&mut text).ok()?;
         return Some(configuration(&text));
@@ -229,8 +275,15 @@ async fn nudge(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use indexmap::IndexMap;
+
     use super::*;
     use crate::observe::Labels;
+    use crate::target::kubernetes::client::standin;
+    use crate::terminal::Terminal;
 
     fn target(instance: &str, health: Health) -> Target {
         Target {
@@ -257,5 +310,39 @@ mod tests {
         assert!(said(&stale).is_some_and(|why| why.contains("c:1")));
         let ill = [a, target("b:1", Health::Unknown)];
         assert_eq!(said(&ill).as_deref(), Some("target api b:1: not scraped yet"));
+    }
+
+    #[tokio::test]
+    async fn a_prometheus_that_is_being_replaced_is_waited_for() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let cluster = standin(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []}))
+        });
+        let place = ClusterEndpoint {
+            namespace: None,
+            labels: IndexMap::from([("app".to_owned(), "prometheus".to_owned())]),
+            port: 9090,
+            enabled: true,
+            metrics: None,
+        };
+        let expected = Expected {
+            endpoints: &ClusterEndpoints { prometheus: Some(place), ..ClusterEndpoints::default() },
+            namespace: "lab",
+            job: None,
+            rules: &[],
+            objects: &[],
+            changed: None,
+            bound: Duration::from_secs(1),
+        };
+        let progress = Progress::new(&Terminal::silent(true));
+        let error = settle(&cluster, &expected, &progress, &Interrupt::default()).await.unwrap_err();
+        assert!(error.what().contains("after 1 s"), "{error}");
+        assert!(
+            error.causes().iter().any(|cause| cause.contains("no pod with app=prometheus is ready")),
+            "{error}"
+        );
+        assert!(asked.load(Ordering::SeqCst) > 2, "asked once only");
     }
 }

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, future};
+use backon::ExponentialBuilder;
+use futures::{Stream, StreamExt, future};
+use kube::api::Api;
 use kube::core::DynamicObject;
-use kube::runtime::watcher;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, ExponentialBackoff};
 
 use super::client::Cluster;
 use super::diagnosis;
@@ -17,6 +20,9 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How long what has no readiness probe must stay ready to count as ready.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// The longest pause before a watch that broke off is tried again; jitter may double it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Waits until all objects are ready, `within` in all. `progress` is called with a line on each change and
 /// about every two seconds: `Deployment lab/app: 0 of 1 ready · pulling image x (14 s of 5m)`.
@@ -45,7 +51,7 @@ async fn one(
     let Some((api, _)) = cluster.api(object, namespace).await? else {
         return Err(Error::target(format!("{object}: this cluster serves no such kind")));
     };
-    let mut changes = Box::pin(watcher::watch_object(api, &object.name));
+    let mut changes = Box::pin(changes(api, &object.name));
     let mut look = tokio::time::interval(LOOK);
     let end = tokio::time::sleep(within.saturating_sub(started.elapsed()));
     tokio::pin!(end);
@@ -78,7 +84,6 @@ async fn one(
                         };
                         last = found;
                     }
-                    // The watch starts itself again, with growing pauses.
                     Some(Err(error)) => missing = format!("can't be watched: {error}"),
                     None => break,
                 }
@@ -103,10 +108,62 @@ async fn one(
     Err(diagnosis::explain(cluster, object, last.as_ref(), error).await)
 }
 
+/// An object as it is and as it changes; `None` where it is not there. After an error the watch starts itself again, with
+/// growing pauses.
+fn changes(
+    api: Api<DynamicObject>,
+    name: &str,
+) -> impl Stream<Item = Result<Option<DynamicObject>, watcher::Error>> + use<> {
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .with_jitter();
+    watcher::watch_object(api, name).backoff(ExponentialBackoff::from(pauses))
+}
+
 /// Comes back when what is ready since then has stayed so; never, if it is not ready.
 async fn settled(ready_since: Option<tokio::time::Instant>) {
     match ready_since {
         Some(since) => tokio::time::sleep_until(since + SETTLED).await,
         None => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kube::core::{ApiResource, GroupVersionKind};
+    use serde_json::json;
+
+    use super::*;
+    use crate::target::kubernetes::client::standin;
+
+    fn api(cluster: &Cluster) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
+        Api::namespaced_with(cluster.client(), "lab", &ApiResource::from_gvk(&kind))
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_refused_is_tried_again_after_growing_pauses() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let cluster = standin(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let refusal = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "deployments.apps is forbidden", "reason": "Forbidden", "code": 403});
+            (403, refusal)
+        });
+        let mut changes = Box::pin(changes(api(&cluster), "app"));
+        let all = async {
+            while let Some(change) = changes.next().await {
+                assert!(change.is_err());
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(1), all).await.is_err(), "it gave up");
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((2..=4).contains(&asked), "asked {asked} times in a second");
     }
 }

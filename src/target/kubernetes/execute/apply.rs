@@ -37,12 +37,11 @@ impl Execution<'_> {
                 "Namespace" => Done::Namespace(reference.name),
                 _ => Done::Object(reference),
             })?;
-            let before = Instant::now();
             let one = apply(self.cluster, self.namespace, std::slice::from_ref(object), Mode::Write).await?;
             let changed =
                 one.iter().any(|done| matches!(done.change, Change::Created | Change::Changed { .. }));
             if changed && ObjectRef::of(object).group() == OPERATOR {
-                self.note_configured(before);
+                self.note_configured();
             }
             applied.extend(one);
         }

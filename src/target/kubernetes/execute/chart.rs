@@ -1,7 +1,5 @@
 //! The step that installs or upgrades a chart's release.
 
-use std::time::Instant;
-
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Execution;
@@ -40,7 +38,6 @@ impl Execution<'_> {
             }
         }
         self.book.note(Done::Release { namespace: release.namespace.clone(), name: release.name.clone() })?;
-        let before = Instant::now();
         let mut installed = helm.upgrade(release, &say).await?;
         let mut objects = helm.objects(&release.namespace, &release.name).await?;
         if installed == Installed::Unchanged && self.one_is_gone(&step.name, &objects).await? {
@@ -48,7 +45,7 @@ impl Execution<'_> {
             installed = Installed::Upgraded;
         }
         if installed != Installed::Unchanged {
-            self.note_configured(before);
+            self.note_configured();
         }
         objects.retain(is_workload);
         self.ready(step, &objects).await?;

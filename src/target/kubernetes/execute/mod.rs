@@ -50,7 +50,7 @@ pub struct Execution<'a> {
     pub progress: &'a Progress,
     /// Ends every wait.
     pub interrupt: &'a Interrupt,
-    /// When what Prometheus is configured by was last changed.
+    /// When what Prometheus and Alertmanager are configured by was last changed.
     pub configured: Mutex<Option<Instant>>,
     /// How many charts are still to be installed.
     pub charts: watch::Sender<usize>,
@@ -92,10 +92,9 @@ impl Execution<'_> {
         }
     }
 
-    /// Notes that what Prometheus is configured by was changed, not before `at`.
-    pub fn note_configured(&self, at: Instant) {
-        let mut latest = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        *latest = (*latest).max(Some(at));
+    /// Notes that what Prometheus and Alertmanager are configured by has just been changed.
+    pub fn note_configured(&self) {
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Makes a namespace that is not there; one that still ends is waited for.

@@ -5,7 +5,7 @@ mod prune;
 mod request;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use kube::core::DynamicObject;
@@ -163,7 +163,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
 
     if previous.as_ref().is_some_and(|lab| !lab.complete) {
         // What an `up` that was broken off changed is not known, but may be on its way still.
-        execution.note_configured(Instant::now());
+        execution.note_configured();
     }
     let objects = applied(&plan, &execution).await?;
     let expected = Expected {

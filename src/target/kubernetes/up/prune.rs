@@ -1,7 +1,5 @@
 //! What a stack has no more.
 
-use std::time::Instant;
-
 use crate::error::Result;
 use crate::target::kubernetes::down;
 use crate::target::kubernetes::execute::{Execution, locate};
@@ -29,7 +27,7 @@ pub(super) async fn prune(plan: &Plan, execution: &Execution<'_>) -> Result<()> 
         .rev()
         .filter(|done| matches!(done, Done::Object(_) | Done::Release { .. }) && !wanted.contains(done));
     for done in stale {
-        execution.note_configured(Instant::now());
+        execution.note_configured();
         down::undo(execution.cluster, execution.helm.as_ref(), done).await?;
         execution.book.forget(done)?;
         execution.progress.done("removed", &down::describe(done));
