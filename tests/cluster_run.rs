@@ -1,5 +1,5 @@
-//! The main job on a real cluster, from the built program: up, `run errors`, up again, discovery in each way, a pod that
-//! is replaced in mid-run, workloads that somebody deletes, down.
+//! The main job on a real cluster, from the built program: up, `run errors`, up again, load from inside, discovery in each way,
+//! a pod that is replaced in mid-run, workloads that somebody deletes, down.
 //!
 //! `SRE_SOAK` tells how often `run errors` must pass in a row; once without it.
 //!
@@ -67,6 +67,7 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
         errors_pass(&place);
         eprintln!("run {run} of {times} passed");
     }
+    load_comes_from_inside(&place);
     for way in ["annotations", "static", "servicemonitor"] {
         place.expect(0, &["up", "--set", &format!("discovery={way}")]);
         let found = ways_there(&cluster, &place.namespace).await;
@@ -105,6 +106,13 @@ fn errors_pass(place: &Place) {
     // Which replica a connection leads to is the Service's choice; each has counted what it got.
     let counted: f64 = targets.iter().filter_map(|target| target["counted"].as_f64()).sum();
     assert!((counted - 4000.0).abs() < f64::EPSILON, "{first}");
+}
+
+/// Workers are pods of the image that `up` brought onto the nodes.
+fn load_comes_from_inside(place: &Place) {
+    let inside = ["run", "baseline", "--duration", "3s", "--via", "job", "--workers", "2", "-o", "json"];
+    let result = place.expect(0, &inside);
+    assert!(result.contains("\"verdict\": \"pass\""), "{result}");
 }
 
 /// The ways in which Prometheus can find the replicas just now.
