@@ -1,5 +1,5 @@
 //! `sre up` and `sre down` of a small stack on a real cluster, from the built program: killed at any moment, on what
-//! never becomes ready, without an image.
+//! never becomes ready, without an image, beside what is somebody else's.
 //!
 //! Needs what `cluster_run.rs` needs, and no monitoring. `SRE_SOAK` tells how often it is killed; ten times without
 //! it. `SRE_SEED` repeats the moments of an earlier run.
@@ -232,5 +232,43 @@ async fn an_image_that_is_not_on_a_node_is_found_before_pods_need_it() {
     assert!(!is_there(&small.cluster, &app).await, "its pods were started all the same");
     small.place.expect(0, &["down", "--yes"]);
     small.is_down().await;
+    small.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_of_somebody_else_s_is_refused_and_stays() {
+    let Some(small) = Small::new().await else { return };
+    let (set, namespace) = (small.set(), small.place.namespace.clone());
+    assert!(ensure_namespace(&small.cluster, &namespace, Mode::Write).await.unwrap());
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/web");
+    let image = format!("image={}", image());
+    let helm = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("helm");
+        command.args(arguments).args(["--namespace", &namespace, "--kube-context", &small.place.context]);
+        let output = command.env("KUBECONFIG", common::kubeconfig().unwrap()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    helm(&["install", "web", chart, "--set", &image, "--set", "greeting=theirs"]);
+    let told = small.place.expect(6, &small.up(&set, &[]));
+    assert!(
+        told.contains(&format!("release {namespace}/web is there already, and is not `sre`'s")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("helm uninstall web --namespace {namespace}")), "{told}");
+    small.place.expect(0, &["down", "--yes"]);
+    let history = helm(&["history", "web", "--output", "json"]);
+    assert_eq!(history.matches("\"revision\"").count(), 1, "{history}");
+
+    // A release that was made from another folder, or from one that is lost, is gone on with, as objects are.
+    helm(&["uninstall", "web", "--wait"]);
+    small.place.expect(0, &small.up(&set, &[]));
+    let state = small.place.folder.path().join(".sre");
+    std::fs::rename(&state, small.place.folder.path().join("lost")).unwrap();
+    small.place.expect(0, &small.up(&set, &[]));
+    small.is_up().await;
+    small.place.expect(0, &["down", "--yes"]);
+    assert_eq!(helm(&["list", "--short"]).trim(), "");
+    assert!(delete(&small.cluster, &named("Namespace", "v1", None, &namespace)).await.unwrap());
     small.end().await;
 }
