@@ -69,7 +69,7 @@ impl Execution<'_> {
     async fn look(&self, nodes: &[String], image: &str) -> Result<BTreeMap<String, Presence>> {
         self.namespace(self.namespace).await?;
         let pods: Vec<Done> =
-            nodes.iter().map(|node| Done::Object(node_image::looker(self.namespace, node))).collect();
+            nodes.iter().map(|node| Done::Object(node_image::looker(self.namespace, node, image))).collect();
         pods.iter().try_for_each(|pod| self.book.note(pod.clone()))?;
         let found = node_image::look(self.cluster, self.namespace, nodes, image).await?;
         pods.iter().try_for_each(|pod| self.book.forget(pod))?;
