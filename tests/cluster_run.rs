@@ -1,5 +1,5 @@
-//! The main job on a real cluster, from the built program: up, `run errors`, up again, discovery in each way, a pod that
-//! is replaced in mid-run, workloads that somebody deletes, down.
+//! The main job on a real cluster, from the built program: up, `run errors`, up again, load from inside, discovery in each way,
+//! a pod that is replaced in mid-run, workloads that somebody deletes, down.
 //!
 //! `SRE_SOAK` tells how often `run errors` must pass in a row; once without it.
 //!
@@ -72,6 +72,7 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
         errors_pass(&place);
         eprintln!("run {run} of {times} passed");
     }
+    load_comes_from_inside(&place);
     for way in ["annotations", "static", "servicemonitor"] {
         place.expect(0, &["up", "--set", &format!("discovery={way}")]);
         let found = ways_there(&cluster, &place.namespace).await;
@@ -135,6 +136,13 @@ async fn what_is_changed_is_at_work_when_up_is_done(place: &Place, cluster: &Clu
     let containers = serde_json::to_value(&found[0].spec).unwrap()["containers"].take();
     let prometheus = containers.as_array().unwrap().iter().find(|c| c["name"] == "prometheus").unwrap();
     assert_eq!(prometheus["resources"]["requests"]["memory"], "200Mi");
+}
+
+/// Workers are pods of the image that `up` brought onto the nodes.
+fn load_comes_from_inside(place: &Place) {
+    let inside = ["run", "baseline", "--duration", "3s", "--via", "job", "--workers", "2", "-o", "json"];
+    let result = place.expect(0, &inside);
+    assert!(result.contains("\"verdict\": \"pass\""), "{result}");
 }
 
 /// The ways in which Prometheus can find the replicas just now.

@@ -1,5 +1,5 @@
 //! `sre up` and `sre down` of a small stack on a real cluster, from the built program: killed at any moment, on what
-//! never becomes ready, without an image.
+//! never becomes ready, without an image, beside what is somebody else's, with claims.
 //!
 //! Needs what `cluster_run.rs` needs, and no monitoring. `SRE_SOAK` tells how often it is killed; ten times without
 //! it. `SRE_SEED` repeats the moments of an earlier run.
@@ -233,4 +233,123 @@ async fn an_image_that_is_not_on_a_node_is_found_before_pods_need_it() {
     small.place.expect(0, &["down", "--yes"]);
     small.is_down().await;
     small.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_of_somebody_else_s_is_refused_and_stays() {
+    let Some(small) = Small::new().await else { return };
+    let (set, namespace) = (small.set(), small.place.namespace.clone());
+    assert!(ensure_namespace(&small.cluster, &namespace, Mode::Write).await.unwrap());
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/web");
+    let image = format!("image={}", image());
+    let helm = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("helm");
+        command.args(arguments).args(["--namespace", &namespace, "--kube-context", &small.place.context]);
+        let output = command.env("KUBECONFIG", common::kubeconfig().unwrap()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    helm(&["install", "web", chart, "--set", &image, "--set", "greeting=theirs"]);
+    let told = small.place.expect(6, &small.up(&set, &[]));
+    assert!(
+        told.contains(&format!("release {namespace}/web is there already, and is not `sre`'s")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("helm uninstall web --namespace {namespace}")), "{told}");
+    small.place.expect(0, &["down", "--yes"]);
+    let history = helm(&["history", "web", "--output", "json"]);
+    assert_eq!(history.matches("\"revision\"").count(), 1, "{history}");
+
+    // A release that was made from another folder, or from one that is lost, is gone on with, as objects are.
+    helm(&["uninstall", "web", "--wait"]);
+    small.place.expect(0, &small.up(&set, &[]));
+    let state = small.place.folder.path().join(".sre");
+    std::fs::rename(&state, small.place.folder.path().join("lost")).unwrap();
+    small.place.expect(0, &small.up(&set, &[]));
+    small.is_up().await;
+    small.place.expect(0, &["down", "--yes"]);
+    assert_eq!(helm(&["list", "--short"]).trim(), "");
+    assert!(delete(&small.cluster, &named("Namespace", "v1", None, &namespace)).await.unwrap());
+    small.end().await;
+}
+
+/// Data in a namespace that is there before: a claim of its own, and a StatefulSet's.
+const KEEPER: &str = "
+name: keeper
+description: Keeps data
+parameters: {namespace: {description: Where it runs, default: keeper}}
+counter: {metric: app_request_count_total}
+cluster:
+  namespace: ${namespace}
+  manifests: {data: {files: [manifests/keeper/data.yaml]}}
+";
+
+const SET: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: redis}
+spec:
+  replicas: 0
+  serviceName: redis
+  selector: {matchLabels: {app: redis}}
+  template:
+    metadata: {labels: {app: redis}}
+    spec: {containers: [{name: redis, image: none}]}
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+";
+
+const CLAIM: &str = "
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: files}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_claim_goes_unasked_and_those_that_stay_are_named() {
+    let Some((place, cluster)) = Place::new().await else { return };
+    let namespace = place.namespace.clone();
+    assert!(ensure_namespace(&cluster, &namespace, Mode::Write).await.unwrap());
+    let write = |file: &str, text: &str| {
+        let path = place.folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("stacks/keeper/stack.yaml", KEEPER);
+    write("manifests/keeper/data.yaml", &format!("{SET}{CLAIM}"));
+    let set = format!("namespace={namespace}");
+    let up = ["up", "keeper", "--target", "cluster", "--context", &place.context, "--set", &set];
+    let up_yes: Vec<&str> = up.iter().copied().chain(["--yes"]).collect();
+    place.expect(0, &up_yes);
+    // As the StatefulSet's controller names the claim of its first pod.
+    let claim = |name: &str| named("PersistentVolumeClaim", "v1", Some(&namespace), name);
+    let (api, _) = cluster.api(&claim("data-redis-0"), &namespace).await.unwrap().unwrap();
+    let of_set = read_objects("claim.yaml", &CLAIM.replace("files", "data-redis-0")).unwrap().remove(0);
+    api.create(&PostParams::default(), &of_set).await.unwrap();
+
+    let lost = format!("PersistentVolumeClaim {namespace}/files");
+    let unasked = place.expect(5, &["down"]);
+    assert!(unasked.contains(&lost) && unasked.contains("consent was not given"), "{unasked}");
+    assert!(!unasked.contains("data-redis-0"), "it stays: {unasked}");
+    write("manifests/keeper/data.yaml", SET);
+    let unasked = place.expect(5, &up);
+    assert!(unasked.contains(&lost) && unasked.contains("consent was not given"), "{unasked}");
+    assert!(is_there(&cluster, &claim("files")).await);
+    place.expect(0, &up_yes);
+    let started = Instant::now();
+    while is_there(&cluster, &claim("files")).await {
+        assert!(started.elapsed().as_secs() < 30, "it was not deleted");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+
+    // Nothing is lost now, so nothing is asked.
+    let output = place.command(&["down"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains(&format!("PersistentVolumeClaim {namespace}/data-redis-0")), "{told}");
+    assert!(is_there(&cluster, &claim("data-redis-0")).await);
+    assert!(delete(&cluster, &named("Namespace", "v1", None, &namespace)).await.unwrap());
 }

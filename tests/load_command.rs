@@ -99,6 +99,21 @@ async fn tls(server: &ExactServer, protocol: &[u8]) -> (url::Url, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn load_without_tls_needs_no_certificates() {
+    let users = CALM
+        .replace("{arrival-rate: {phases: [{duration: 2s, rate: 50}]}}", "{users: {users: 2, duration: 1s}}");
+    for scenario in [CALM, &users] {
+        let place = Place::new(scenario).await;
+        let mut command = place.command(&["-o", "json"]);
+        // As in an image that holds the program and nothing else.
+        command.env("SSL_CERT_FILE", place.folder.path().join("none.pem")).env_remove("SSL_CERT_DIR");
+        let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await;
+        let output = output.expect("no panic");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn over_tls_every_request_is_counted_and_nothing_is_sent_to_whom_nobody_vouches_for() {
     for (protocol, version) in [(&b"http/1.1"[..], "1.1"), (b"h2", "2")] {
         let server = ExactServer::start().await;

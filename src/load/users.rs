@@ -44,6 +44,8 @@ struct Shared {
     templates: Vec<Template>,
     weights: Vec<u32>,
     http: Http,
+    /// Whether a replica speaks TLS; redirects are followed within a replica only.
+    tls: bool,
     load: Users,
     /// The users of this worker.
     share: Share,
@@ -82,6 +84,7 @@ pub(super) async fn run(run: &LoadRun<'_>, load: &Users, tell: Tell<'_>) -> Resu
         templates: Template::all(run.scenario, run.replicas)?,
         weights: run.scenario.requests.values().map(|request| request.weight).collect(),
         http: load.http.clone(),
+        tls: run.replicas.iter().any(|replica| replica.url.scheme() == "https"),
         load: load.clone(),
         share: run.share,
         seed: run.scenario.seed,
@@ -96,7 +99,7 @@ pub(super) async fn run(run: &LoadRun<'_>, load: &Users, tell: Tell<'_>) -> Resu
         last_end: Mutex::new(run.start),
     });
     // A client that cannot be made is found before the load, not by each user.
-    client(&shared.http)?;
+    client(&shared.http, shared.tls)?;
     let mut attack = Box::pin(attack(shared.clone(), run.replicas[0].url.as_str())?.execute());
     let mut progress = Progress::new(1, tell);
     let end = run.start + load.duration.get();
@@ -161,6 +164,8 @@ fn attack(shared: Arc<Shared>, host: &str) -> Result<GooseAttack> {
     configuration.no_print_metrics = true;
     configuration.no_telnet = true;
     configuration.no_websocket = true;
+    // Each goose user has a client of its own that sends nothing; made so, it needs no certificates of this machine.
+    configuration.accept_invalid_certs = !shared.tls;
     let turn = Transaction::new(Arc::new(move |user| {
         let shared = shared.clone();
         Box::pin(async move { shared.turn(user).await })
@@ -187,7 +192,8 @@ fn silence() {
     let _ = log::set_logger(&Silent);
 }
 
-fn client(http: &Http) -> Result<reqwest::Client> {
+/// A user's own client. The certificates that this machine trusts are loaded for TLS only: a worker's image has none.
+fn client(http: &Http, tls: bool) -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .timeout(http.timeout.get())
         .connect_timeout(http.timeout.get().mul_f64(TO_CONNECT))
@@ -198,6 +204,7 @@ fn client(http: &Http) -> Result<reqwest::Client> {
         HttpVersion::Http1 => builder.http1_only(),
         HttpVersion::Http2 => builder.http2_prior_knowledge(),
     };
+    let builder = if tls { builder } else { builder.tls_certs_only([]) };
     builder.build().map_err(|e| Error::prerequisite("no HTTP client could be made for the users").because(e))
 }
 
@@ -234,7 +241,7 @@ impl Shared {
         let turn = ramp.mul_f64(number as f64 / self.load.users.max(1) as f64);
         self.wait_until(self.start + turn).await;
         // `run` has seen that a client can be made.
-        let client = client(&self.http).ok()?;
+        let client = client(&self.http, self.tls).ok()?;
         let seed = hash(self.seed, number);
         let mix = Mix::new(self.weights.iter().copied(), seed);
         Some(User { number, client, mix, begun: 0, failures: 0 })

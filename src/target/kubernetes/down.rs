@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use super::apply::{delete, is_ours};
+use super::claims::Claims;
 use super::client::Cluster;
 use super::failure::{call, call_opt};
 use super::gone::{found, gone};
@@ -76,7 +76,9 @@ async fn clear(
     interrupt: &Interrupt,
 ) -> Result<Vec<String>> {
     let cluster = interrupt.or(reach::connect(place)).await??;
-    let losses = losses(&cluster, &place.done).await?;
+    let claims = Claims::of(&cluster, &place.done).await?;
+    let mut losses = claims.losses();
+    losses.extend(others(&cluster, &place.done).await?);
     if !losses.is_empty() {
         let question = format!("data will be lost on context `{}`:\n{}", place.context, losses.join("\n"));
         terminal.consent(&question, interrupt).await?;
@@ -93,6 +95,9 @@ async fn clear(
             removed.push(describe(&done));
         }
         book.forget(&done)?;
+    }
+    if let Some(told) = claims.told() {
+        progress.say(&told);
     }
     Ok(removed)
 }
@@ -150,8 +155,8 @@ pub fn describe(done: &Done) -> String {
     }
 }
 
-/// What would be lost for good: claims in namespaces that go, and other people's objects of kinds that go.
-async fn losses(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
+/// What would be lost for good, but for claims: other people's objects of kinds that go.
+async fn others(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
     let mut losses = Vec::new();
     let ours: Vec<&String> = done
         .iter()
@@ -160,19 +165,6 @@ async fn losses(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
             _ => None,
         })
         .collect();
-    for name in &ours {
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client(), name);
-        let all = ListParams::default();
-        let found =
-            call(|| format!("the claims in {name} could not be listed"), || claims.list(&all)).await?;
-        losses.extend(
-            found
-                .items
-                .into_iter()
-                .filter_map(|claim| claim.metadata.name)
-                .map(|claim| format!("  PersistentVolumeClaim {name}/{claim}")),
-        );
-    }
     for done in done {
         let Done::Definition(definition) = done else { continue };
         let object = leftover::definition(definition);

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod archive;
 pub mod build;
 pub mod chart;
+pub mod claims;
 pub mod client;
 pub mod diagnosis;
 pub mod down;

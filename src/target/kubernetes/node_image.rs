@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::client::Cluster;
 use super::failure::{call, call_opt};
@@ -92,15 +93,16 @@ fn runs_on(pod: &Pod, node: &str, image: &str) -> bool {
     spec.containers.iter().any(|container| container.image.as_deref() == Some(image) && runs(&container.name))
 }
 
-/// The pod that looks for an image on a node.
-pub fn looker(namespace: &str, node: &str) -> ObjectRef {
+/// The pod that looks for an image on a node. Steps look for theirs at the same time: each image has its own.
+pub fn looker(namespace: &str, node: &str, image: &str) -> ObjectRef {
+    let hash: String = Sha256::digest(image).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     // A node's name may be as long as a pod's, and is ASCII.
     let tail = node.get(node.len().saturating_sub(200)..).unwrap_or(node).trim_start_matches(['.', '-']);
     ObjectRef {
         api_version: "v1".into(),
         kind: "Pod".into(),
         namespace: Some(namespace.into()),
-        name: format!("sre-image-{tail}"),
+        name: format!("sre-image-{hash}-{tail}"),
     }
 }
 
@@ -122,15 +124,16 @@ pub async fn look(
 }
 
 /// Makes a pod, in a namespace that may be so new that its service account is not there yet: on a cluster that has just
-/// started, that takes seconds.
-async fn create(pods: &Api<Pod>, pod: &Pod) -> kube::Result<Pod> {
+/// started, that takes seconds. One that is there already is the one of an attempt whose answer was lost.
+async fn create(pods: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
     let (started, made) = (Instant::now(), PostParams::default());
     loop {
         match pods.create(&made, pod).await {
             Err(kube::Error::Api(status)) if is_too_early(&status) && started.elapsed() < TELL => {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
-            result => return result,
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            result => return result.map(drop),
         }
     }
 }
@@ -140,14 +143,14 @@ fn is_too_early(status: &kube::core::Status) -> bool {
 }
 
 async fn look_on(cluster: &Cluster, namespace: &str, node: &str, image: &str) -> Result<Presence> {
-    let name = looker(namespace, node).name;
+    let name = looker(namespace, node, image).name;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let now = DeleteParams::default().grace_period(0);
     let delete =
         || call_opt(|| format!("Pod {namespace}/{name} could not be deleted"), || pods.delete(&name, &now));
     // One that a killed `sre` left says nothing of now.
     if delete().await?.is_some() {
-        super::gone::gone(cluster, &looker(namespace, node)).await?;
+        super::gone::gone(cluster, &looker(namespace, node, image)).await?;
     }
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {MANAGED_BY: MANAGER}},
@@ -274,7 +277,32 @@ mod tests {
 
     #[test]
     fn the_pod_that_looks_has_a_name_that_pods_may_have() {
-        let name = looker("lab", &format!("ip-{}.internal", "10-".repeat(90))).name;
+        let name = looker("lab", &format!("ip-{}.internal", "10-".repeat(90)), "i:1").name;
         assert!(name.len() <= 253 && name.starts_with("sre-image-") && name.ends_with(".internal"), "{name}");
+    }
+
+    #[test]
+    fn each_image_and_each_node_has_a_pod_of_its_own() {
+        let name = |node: &str, image: &str| looker("lab", node, image).name;
+        assert_eq!(name("n", "docker.io/library/sre:1"), name("n", "docker.io/library/sre:1"));
+        assert_ne!(name("n", "docker.io/library/sre:1"), name("n", "docker.io/library/whereami:1"));
+        assert_ne!(name("n", "docker.io/library/sre:1"), name("m", "docker.io/library/sre:1"));
+    }
+
+    /// An API server that answers each request so.
+    fn answering(code: u16, reason: &'static str) -> Api<Pod> {
+        let answer = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
+            let status = kube::core::Status::failure("no", reason).with_code(code);
+            let body = kube::client::Body::from(serde_json::to_vec(&status).unwrap());
+            Ok::<_, std::io::Error>(http::Response::builder().status(code).body(body).unwrap())
+        });
+        Api::namespaced(kube::Client::new(answer, "lab"), "lab")
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_there_is_made_and_other_refusals_are_errors() {
+        let pod = pod(json!({}));
+        create(&answering(409, "AlreadyExists"), &pod).await.unwrap();
+        create(&answering(422, "Invalid"), &pod).await.unwrap_err();
     }
 }

@@ -32,7 +32,7 @@ pub struct ClusterLab {
     /// Further files of values that were given, by the chart that they are for.
     #[serde(default)]
     pub values: IndexMap<String, Vec<PathBuf>>,
-    /// Images that were loaded, and the nodes that had them then.
+    /// The image of `sre`, images that were loaded from a mirror, and the nodes that had them then.
     #[serde(default)]
     pub images: IndexMap<String, Vec<String>>,
     /// The minikube profile behind it, on the target `minikube`.
@@ -41,6 +41,15 @@ pub struct ClusterLab {
     /// What was done, in its order.
     #[serde(default)]
     pub done: Vec<Done>,
+}
+
+impl ClusterLab {
+    /// Notes the nodes that have an image whose tag follows from its content; other tags of it are outdated.
+    pub fn note_image(&mut self, image: &str, nodes: Vec<String>) {
+        let name = |image: &str| image.rsplit_once(':').map(|(name, _)| name.to_owned());
+        self.images.retain(|known, _| known == image || name(known) != name(image));
+        self.images.insert(image.to_owned(), nodes);
+    }
 }
 
 /// A minikube profile.
@@ -138,5 +147,25 @@ impl<'a> Book<'a> {
     /// What was done, in its order.
     pub fn done(&self) -> Vec<Done> {
         self.lab().cluster.map(|cluster| cluster.done).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_tag_of_an_image_takes_the_place_of_the_old_one_and_of_nothing_else() {
+        let mut lab: ClusterLab = serde_json::from_value(serde_json::json!({
+            "context": "lab", "identity": "1", "namespace": "lab", "endpoints": {},
+            "images": {"docker.io/library/sre:old": ["a"], "docker.io/grafana/loki:3": ["a", "b"]},
+        }))
+        .unwrap();
+        lab.note_image("docker.io/library/sre:new", vec!["a".into()]);
+        lab.note_image("docker.io/library/sre:new", vec!["a".into(), "b".into()]);
+        let mut images: Vec<_> =
+            lab.images.iter().map(|(image, nodes)| (image.as_str(), nodes.len())).collect();
+        images.sort_unstable();
+        assert_eq!(images, [("docker.io/grafana/loki:3", 2), ("docker.io/library/sre:new", 2)]);
     }
 }

@@ -48,6 +48,15 @@ pub fn recovery(history: &[Revision]) -> Recovery {
     latest("deployed").or_else(|| latest("superseded")).map_or(Recovery::Uninstall, Recovery::RollBack)
 }
 
+/// What the description of each revision begins with that `sre` made.
+const MADE_BY: &str = "sre ";
+
+/// Whether a release with this history may be taken for `sre`'s: it is not there, or `sre` made some of it, in this
+/// folder or in another.
+pub fn may_be_ours(history: &[Revision]) -> bool {
+    history.is_empty() || history.iter().any(|revision| revision.description.starts_with(MADE_BY))
+}
+
 /// Names a release's chart and values together, so that equal ones need no upgrade: `sre 5d41…`. A chart that is
 /// a folder or a file is named by its content.
 pub fn fingerprint(release: &Release) -> Result<String> {
@@ -73,7 +82,7 @@ pub fn fingerprint(release: &Release) -> Result<String> {
             .map_err(|e| Error::usage(format!("the chart {} can't be read", path.display())).because(e))?;
     }
     let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sre {hex}"))
+    Ok(format!("{MADE_BY}{hex}"))
 }
 
 /// All files below a path, in the order of their names.
@@ -118,6 +127,22 @@ mod tests {
         ] {
             assert_eq!(recovery(&history(statuses)), expected, "{statuses:?}");
         }
+    }
+
+    #[test]
+    fn a_release_is_ours_when_a_revision_of_it_says_so() {
+        let described = |descriptions: &[&str]| {
+            let mut history = history(&vec!["superseded"; descriptions.len()]);
+            for (revision, description) in history.iter_mut().zip(descriptions) {
+                revision.description = (*description).into();
+            }
+            may_be_ours(&history)
+        };
+        assert!(described(&[]));
+        assert!(described(&["sre 5d41402abc4b2a76", "Rollback to 1"]));
+        assert!(described(&["Install complete", "sre 5d41402abc4b2a76"]));
+        assert!(!described(&["Install complete"]));
+        assert!(!described(&["Install complete", "sresomething else", "Upgrade complete"]));
     }
 
     #[test]

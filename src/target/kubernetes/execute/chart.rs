@@ -11,6 +11,7 @@ use crate::target::kubernetes::leftover;
 use crate::target::kubernetes::object::{ObjectRef, read_objects};
 use crate::target::kubernetes::plan::{Release, Step};
 use crate::target::kubernetes::record::Done;
+use crate::target::kubernetes::release::may_be_ours;
 
 /// How many objects of a release are looked at at the same time.
 const AT_ONCE: usize = 8;
@@ -20,7 +21,20 @@ impl Execution<'_> {
         let helm = self.helm.as_ref().ok_or_else(|| Error::prerequisite("helm is missing"))?;
         self.namespace(&release.namespace).await?;
         let say = |line: &str| self.progress.say(line);
-        if helm.history(release).await?.is_empty() {
+        let done = Done::Release { namespace: release.namespace.clone(), name: release.name.clone() };
+        let history = helm.history(release).await?;
+        // What is noted is uninstalled one day: never what somebody else installed.
+        if !may_be_ours(&history) && !self.book.done().contains(&done) {
+            let (name, namespace) = (&release.name, &release.namespace);
+            return Err(Error::target(format!(
+                "release {namespace}/{name} is there already, and is not `sre`'s"
+            ))
+            .hint(format!(
+                "choose another namespace, rename the stack's chart, or remove that one, with its data: helm uninstall \
+                 {name} --namespace {namespace}"
+            )));
+        }
+        if history.is_empty() {
             // What helm never removes must be known before it is there.
             let text = helm.template(release).await?;
             let objects = read_objects(&format!("release {}", release.name), &text)?;
@@ -37,7 +51,7 @@ impl Execution<'_> {
                 self.book.note(Done::Leftover(object))?;
             }
         }
-        self.book.note(Done::Release { namespace: release.namespace.clone(), name: release.name.clone() })?;
+        self.book.note(done)?;
         let mut installed = helm.upgrade(release, &say).await?;
         let mut objects = helm.objects(&release.namespace, &release.name).await?;
         if installed == Installed::Unchanged && self.one_is_gone(&step.name, &objects).await? {

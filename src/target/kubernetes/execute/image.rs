@@ -28,7 +28,7 @@ impl Execution<'_> {
         if missing.is_empty() {
             // One that was kept to be loaded by hand.
             let _ = std::fs::remove_file(&archive);
-            self.warn_of_unknown(&known, &image);
+            self.known(wanted, &image, &known)?;
             return Ok("on every node".into());
         }
         let lacking =
@@ -61,7 +61,7 @@ impl Execution<'_> {
             });
         }
         let _ = std::fs::remove_file(&archive);
-        self.warn_of_unknown(&known, &image);
+        self.known(wanted, &image, &known)?;
         Ok(format!("loaded {image}"))
     }
 
@@ -69,19 +69,34 @@ impl Execution<'_> {
     async fn look(&self, nodes: &[String], image: &str) -> Result<BTreeMap<String, Presence>> {
         self.namespace(self.namespace).await?;
         let pods: Vec<Done> =
-            nodes.iter().map(|node| Done::Object(node_image::looker(self.namespace, node))).collect();
+            nodes.iter().map(|node| Done::Object(node_image::looker(self.namespace, node, image))).collect();
         pods.iter().try_for_each(|pod| self.book.note(pod.clone()))?;
         let found = node_image::look(self.cluster, self.namespace, nodes, image).await?;
         pods.iter().try_for_each(|pod| self.book.forget(pod))?;
         Ok(found)
     }
 
-    fn warn_of_unknown(&self, known: &BTreeMap<String, Presence>, image: &str) {
+    /// Says of which nodes it is not known whether they have an image, and writes down those that have it where it is
+    /// one of `sre`: load workers and guards are run from it.
+    fn known(&self, wanted: &Image, image: &str, known: &BTreeMap<String, Presence>) -> Result<()> {
+        let mut nodes = Vec::new();
         for (node, presence) in known {
-            if let Presence::Unknown(why) = presence {
-                self.progress.say(&format!("! whether {node} has image {image} cannot be told: {why}"));
+            match presence {
+                Presence::Unknown(why) => {
+                    self.progress.say(&format!("! whether {node} has image {image} cannot be told: {why}"))
+                }
+                Presence::There => nodes.push(node.clone()),
+                Presence::Missing => {}
             }
         }
+        if wanted.dockerfile.is_some() {
+            return Ok(());
+        }
+        self.book.change(|lab| {
+            if let Some(cluster) = &mut lab.cluster {
+                cluster.note_image(image, nodes);
+            }
+        })
     }
 
     /// Makes an image of this program, or builds it from its Dockerfile.

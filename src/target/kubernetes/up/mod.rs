@@ -159,7 +159,7 @@ pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrup
         mirrored::load(&execution, &plan, &mirror).await?;
     }
     schedule::run(&plan.needs(), |step| execution.step(&plan.steps[step])).await?;
-    prune(&plan, &execution).await?;
+    prune(&plan, &execution, terminal).await?;
 
     if previous.as_ref().is_some_and(|lab| !lab.complete) {
         // What an `up` that was broken off changed is not known, but may be on its way still.
