@@ -26,6 +26,9 @@ const ATTEMPTS: usize = 10;
 /// How long a controller may take to see a change.
 const SEEN: Duration = Duration::from_secs(10);
 
+/// How long what was ready before a fault may take to be so again.
+pub const SETTLED: Duration = Duration::from_secs(120);
+
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
