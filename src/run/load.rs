@@ -108,7 +108,7 @@ impl Run<'_> {
             Ok(Ok(())) => self.load_with(begun, &faults, prometheus).await,
             Ok(Err(error)) | Err(error) => Err(error),
         };
-        faults.dismiss().await;
+        faults.dismiss(&Journal::new(self.state, self.terminal)).await;
         finished
     }
 

@@ -216,3 +216,86 @@ impl Aimed {
         Ok(Touched::Object { cluster: self.scene.place.clone(), on: plan.on, record: Box::new(record) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fault::{self, Entry, Journal, State, Timeline};
+    use crate::target::Folder;
+    use crate::target::kubernetes::fake::Fake;
+    use crate::terminal::Terminal;
+
+    fn pod(name: &str, node: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "shop", "labels": {"app": "web"}, "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "web", "controller": true},
+            ]},
+            "spec": {"nodeName": node, "containers": [{"name": "web"}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    fn node(name: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}})
+    }
+
+    fn job(id: &str) -> Value {
+        let job = guard::reference(id, "shop");
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job.name, "namespace": "shop"}})
+    }
+
+    /// A workload of three pods on two nodes.
+    async fn shop() -> Fake {
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 3},
+        });
+        let pods = [pod("web-0", "first"), pod("web-1", "second"), pod("web-2", "second")];
+        Fake::new(&[&[web, node("first"), node("second")], &pods[..]].concat()).await
+    }
+
+    async fn aimed(step: Value, fake: &Fake) -> Result<Timeline> {
+        let scene = Scene::of(&fake.lab()).await.expect("it answers").expect("a cluster");
+        let scene = Scene { image: Some("sre:1".into()), ..scene };
+        fault::aim(&[serde_json::from_value(step).expect("a step")], &scene).await
+    }
+
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::new(&Folder::at(&folder.path().join(".sre")), &Terminal::silent(true));
+        (folder, journal)
+    }
+
+    #[tokio::test]
+    async fn the_guard_of_what_could_not_be_undone_stays() {
+        let fake = shop().await;
+        let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
+        let mut timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };
+        fault.guard = Some(guard::reference(fault.id(), "shop"));
+        let (id, until) = (fault.id().to_owned(), Timestamp::now());
+        fake.put(job(&id));
+        let (_folder, journal) = journal();
+        let lock = journal.lock().await.expect("locked");
+        let entry = Entry {
+            schema: "sre.fault/v1".into(),
+            id: id.clone(),
+            description: "pod-delete".into(),
+            state: State::Failed,
+            owner: std::process::id(),
+            until,
+            touched: Vec::new(),
+            error: Some("the cluster did not answer".into()),
+        };
+        let held = journal.write(entry).expect("written");
+        timeline.dismiss(&journal).await;
+        assert_eq!(fake.count("Job"), 1, "nobody else would undo it");
+        journal.remove(&id).expect("removed");
+        drop((held, lock));
+        timeline.dismiss(&journal).await;
+        assert_eq!(fake.count("Job"), 0);
+    }
+}
