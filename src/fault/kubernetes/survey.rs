@@ -9,12 +9,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use kube::api::{Api, ListParams};
 use kube::core::{DynamicObject, Selector, TypeMeta};
 
-use super::record::PodRef;
+use super::record::{LABEL, PodRef};
 use crate::error::{Error, Result};
 use crate::scenario::{Aim, AimKind, FaultKind};
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::{call, call_opt};
-use crate::target::kubernetes::object::ObjectRef;
+use crate::target::kubernetes::load_job;
+use crate::target::kubernetes::object::{MANAGED_BY, MANAGER, ObjectRef};
 
 /// What there is around the object that a fault is to be on.
 #[derive(Debug, Clone)]
@@ -48,7 +49,8 @@ pub struct Seen {
     pub ports: Vec<u16>,
     /// What makes it anew when it goes; `None` where nothing does.
     pub workload: Option<ObjectRef>,
-    /// Whether a drain leaves it: a pod of a DaemonSet, or one that the node itself runs.
+    /// Whether a drain leaves it: a pod of a DaemonSet, one that the node itself runs, or one of `sre` itself, such as a
+    /// guard or a worker of the load, which nothing would make good.
     pub stays: bool,
 }
 
@@ -221,7 +223,8 @@ impl Look<'_> {
                 Some(owner) => Some(reference(owner, &namespace)),
                 None => None,
             };
-            let stays = owner.is_some_and(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
+            let by_node = owner.is_some_and(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
+            let stays = by_node || is_own(pod.metadata.labels.as_ref());
             seen.push(one(pod, workload, stays));
         }
         seen.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
@@ -385,6 +388,13 @@ fn one(pod: Pod, workload: Option<ObjectRef>, stays: bool) -> Seen {
     }
 }
 
+/// Whether labels are those of a pod that serves a fault or sends a load.
+fn is_own(labels: Option<&BTreeMap<String, String>>) -> bool {
+    let is = |key: &str, value: &str| labels.and_then(|all| all.get(key)).is_some_and(|is| is == value);
+    let of_fault = labels.is_some_and(|all| all.contains_key(LABEL));
+    is(MANAGED_BY, MANAGER) && (of_fault || is(load_job::LABEL, load_job::NAME))
+}
+
 fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
     owners?.iter().find(|owner| owner.controller == Some(true))
 }
@@ -428,5 +438,17 @@ mod tests {
             assert_eq!(quantity(text), Some(number), "{text}");
         }
         assert_eq!(quantity("many"), None);
+    }
+
+    #[test]
+    fn pods_of_sre_itself_are_known_by_their_labels() {
+        let labels = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let managed = (MANAGED_BY, MANAGER);
+        for own in [[managed, (LABEL, "one")], [managed, ("app.kubernetes.io/name", "sre-load")]] {
+            assert!(is_own(Some(&labels(&own))), "{own:?}");
+        }
+        // The demo service is applied by sre, too, and is a workload like any other.
+        assert!(!is_own(Some(&labels(&[managed, ("app.kubernetes.io/name", "users-api")]))));
+        assert!(!is_own(None));
     }
 }

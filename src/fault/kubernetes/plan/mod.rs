@@ -165,7 +165,8 @@ impl Draft<'_> {
             "" => format!("Pod {}", seen.pod.name),
             node => format!("Pod {} on {node}", seen.pod.name),
         }));
-        for workload in &self.survey.workloads {
+        // A Job keeps nothing ready: its pods come to an end.
+        for workload in self.survey.workloads.iter().filter(|workload| workload.object.kind != "Job") {
             let of = |seen: &&&Seen| seen.workload.as_ref() == Some(&workload.object) && seen.ready;
             let gone = lost.iter().filter(of).count() as u64;
             if gone == 0 {

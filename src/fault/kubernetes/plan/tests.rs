@@ -152,3 +152,30 @@ fn what_cannot_be_undone_is_refused() {
     without.image = None;
     assert!(refused(&without, &survey(1, 1)).contains("no image of sre"));
 }
+
+#[test]
+fn pods_of_jobs_and_of_sre_itself_keep_no_node_from_being_drained_or_stopped() {
+    let mut at = survey(3, 3);
+    at.anchor = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {},
+    }))
+    .expect("a Node");
+    at.pods.truncate(2);
+    let job = ObjectRef { api_version: "batch/v1".into(), kind: "Job".into(), ..deployment() };
+    let mut of_job = |name: &str, stays: bool, workload: Option<&ObjectRef>| {
+        let pod = PodRef { namespace: "shop".into(), name: name.into(), uid: name.into() };
+        at.pods.push(Seen { pod, stays, workload: workload.cloned(), ..at.pods[0].clone() });
+    };
+    of_job("backup", false, Some(&job));
+    of_job("sre-load-1-0", true, Some(&job));
+    of_job("sre-fault-one-0", true, None);
+    at.workloads.push(Workload { object: job.clone(), ready: 0 });
+    let planned = plan(&request("drain"), &at, "id").expect("a plan");
+    assert_eq!(planned.blast.leaves, ["1 of 3 ready in Deployment shop/web", "reached by Service web"]);
+    let [_, Effect::Evict { pods }] = planned.effects.as_slice() else { panic!("{planned:?}") };
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(names, ["web-0", "web-1", "backup"]);
+    let mut stop = request("node-stop");
+    stop.node = Some(("stop".into(), "start".into()));
+    assert_eq!(plan(&stop, &at, "id").expect("a plan").blast.outage, None);
+}
