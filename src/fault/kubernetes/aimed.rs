@@ -298,4 +298,18 @@ mod tests {
         timeline.dismiss(&journal).await;
         assert_eq!(fake.count("Job"), 0);
     }
+
+    #[tokio::test]
+    async fn what_is_on_all_of_a_workload_tells_of_all_its_pods() {
+        let fake = shop().await;
+        let step = json!({"fault": "scale-to-zero", "on": "pod/web-1", "at": "0s", "for": "5s"});
+        let error = aimed(step.clone(), &fake).await.expect_err("the others are lost, too");
+        assert!(error.to_string().contains("no replica of StatefulSet shop/web"), "{error}");
+        let mut allowed = step;
+        allowed["allow-outage"] = json!(true);
+        let timeline = aimed(allowed, &fake).await.expect("a timeline");
+        let blast = timeline.aimed().next().expect("a fault").blast();
+        assert_eq!(blast.takes.len(), 3, "{blast:?}");
+        assert_eq!(blast.leaves, ["0 of 3 ready in StatefulSet shop/web"]);
+    }
 }

@@ -179,3 +179,35 @@ fn pods_of_jobs_and_of_sre_itself_keep_no_node_from_being_drained_or_stopped() {
     stop.node = Some(("stop".into(), "start".into()));
     assert_eq!(plan(&stop, &at, "id").expect("a plan").blast.outage, None);
 }
+
+#[test]
+fn what_is_on_all_of_a_workload_is_an_outage_whichever_pods_are_meant() {
+    let mut at = survey(3, 3);
+    at.pods.truncate(1);
+    for all in ["scale-to-zero", "network-cut"] {
+        let why = refused(&request(all), &at);
+        assert!(why.contains("no replica of Deployment shop/web would be left"), "{why}");
+    }
+    (at.workloads[0].ready, at.pods[0].ready) = (0, false);
+    assert!(plan(&request("scale-to-zero"), &at, "id").is_ok(), "none was ready");
+}
+
+#[test]
+fn a_replica_set_of_a_deployment_bears_no_fault() {
+    let mut at = survey(3, 3);
+    at.pods.clear();
+    at.anchor = serde_json::from_value(json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web-5d", "namespace": "shop",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": true}]},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}},
+    }))
+    .expect("a ReplicaSet");
+    for kind in ["scale-to-zero", "network-cut", "pod-delete"] {
+        let why = refused(&request(kind), &at);
+        assert!(why.contains("it is Deployment web's own") && why.contains("--on deployment/web"), "{why}");
+    }
+    // One that nobody owns is a workload like any other.
+    at.anchor.metadata.owner_references = None;
+    let free = plan(&Request { allow_outage: true, ..request("scale-to-zero") }, &at, "id");
+    assert!(free.is_ok());
+}
