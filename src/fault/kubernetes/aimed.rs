@@ -12,7 +12,7 @@ use super::survey::survey;
 use super::{Blast, Place, Record, enforced};
 use crate::error::{Error, Result};
 use crate::fault::Touched;
-use crate::scenario::{Aim, FaultKind, FaultStep};
+use crate::scenario::{Aim, AimKind, FaultKind, FaultStep};
 use crate::target::Lab;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
@@ -137,6 +137,11 @@ impl Aimed {
             return Err(super::change::taken(&seen.on(), &other));
         }
         let plan = plan(&request, &seen, &id)?;
+        let aim = match plan.on.kind.as_str() {
+            // A node that was found by its pods stays the one that is meant, wherever they are later.
+            "Node" => Aim::Object { kind: AimKind::Node, name: plan.on.name.clone() },
+            _ => aim,
+        };
         let lasts = step.lasts.get();
         Ok(Aimed { scene: scene.clone(), aim, request, id, lasts, plan, guard: None })
     }
@@ -203,13 +208,18 @@ impl Aimed {
         }
     }
 
-    /// What it touches, planned anew on what there is now.
+    /// What it touches, planned anew on what there is now: the same object as before, which was told and is guarded.
     ///
     /// # Errors
-    /// As for [`Aimed::new`].
+    /// As for [`Aimed::new`]; the target (exit 6) where the aim leads to another object by now.
     pub async fn touched(&self, description: &str, until: Timestamp) -> Result<Touched> {
         let seen = survey(&self.scene.cluster, &self.scene.namespace, &self.request.kind, &self.aim).await?;
         let plan = plan(&self.request, &seen, &self.id)?;
+        if plan.on != self.plan.on {
+            return Err(Error::target(format!("{} is not what is meant any more", self.plan.on))
+                .because_of(format!("{} means {} by now", self.aim, plan.on))
+                .hint("name the object itself, such as --on deployment/NAME"));
+        }
         let mut record = Record::new(&self.id, description, until, plan.effects);
         record.ready = plan.ready;
         record.guard = self.guard.clone();
@@ -311,5 +321,39 @@ mod tests {
         let blast = timeline.aimed().next().expect("a fault").blast();
         assert_eq!(blast.takes.len(), 3, "{blast:?}");
         assert_eq!(blast.leaves, ["0 of 3 ready in StatefulSet shop/web"]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_told_is_the_one_that_is_touched() {
+        let fake = shop().await;
+        let step = json!({"fault": "cordon", "on": "app=web", "at": "0s", "for": "5s"});
+        let timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault = timeline.aimed().next().expect("a fault");
+        assert_eq!(fault.on(), &ObjectRef::of_node("first"));
+        // Its pod is made anew elsewhere.
+        fake.put(pod("web-0", "second"));
+        let touched = fault.touched("cordon", Timestamp::now()).await.expect("it is there");
+        let Touched::Object { on, .. } = touched else { panic!("it is an object") };
+        assert_eq!(on, ObjectRef::of_node("first"));
+    }
+
+    #[tokio::test]
+    async fn an_aim_that_leads_elsewhere_by_now_is_refused() {
+        let fake = shop().await;
+        let step = json!({"fault": "pod-delete", "on": "app=web", "at": "0s", "for": "5s"});
+        let timeline = aimed(step, &fake).await.expect("a timeline");
+        let other = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "other", "namespace": "shop"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 3},
+        });
+        fake.put(other);
+        for name in ["web-0", "web-1", "web-2"] {
+            let mut pod = pod(name, "first");
+            pod["metadata"]["ownerReferences"][0]["name"] = json!("other");
+            fake.put(pod);
+        }
+        let fault = timeline.aimed().next().expect("a fault");
+        let error = fault.touched("pod-delete", Timestamp::now()).await.expect_err("it is another one");
+        assert!(error.to_string().contains("app=web means StatefulSet shop/other by now"), "{error}");
     }
 }
