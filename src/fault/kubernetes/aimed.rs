@@ -161,7 +161,7 @@ impl Aimed {
         &self.plan.blast
     }
 
-    /// The Job that undoes it at the latest, once it is there.
+    /// The Job that undoes it at the latest, from when it is about to be made.
     pub fn guard(&self) -> Option<&ObjectRef> {
         self.guard.as_ref()
     }
@@ -186,26 +186,36 @@ impl Aimed {
             let until = Timestamp::now() + starts + self.lasts + SLACK;
             let wanted =
                 Wanted { id: &self.id, plan: &self.plan, namespace: &self.scene.namespace, image, until };
-            self.guard = Some(guard::post(&self.scene.cluster, &wanted).await?);
+            // Before it is made: whoever is interrupted in the midst of that knows what to remove.
+            self.guard = Some(guard::reference(&self.id, wanted.namespace()));
+            guard::post(&self.scene.cluster, &wanted).await?;
         }
         if matches!(self.request.kind, FaultKind::NetworkCut)
             && let Some(image) = &self.request.image
         {
-            let namespace = self.plan.on.namespace.as_deref().unwrap_or(&self.scene.namespace);
-            enforced::ensure(&self.scene.cluster, namespace, &self.id, image).await?;
+            enforced::ensure(&self.scene.cluster, self.namespace(), &self.id, image).await?;
         }
         Ok(())
     }
 
-    /// Removes its guard, if it has one still.
+    fn namespace(&self) -> &str {
+        self.plan.on.namespace.as_deref().unwrap_or(&self.scene.namespace)
+    }
+
+    /// Removes its guard, if it has one still, and whatever else was made to [`prepare`](Aimed::prepare) it.
     ///
     /// # Errors
     /// The target (exit 6) where the cluster refuses.
     pub async fn dismiss(&self) -> Result<()> {
-        match &self.guard {
+        let cleared = match self.request.kind {
+            FaultKind::NetworkCut => enforced::clear(&self.scene.cluster, self.namespace(), &self.id).await,
+            _ => Ok(()),
+        };
+        let dismissed = match &self.guard {
             Some(job) => guard::dismiss(&self.scene.cluster, job, &self.plan.on).await,
             None => Ok(()),
-        }
+        };
+        dismissed.and(cleared)
     }
 
     /// What it touches, planned anew on what there is now: the same object as before, which was told and is guarded.
@@ -355,5 +365,42 @@ mod tests {
         let fault = timeline.aimed().next().expect("a fault");
         let error = fault.touched("pod-delete", Timestamp::now()).await.expect_err("it is another one");
         assert!(error.to_string().contains("app=web means StatefulSet shop/other by now"), "{error}");
+    }
+
+    /// Gives up preparing a fault once something of this kind is there: no pod runs there, so that it is waited for.
+    async fn given_up(fault: &str, on: &str, expiry: bool, made: impl Fn(&Fake) -> bool) -> Fake {
+        let fake = shop().await;
+        let step = json!({"fault": fault, "on": on, "at": "0s", "for": "5s", "allow-outage": true});
+        let mut timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };
+        fault.scene.expiry = expiry;
+        let there = async {
+            while !made(&fake) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            prepared = timeline.prepare(Duration::ZERO) => panic!("{prepared:?}"),
+            () = there => {}
+        }
+        let (_folder, journal) = journal();
+        timeline.dismiss(&journal).await;
+        fake
+    }
+
+    #[tokio::test]
+    async fn a_guard_that_nobody_waits_for_any_more_is_removed() {
+        let made = |fake: &Fake| fake.count("ClusterRoleBinding") == 1;
+        let fake = given_up("cordon", "node/first", true, made).await;
+        for kind in ["Job", "ClusterRole", "ClusterRoleBinding"] {
+            assert_eq!(fake.count(kind), 0, "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn helpers_that_nobody_waits_for_any_more_are_removed() {
+        let made = |fake: &Fake| fake.count("Pod") == 4;
+        let fake = given_up("network-cut", "statefulset/web", false, made).await;
+        assert_eq!(fake.count("Pod"), 3);
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::find::{Found as OnObject, scan};
-use super::guard::GRACE;
+use super::guard::{GRACE, sweep};
 use super::record::Record;
 use super::{SETTLED, relieve, settle, undo};
 use crate::error::Result;
@@ -23,7 +23,7 @@ pub async fn recover(
     force: bool,
     interrupt: &Interrupt,
 ) -> Result<(Vec<Finding>, Vec<String>)> {
-    let (found, unseen) = scan(cluster, namespace).await?;
+    let (found, mut unseen) = scan(cluster, namespace).await?;
     let mut findings = Vec::new();
     let mut undone = Vec::new();
     for OnObject { on, record } in found {
@@ -62,6 +62,8 @@ pub async fn recover(
             Ok(Err(error)) => finding(&record, Found::Failed, Some(error.to_string())),
         });
     }
+    // What is left of guards harms nobody.
+    unseen.extend(sweep(cluster).await.err().map(|error| error.to_string()));
     Ok((findings, unseen))
 }
 
@@ -85,6 +87,7 @@ fn finding(record: &Record, found: Found, error: Option<String>) -> Finding {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::bodies::{labels, name};
     use super::super::record::{ANNOTATION, Effect, Ready};
     use super::*;
     use crate::target::kubernetes::fake::Fake;
@@ -128,5 +131,31 @@ mod tests {
         let (findings, _) = recover(&fake.cluster, None, false, &interrupt).await.expect("it answers");
         assert_eq!(findings[0].found, Found::Healed);
         assert_eq!(fake.get("nodes/worker").expect("the node")["spec"]["unschedulable"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn rights_of_guards_that_are_gone_are_removed_and_others_are_not() {
+        let labelled = |version: &str, kind: &str, id: &str, namespace: Value| {
+            json!({"apiVersion": version, "kind": kind, "metadata": {
+                "name": name(id), "namespace": namespace, "labels": labels(id),
+            }})
+        };
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let mut objects = vec![labelled("batch/v1", "Job", "there", json!("shop"))];
+        for kind in ["ClusterRole", "ClusterRoleBinding"] {
+            objects.extend(["there", "gone"].map(|id| labelled(rbac, kind, id, Value::Null)));
+            objects.push(json!({"apiVersion": rbac, "kind": kind, "metadata": {"name": "somebodys"}}));
+        }
+        let fake = Fake::new(&objects).await;
+        let (findings, unseen) =
+            recover(&fake.cluster, None, false, &Interrupt::default()).await.expect("it answers");
+        assert_eq!((findings, unseen), (Vec::new(), Vec::new()));
+        for plural in ["clusterroles", "clusterrolebindings"] {
+            let is_there = |name: &str| fake.get(&format!("{plural}/{name}")).is_some();
+            assert!(
+                !is_there(&name("gone")) && is_there(&name("there")) && is_there("somebodys"),
+                "{plural}"
+            );
+        }
     }
 }
