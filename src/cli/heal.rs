@@ -37,10 +37,11 @@ impl Heal {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
-        let mut findings = fault::heal(&folder, &context.terminal, self.force).await?;
+        let mut findings = fault::heal(&folder, &context.terminal, self.force, &context.interrupt).await?;
         if let Some((cluster, namespace)) = self.cluster(&folder).await? {
             let namespace = self.namespace.as_deref().or(namespace.as_deref());
-            let (found, unseen) = fault::kubernetes::recover(&cluster, namespace, self.force).await?;
+            let (found, unseen) =
+                fault::kubernetes::recover(&cluster, namespace, self.force, &context.interrupt).await?;
             for why in unseen {
                 context.terminal.warn(format!("not all objects could be looked at: {why}"));
             }

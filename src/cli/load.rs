@@ -14,6 +14,7 @@ use super::{Context, Output, report};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::fault;
 use crate::report::{push::Push, samples::Samples, terminal::Live};
 use crate::run::{self, Begun, Reporter, Run, Senders};
 use crate::scenario::{Duration, Rate, Scenario};
@@ -101,7 +102,7 @@ impl Sending {
     /// Opens the way from who sends to the service, and to what observes it.
     ///
     /// # Errors
-    /// A way that the lab does not have (2), or that does not lead there (6).
+    /// A way that the lab does not have (2), or that does not lead there (6); a fault that is on the lab (6).
     pub async fn ways(&self, lab: &Lab, state: &Folder, context: &Context) -> Result<(Reached, Senders)> {
         let processes =
             || self.workers.filter(|workers| *workers > 1).map_or(Senders::Here, Senders::Processes);
@@ -120,6 +121,8 @@ impl Sending {
             (Some(Via::Url(url)), _) => Way::Url(url.clone()),
             (None, None) => Way::NodePortOrService,
         };
+        // Whatever is sent, and before it is looked where to: healing makes pods anew.
+        fault::ensure_none_on(place, &context.terminal, &context.interrupt).await?;
         let reached = reach(lab, &way, context).await?;
         let senders = match &reached.cluster {
             Some(cluster) if reached.inside => Senders::Pods(Box::new(PodWorkers {
@@ -228,4 +231,36 @@ pub fn same_stack(scenario: &Scenario, up: &str) -> Result<()> {
     Err(Error::usage(format!("the scenario {} is for the stack {}", scenario.name, scenario.stack))
         .because_of(format!("the stack {up} is up here"))
         .hint(format!("sre down, then sre up {}; or work in another folder", scenario.stack)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::fault::kubernetes::{ANNOTATION, Record};
+    use crate::interrupt::Interrupt;
+    use crate::target::kubernetes::fake::Fake;
+
+    #[tokio::test]
+    async fn a_load_without_faults_does_not_begin_under_one_of_another_folder() {
+        let until = jiff::Timestamp::now() + std::time::Duration::from_secs(600);
+        let record = Record::new("one", "scale-to-zero on Deployment shop/web", until, Vec::new());
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
+        });
+        let fake = Fake::new(&[web]).await;
+        let cli = Cli::try_parse_from(["sre", "load", "--via", "http://127.0.0.1:9"]).expect("a load");
+        let Command::Load(load) = cli.command else { panic!("it is a load") };
+        let context =
+            Context { global: cli.global, terminal: Terminal::silent(true), interrupt: Interrupt::default() };
+        let folder = tempfile::tempdir().expect("a folder");
+        let ways = load.sending.ways(&fake.lab(), &Folder::at(folder.path()), &context).await;
+        let error = ways.err().expect("it is refused");
+        assert_eq!(error.exit(), Exit::Target);
+        assert!(error.to_string().contains("a fault is injected in this lab already"), "{error}");
+    }
 }

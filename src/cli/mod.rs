@@ -192,7 +192,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     }
     if command.knows_of_a_lab() {
         let here = crate::target::Folder::here()?;
-        crate::fault::recover(&here, &context.terminal).await;
+        crate::fault::recover(&here, &context.terminal, &context.interrupt).await;
         crate::target::kubernetes::load_job::recover(&here, &context.terminal).await;
     }
     match command {

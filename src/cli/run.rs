@@ -30,7 +30,7 @@ impl Run {
         let scenario = self.overrides.load(&self.scenario, &context.terminal)?;
         let state = Folder::here()?;
         // Before anything is mended: a fault that is held by another run must not be.
-        fault::ensure_none(&state, &context.terminal).await?;
+        fault::ensure_none(&state, &context.terminal, &context.interrupt).await?;
         let here = what_is_up(&state, context)?;
         if let Some(lab) = &here {
             same_stack(&scenario, &lab.stack)?;

@@ -198,7 +198,7 @@ const CATALOGUE: [Description; 17] = [
     Description {
         name: "drain",
         example: None,
-        does: "A node takes no new pods, and the pods on it are evicted, but for those of DaemonSets.",
+        does: "A node takes no new pods, and the pods on it are evicted, but for those of DaemonSets and of `sre` itself.",
         touches: "`spec.unschedulable` of the node, set back; evicted pods are made again elsewhere and stay there. Budgets for disruptions are kept.",
         shows: "`kube_node_spec_unschedulable` is 1; the evicted pods' `up` series end and new pods' begin. Alerts stay quiet where enough replicas are left.",
         sign: Sign { shown: "max(kube_node_spec_unschedulable{$node}) > bool 0", over: None },

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Journal;
 use super::kubernetes::{Aimed, Scene};
 use super::sign::Subject;
 use crate::error::{Error, Result};
@@ -291,9 +292,11 @@ impl Timeline {
         all.into_iter().collect()
     }
 
-    /// Removes the guards that are there still. One that cannot be removed ends by itself.
-    pub async fn dismiss(&self) {
-        futures::future::join_all(self.aimed().map(Aimed::dismiss)).await;
+    /// Removes the guards that are there still, but for those of faults that stand in the journal: what could not be
+    /// undone here is left to them. One that cannot be removed ends by itself.
+    pub async fn dismiss(&self, journal: &Journal) {
+        let over = self.aimed().filter(|aimed| !journal.contains(aimed.id()));
+        futures::future::join_all(over.map(Aimed::dismiss)).await;
     }
 
     /// Everything that happens, in order, with its time after the load's start.

@@ -14,7 +14,8 @@ const CYCLE: Duration = Duration::from_millis(100);
 const PIECE: usize = 4 << 20;
 
 /// Where a container's memory in use is told: cgroup v2, then v1.
-const IN_USE: [&str; 2] = ["/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"];
+pub const IN_USE: [&str; 2] =
+    ["/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"];
 
 /// Uses so many processors for so long, or until it is interrupted.
 pub async fn cpu(cores: f64, lasts: Duration, interrupt: &Interrupt) {
@@ -65,9 +66,9 @@ pub async fn memory(share: f64, limit: u64, lasts: Duration, interrupt: &Interru
     if share >= 1.0 {
         let _ = overflow(limit);
     }
-    let wanted = to_take(share, limit, in_use());
+    let pieces = pieces(to_take(share, limit, in_use()));
     let mut taken: Vec<Vec<u8>> = Vec::new();
-    while (taken.len() * PIECE) as u64 <= wanted && interrupt.exit().is_none() {
+    while (taken.len() as u64) < pieces && interrupt.exit().is_none() {
         // Not zeros: those would be given without being there.
         taken.push(std::hint::black_box(vec![1; PIECE]));
         tokio::task::yield_now().await;
@@ -99,6 +100,11 @@ fn to_take(share: f64, limit: u64, in_use: u64) -> u64 {
     ((limit as f64 * share) as u64).saturating_sub(in_use)
 }
 
+/// How many pieces that is, and not a byte more: beyond the limit the kernel kills.
+fn pieces(wanted: u64) -> u64 {
+    wanted / PIECE as u64
+}
+
 fn in_use() -> u64 {
     let read = |path: &&str| std::fs::read_to_string(path).ok()?.trim().parse().ok();
     IN_USE.iter().find_map(read).unwrap_or(0)
@@ -121,6 +127,8 @@ mod tests {
         assert_eq!(to_take(0.5, 1000, 200), 300);
         assert_eq!(to_take(0.5, 1000, 900), 0);
         assert_eq!(to_take(1.0, 1000, 0), 2000);
+        let piece = PIECE as u64;
+        assert_eq!([0, piece - 1, piece, 3 * piece - 1].map(pieces), [0, 0, 1, 2]);
     }
 
     #[tokio::test]

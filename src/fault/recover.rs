@@ -6,8 +6,10 @@ use super::heal::{heal as undo, in_order};
 use super::journal::Read;
 use super::{Entry, Held, Journal};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::target::Folder;
-use crate::target::kubernetes::client::Cluster;
+use crate::target::kubernetes::reach;
+use crate::target::kubernetes::record::ClusterLab;
 use crate::terminal::Terminal;
 
 /// A fault that was in the journal, and what became of it.
@@ -41,14 +43,20 @@ pub enum Found {
     Failed,
 }
 
-/// Undoes every fault whose `sre` is gone; with `force`, those of a living one, too. Nothing to undo is
-/// no error. Errors: the journal cannot be read or locked.
-pub async fn heal(folder: &Folder, terminal: &Terminal, force: bool) -> Result<Vec<Finding>> {
+/// Undoes every fault whose `sre` is gone; with `force`, those of a living one, too. Then waits until what was
+/// ready before is so again, unless it is interrupted. Nothing to undo is no error. Errors: the journal cannot be
+/// read or locked.
+pub async fn heal(
+    folder: &Folder,
+    terminal: &Terminal,
+    force: bool,
+    interrupt: &Interrupt,
+) -> Result<Vec<Finding>> {
     let journal = Journal::new(folder, terminal);
     if journal.is_untouched() {
         return Ok(Vec::new());
     }
-    let _lock = journal.lock().await?;
+    let lock = journal.lock().await?;
     journal.sweep()?;
     let mut findings = Vec::new();
     let mut faults: Vec<(Entry, Option<Held>)> = Vec::new();
@@ -70,20 +78,36 @@ pub async fn heal(folder: &Folder, terminal: &Terminal, force: bool) -> Result<V
         }
     }
     in_order(&mut faults, |(entry, _)| entry);
+    let mut undone = Vec::new();
     for (entry, _held) in faults {
-        findings.push(match undo(&journal, &entry).await {
-            Ok(()) => Finding::new(entry, Found::Healed, None),
-            Err(error) => Finding::new(entry, Found::Failed, Some(error.to_string())),
+        match undo(&journal, &entry).await {
+            Ok(()) => undone.push(entry),
+            Err(error) => findings.push(Finding::new(entry, Found::Failed, Some(error.to_string()))),
+        }
+    }
+    // Nothing is changed any more: another `sre` need not wait for what gets ready by itself.
+    drop(lock);
+    for entry in undone {
+        findings.push(match interrupt.or(settle(&entry)).await {
+            Ok(Ok(())) | Err(_) => Finding::new(entry, Found::Healed, None),
+            Ok(Err(error)) => Finding::new(entry, Found::Failed, Some(error.to_string())),
         });
     }
     Ok(findings)
 }
 
+async fn settle(entry: &Entry) -> Result<()> {
+    for touched in &entry.touched {
+        touched.settle().await?;
+    }
+    Ok(())
+}
+
 /// Undoes what an `sre` that was killed left behind, and says so: every command that knows of a lab
 /// begins with it. Cheap where no fault is in the journal. What cannot be undone is a warning and ends
 /// no command; one that must not go on then asks [`ensure_none`].
-pub async fn recover(folder: &Folder, terminal: &Terminal) {
-    match heal(folder, terminal, false).await {
+pub async fn recover(folder: &Folder, terminal: &Terminal, interrupt: &Interrupt) {
+    match heal(folder, terminal, false, interrupt).await {
         Ok(findings) => tell(&findings, terminal),
         Err(error) => terminal.warn(error.to_string()),
     }
@@ -101,8 +125,8 @@ fn tell(findings: &[Finding], terminal: &Terminal) {
 
 /// An error (exit 6) if a fault is injected in this lab, or may be, by whomever: a run there would be
 /// judged by what it did not do.
-pub async fn ensure_none(folder: &Folder, terminal: &Terminal) -> Result<()> {
-    let findings = heal(folder, terminal, false).await?;
+pub async fn ensure_none(folder: &Folder, terminal: &Terminal, interrupt: &Interrupt) -> Result<()> {
+    let findings = heal(folder, terminal, false, interrupt).await?;
     tell(&findings, terminal);
     refuse(&findings)
 }
@@ -118,12 +142,15 @@ fn refuse(findings: &[Finding]) -> Result<()> {
     Err(Error::target("a fault is injected in this lab already").because_of(finding.sentence()).hint(hint))
 }
 
-/// As [`ensure_none`], for a namespace of a cluster: by the annotations of its objects, whoever left them there.
+/// As [`ensure_none`], for a lab on a cluster: by the annotations of its objects, because another machine's fault
+/// stands in no journal here.
 ///
 /// # Errors
-/// The target (exit 6) where a fault is on one of its objects.
-pub async fn ensure_none_on(cluster: &Cluster, namespace: &str, terminal: &Terminal) -> Result<()> {
-    let (findings, _) = super::kubernetes::recover(cluster, Some(namespace), false).await?;
+/// The target (exit 6) where a fault is on one of its objects; as for connecting to its cluster.
+pub async fn ensure_none_on(lab: &ClusterLab, terminal: &Terminal, interrupt: &Interrupt) -> Result<()> {
+    let cluster = interrupt.or(reach::connect(lab)).await??;
+    let namespace = Some(lab.namespace.as_str());
+    let (findings, _) = super::kubernetes::recover(&cluster, namespace, false, interrupt).await?;
     tell(&findings, terminal);
     refuse(&findings)
 }

@@ -21,8 +21,6 @@ const BOUND: Duration = Duration::from_secs(10);
 const LAB_BOUND: Duration = Duration::from_secs(60);
 /// How long a process may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the workloads of a cluster may take to be ready again.
-const SETTLED: Duration = Duration::from_secs(120);
 /// How often a process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -74,7 +72,7 @@ impl Touched {
     pub(super) async fn settle(&self) -> Result<()> {
         match self {
             Touched::Object { cluster, record, .. } => {
-                kubernetes::settle(&cluster.connect().await?, record, SETTLED).await
+                kubernetes::settle(&cluster.connect().await?, record, kubernetes::SETTLED).await
             }
             // Their healing waits itself.
             Touched::Switches { .. } | Touched::Killed { .. } | Touched::Paused { .. } => Ok(()),

@@ -101,14 +101,14 @@ impl Run<'_> {
     async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
         let prometheus = self.prometheus().await?;
         let mut faults = self.faults().await?;
-        fault::ensure_none(self.state, self.terminal).await?;
+        fault::ensure_none(self.state, self.terminal, self.interrupt).await?;
         // The guards come before the baseline: what takes time is over when the load begins.
         let prepared = self.interrupt.or(faults.prepare(UNTIL_LOAD)).await;
         let finished = match prepared {
             Ok(Ok(())) => self.load_with(begun, &faults, prometheus).await,
             Ok(Err(error)) | Err(error) => Err(error),
         };
-        faults.dismiss().await;
+        faults.dismiss(&Journal::new(self.state, self.terminal)).await;
         finished
     }
 
@@ -119,10 +119,7 @@ impl Run<'_> {
             return Ok(Timeline::default());
         }
         let timeline = match self.interrupt.or(Scene::of(self.lab)).await?? {
-            Some(scene) => {
-                fault::ensure_none_on(&scene.cluster, &scene.namespace, self.terminal).await?;
-                self.interrupt.or(fault::aim(steps, &scene)).await??
-            }
+            Some(scene) => self.interrupt.or(fault::aim(steps, &scene)).await??,
             None => fault::plan(steps, self.lab)?,
         };
         self.refuse_what_shows_nothing(&timeline)?;

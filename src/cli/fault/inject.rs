@@ -108,14 +108,15 @@ impl Inject {
             }
             _ => context.terminal.say(self.screen(&planned)),
         }
-        let played = self.play(&mut timeline, &folder, context).await;
-        timeline.dismiss().await;
+        let journal = Journal::new(&folder, &context.terminal);
+        let played = self.play(&mut timeline, &journal, context).await;
+        timeline.dismiss(&journal).await;
         let done = played?;
         context.terminal.print_for_machines(&done)?;
         Ok(Exit::Pass)
     }
 
-    async fn play(&self, timeline: &mut Timeline, folder: &Folder, context: &Context) -> Result<Done> {
+    async fn play(&self, timeline: &mut Timeline, journal: &Journal, context: &Context) -> Result<Done> {
         if timeline.aimed().any(Aimed::is_guarded) {
             context.terminal.say("making the guard of the fault");
         }
@@ -123,10 +124,9 @@ impl Inject {
         let done = Arc::new(Mutex::new(Done::default()));
         let teller = Teller { done: done.clone(), terminal: context.terminal.clone(), lasts: self.lasts };
         let events = Events::new(vec![Box::new(teller)]);
-        let journal = Journal::new(folder, &context.terminal);
         let start = Instant::now();
         let clock = Clock::new(async || None, None);
-        timeline.run(&journal, start, &events, &clock, &context.interrupt).await?;
+        timeline.run(journal, start, &events, &clock, &context.interrupt).await?;
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(healed) = done.healed {
             let took = jiff::Timestamp::now().duration_since(healed).as_secs_f64();

@@ -12,7 +12,7 @@ use super::survey::survey;
 use super::{Blast, Place, Record, enforced};
 use crate::error::{Error, Result};
 use crate::fault::Touched;
-use crate::scenario::{Aim, FaultKind, FaultStep};
+use crate::scenario::{Aim, AimKind, FaultKind, FaultStep};
 use crate::target::Lab;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
@@ -137,6 +137,11 @@ impl Aimed {
             return Err(super::change::taken(&seen.on(), &other));
         }
         let plan = plan(&request, &seen, &id)?;
+        let aim = match plan.on.kind.as_str() {
+            // A node that was found by its pods stays the one that is meant, wherever they are later.
+            "Node" => Aim::Object { kind: AimKind::Node, name: plan.on.name.clone() },
+            _ => aim,
+        };
         let lasts = step.lasts.get();
         Ok(Aimed { scene: scene.clone(), aim, request, id, lasts, plan, guard: None })
     }
@@ -156,7 +161,7 @@ impl Aimed {
         &self.plan.blast
     }
 
-    /// The Job that undoes it at the latest, once it is there.
+    /// The Job that undoes it at the latest, from when it is about to be made.
     pub fn guard(&self) -> Option<&ObjectRef> {
         self.guard.as_ref()
     }
@@ -181,38 +186,221 @@ impl Aimed {
             let until = Timestamp::now() + starts + self.lasts + SLACK;
             let wanted =
                 Wanted { id: &self.id, plan: &self.plan, namespace: &self.scene.namespace, image, until };
-            self.guard = Some(guard::post(&self.scene.cluster, &wanted).await?);
+            // Before it is made: whoever is interrupted in the midst of that knows what to remove.
+            self.guard = Some(guard::reference(&self.id, wanted.namespace()));
+            guard::post(&self.scene.cluster, &wanted).await?;
         }
         if matches!(self.request.kind, FaultKind::NetworkCut)
             && let Some(image) = &self.request.image
         {
-            let namespace = self.plan.on.namespace.as_deref().unwrap_or(&self.scene.namespace);
-            enforced::ensure(&self.scene.cluster, namespace, &self.id, image).await?;
+            enforced::ensure(&self.scene.cluster, self.namespace(), &self.id, image).await?;
         }
         Ok(())
     }
 
-    /// Removes its guard, if it has one still.
+    fn namespace(&self) -> &str {
+        self.plan.on.namespace.as_deref().unwrap_or(&self.scene.namespace)
+    }
+
+    /// Removes its guard, if it has one still, and whatever else was made to [`prepare`](Aimed::prepare) it.
     ///
     /// # Errors
     /// The target (exit 6) where the cluster refuses.
     pub async fn dismiss(&self) -> Result<()> {
-        match &self.guard {
+        let cleared = match self.request.kind {
+            FaultKind::NetworkCut => enforced::clear(&self.scene.cluster, self.namespace(), &self.id).await,
+            _ => Ok(()),
+        };
+        let dismissed = match &self.guard {
             Some(job) => guard::dismiss(&self.scene.cluster, job, &self.plan.on).await,
             None => Ok(()),
-        }
+        };
+        dismissed.and(cleared)
     }
 
-    /// What it touches, planned anew on what there is now.
+    /// What it touches, planned anew on what there is now: the same object as before, which was told and is guarded.
     ///
     /// # Errors
-    /// As for [`Aimed::new`].
+    /// As for [`Aimed::new`]; the target (exit 6) where the aim leads to another object by now.
     pub async fn touched(&self, description: &str, until: Timestamp) -> Result<Touched> {
         let seen = survey(&self.scene.cluster, &self.scene.namespace, &self.request.kind, &self.aim).await?;
         let plan = plan(&self.request, &seen, &self.id)?;
+        if plan.on != self.plan.on {
+            return Err(Error::target(format!("{} is not what is meant any more", self.plan.on))
+                .because_of(format!("{} means {} by now", self.aim, plan.on))
+                .hint("name the object itself, such as --on deployment/NAME"));
+        }
         let mut record = Record::new(&self.id, description, until, plan.effects);
         record.ready = plan.ready;
         record.guard = self.guard.clone();
         Ok(Touched::Object { cluster: self.scene.place.clone(), on: plan.on, record: Box::new(record) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fault::{self, Entry, Journal, State, Timeline};
+    use crate::target::Folder;
+    use crate::target::kubernetes::fake::Fake;
+    use crate::terminal::Terminal;
+
+    fn pod(name: &str, node: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "shop", "labels": {"app": "web"}, "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "web", "controller": true},
+            ]},
+            "spec": {"nodeName": node, "containers": [{"name": "web"}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    fn node(name: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}})
+    }
+
+    fn job(id: &str) -> Value {
+        let job = guard::reference(id, "shop");
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job.name, "namespace": "shop"}})
+    }
+
+    /// A workload of three pods on two nodes.
+    async fn shop() -> Fake {
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 3},
+        });
+        let pods = [pod("web-0", "first"), pod("web-1", "second"), pod("web-2", "second")];
+        Fake::new(&[&[web, node("first"), node("second")], &pods[..]].concat()).await
+    }
+
+    async fn aimed(step: Value, fake: &Fake) -> Result<Timeline> {
+        let scene = Scene::of(&fake.lab()).await.expect("it answers").expect("a cluster");
+        let scene = Scene { image: Some("sre:1".into()), ..scene };
+        fault::aim(&[serde_json::from_value(step).expect("a step")], &scene).await
+    }
+
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::new(&Folder::at(&folder.path().join(".sre")), &Terminal::silent(true));
+        (folder, journal)
+    }
+
+    #[tokio::test]
+    async fn the_guard_of_what_could_not_be_undone_stays() {
+        let fake = shop().await;
+        let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
+        let mut timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };
+        fault.guard = Some(guard::reference(fault.id(), "shop"));
+        let (id, until) = (fault.id().to_owned(), Timestamp::now());
+        fake.put(job(&id));
+        let (_folder, journal) = journal();
+        let lock = journal.lock().await.expect("locked");
+        let entry = Entry {
+            schema: "sre.fault/v1".into(),
+            id: id.clone(),
+            description: "pod-delete".into(),
+            state: State::Failed,
+            owner: std::process::id(),
+            until,
+            touched: Vec::new(),
+            error: Some("the cluster did not answer".into()),
+        };
+        let held = journal.write(entry).expect("written");
+        timeline.dismiss(&journal).await;
+        assert_eq!(fake.count("Job"), 1, "nobody else would undo it");
+        journal.remove(&id).expect("removed");
+        drop((held, lock));
+        timeline.dismiss(&journal).await;
+        assert_eq!(fake.count("Job"), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_on_all_of_a_workload_tells_of_all_its_pods() {
+        let fake = shop().await;
+        let step = json!({"fault": "scale-to-zero", "on": "pod/web-1", "at": "0s", "for": "5s"});
+        let error = aimed(step.clone(), &fake).await.expect_err("the others are lost, too");
+        assert!(error.to_string().contains("no replica of StatefulSet shop/web"), "{error}");
+        let mut allowed = step;
+        allowed["allow-outage"] = json!(true);
+        let timeline = aimed(allowed, &fake).await.expect("a timeline");
+        let blast = timeline.aimed().next().expect("a fault").blast();
+        assert_eq!(blast.takes.len(), 3, "{blast:?}");
+        assert_eq!(blast.leaves, ["0 of 3 ready in StatefulSet shop/web"]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_told_is_the_one_that_is_touched() {
+        let fake = shop().await;
+        let step = json!({"fault": "cordon", "on": "app=web", "at": "0s", "for": "5s"});
+        let timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault = timeline.aimed().next().expect("a fault");
+        assert_eq!(fault.on(), &ObjectRef::of_node("first"));
+        // Its pod is made anew elsewhere.
+        fake.put(pod("web-0", "second"));
+        let touched = fault.touched("cordon", Timestamp::now()).await.expect("it is there");
+        let Touched::Object { on, .. } = touched else { panic!("it is an object") };
+        assert_eq!(on, ObjectRef::of_node("first"));
+    }
+
+    #[tokio::test]
+    async fn an_aim_that_leads_elsewhere_by_now_is_refused() {
+        let fake = shop().await;
+        let step = json!({"fault": "pod-delete", "on": "app=web", "at": "0s", "for": "5s"});
+        let timeline = aimed(step, &fake).await.expect("a timeline");
+        let other = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "other", "namespace": "shop"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 3},
+        });
+        fake.put(other);
+        for name in ["web-0", "web-1", "web-2"] {
+            let mut pod = pod(name, "first");
+            pod["metadata"]["ownerReferences"][0]["name"] = json!("other");
+            fake.put(pod);
+        }
+        let fault = timeline.aimed().next().expect("a fault");
+        let error = fault.touched("pod-delete", Timestamp::now()).await.expect_err("it is another one");
+        assert!(error.to_string().contains("app=web means StatefulSet shop/other by now"), "{error}");
+    }
+
+    /// Gives up preparing a fault once something of this kind is there: no pod runs there, so that it is waited for.
+    async fn given_up(fault: &str, on: &str, expiry: bool, made: impl Fn(&Fake) -> bool) -> Fake {
+        let fake = shop().await;
+        let step = json!({"fault": fault, "on": on, "at": "0s", "for": "5s", "allow-outage": true});
+        let mut timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };
+        fault.scene.expiry = expiry;
+        let there = async {
+            while !made(&fake) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            prepared = timeline.prepare(Duration::ZERO) => panic!("{prepared:?}"),
+            () = there => {}
+        }
+        let (_folder, journal) = journal();
+        timeline.dismiss(&journal).await;
+        fake
+    }
+
+    #[tokio::test]
+    async fn a_guard_that_nobody_waits_for_any_more_is_removed() {
+        let made = |fake: &Fake| fake.count("ClusterRoleBinding") == 1;
+        let fake = given_up("cordon", "node/first", true, made).await;
+        for kind in ["Job", "ClusterRole", "ClusterRoleBinding"] {
+            assert_eq!(fake.count(kind), 0, "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn helpers_that_nobody_waits_for_any_more_are_removed() {
+        let made = |fake: &Fake| fake.count("Pod") == 4;
+        let fake = given_up("network-cut", "statefulset/web", false, made).await;
+        assert_eq!(fake.count("Pod"), 3);
     }
 }

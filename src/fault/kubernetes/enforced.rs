@@ -32,10 +32,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// A prerequisite (exit 5) where the pod stays in reach; the target (exit 6) where it could not be tried out.
 pub async fn ensure(cluster: &Cluster, namespace: &str, id: &str, image: &str) -> Result<()> {
     let tried = try_out(cluster, namespace, id, image).await;
-    let mut cleared = Ok(());
-    for object in helpers(namespace, id) {
-        cleared = cleared.and(remove(cluster, &object).await);
-    }
+    let cleared = clear(cluster, namespace, id).await;
     if tried? {
         return cleared;
     }
@@ -45,6 +42,18 @@ pub async fn ensure(cluster: &Cluster, namespace: &str, id: &str, image: &str) -
             EFFECT.as_secs()
         ))
         .hint("a network plugin such as Calico or Cilium enforces them; minikube start --cni calico"))
+}
+
+/// Removes the helpers of this; what is gone already is no error.
+///
+/// # Errors
+/// The target (exit 6) where the cluster refuses.
+pub async fn clear(cluster: &Cluster, namespace: &str, id: &str) -> Result<()> {
+    let mut cleared = Ok(());
+    for object in helpers(namespace, id) {
+        cleared = cleared.and(remove(cluster, &object).await);
+    }
+    cleared
 }
 
 fn helpers(namespace: &str, id: &str) -> [ObjectRef; 3] {

@@ -1,6 +1,7 @@
 //! The guard of a fault: a Job, made and running before the fault is injected, that undoes it from the annotation
 //! when nobody else has. It may change that object and nothing else.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,8 +16,8 @@ use super::record::{Effect, LABEL};
 use super::survey::find;
 use crate::error::{Error, Result};
 use crate::target::kubernetes::client::Cluster;
-use crate::target::kubernetes::failure::{call, call_opt, status};
-use crate::target::kubernetes::object::{MANAGER, ObjectRef};
+use crate::target::kubernetes::failure::{call, call_opt, failed, retry, status};
+use crate::target::kubernetes::object::{MANAGED_BY, MANAGER, ObjectRef};
 
 /// A guard undoes a fault this much later than its owner should have.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -26,6 +27,9 @@ const START: Duration = Duration::from_secs(60);
 
 /// How long a guard may try.
 const TRIES: u64 = 600;
+
+/// What holds the rights of a node's guard, in the order in which it is removed.
+const RIGHTS: [&str; 2] = ["ClusterRoleBinding", "ClusterRole"];
 
 /// How often a guard looks at the object.
 const POLL: Duration = Duration::from_secs(2);
@@ -140,6 +144,13 @@ pub struct Wanted<'a> {
     pub until: Timestamp,
 }
 
+impl Wanted<'_> {
+    /// The namespace of the Job.
+    pub fn namespace(&self) -> &str {
+        self.plan.on.namespace.as_deref().unwrap_or(self.namespace)
+    }
+}
+
 /// The guard of a fault, by name.
 pub fn reference(id: &str, namespace: &str) -> ObjectRef {
     ObjectRef {
@@ -154,8 +165,8 @@ pub fn reference(id: &str, namespace: &str) -> ObjectRef {
 ///
 /// # Errors
 /// The target (exit 6) where it cannot be made, or does not run in time; it is removed then.
-pub async fn post(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<ObjectRef> {
-    let namespace = wanted.plan.on.namespace.as_deref().unwrap_or(wanted.namespace);
+pub async fn post(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
+    let namespace = wanted.namespace();
     let mut helpers = Vec::new();
     for effect in &wanted.plan.effects {
         if let Effect::Create { object, .. } = effect {
@@ -178,7 +189,7 @@ pub async fn post(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<ObjectRef> {
         runs(cluster, &job, wanted.id).await
     };
     match made.await {
-        Ok(()) => Ok(job),
+        Ok(()) => Ok(()),
         Err(error) => {
             // It has guarded nothing yet; what is left of it ends by itself.
             let _ = dismiss(cluster, &job, &wanted.plan.on).await;
@@ -254,27 +265,67 @@ async fn plural(cluster: &Cluster, object: &ObjectRef) -> Result<String> {
 pub async fn dismiss(cluster: &Cluster, job: &ObjectRef, on: &ObjectRef) -> Result<()> {
     let Some((api, _)) = cluster.api(job, "default").await? else { return Ok(()) };
     let params = DeleteParams::background();
-    call_opt(|| format!("{job} could not be removed"), || api.delete(&job.name, &params)).await?;
+    let removed = call_opt(|| format!("{job} could not be removed"), || api.delete(&job.name, &params)).await;
     if on.kind == "Node" {
         drop_rights(cluster, &job.name).await?;
     }
-    Ok(())
+    removed.map(|_| ())
 }
 
 /// Removes the rights of a node's guard, which no namespace holds.
 pub(super) async fn drop_rights(cluster: &Cluster, name: &str) -> Result<()> {
-    for kind in ["ClusterRoleBinding", "ClusterRole"] {
-        let object = ObjectRef {
-            api_version: "rbac.authorization.k8s.io/v1".into(),
-            kind: kind.into(),
-            namespace: None,
-            name: name.into(),
-        };
+    for kind in RIGHTS {
+        let object = right(kind, name);
         let Some((api, _)) = cluster.api(&object, "default").await? else { continue };
         let params = DeleteParams::default();
         call_opt(|| format!("{object} could not be removed"), || api.delete(name, &params)).await?;
     }
     Ok(())
+}
+
+fn right(kind: &str, name: &str) -> ObjectRef {
+    ObjectRef {
+        api_version: "rbac.authorization.k8s.io/v1".into(),
+        kind: kind.into(),
+        namespace: None,
+        name: name.into(),
+    }
+}
+
+/// Removes the rights of nodes' guards that are gone: a Job that never ran could not do it. It is made before its
+/// rights, so that rights without it are nobody's. Who may not list them has none to remove.
+///
+/// # Errors
+/// The target (exit 6) where the cluster does not answer, or refuses to remove them.
+pub(super) async fn sweep(cluster: &Cluster) -> Result<()> {
+    let Some(rights) = names(cluster, &RIGHTS.map(|kind| right(kind, ""))).await? else { return Ok(()) };
+    if rights.is_empty() {
+        return Ok(());
+    }
+    let Some(jobs) = names(cluster, &[ObjectRef { namespace: None, ..reference("", "") }]).await? else {
+        return Ok(());
+    };
+    for name in rights.difference(&jobs) {
+        drop_rights(cluster, name).await?;
+    }
+    Ok(())
+}
+
+/// The names of all helper objects of these kinds; `None` where they may not be listed.
+async fn names(cluster: &Cluster, kinds: &[ObjectRef]) -> Result<Option<BTreeSet<String>>> {
+    let params = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER},{LABEL}"));
+    let mut names = BTreeSet::new();
+    for object in kinds {
+        let version = object.api_version.rsplit('/').next().unwrap_or_default();
+        let Some(kind) = cluster.kind(object.group(), version, &object.kind).await? else { continue };
+        let api: Api<DynamicObject> = Api::all_with(cluster.client(), &kind.resource);
+        match retry(|| api.list_metadata(&params)).await {
+            Ok(found) => names.extend(found.items.into_iter().filter_map(|object| object.metadata.name)),
+            Err(error) if status(&error) == Some(403) => return Ok(None),
+            Err(error) => return Err(failed(format!("the {}s could not be listed", object.kind), &error)),
+        }
+    }
+    Ok(Some(names))
 }
 
 /// What the guard itself does: looks whether the fault is on, and undoes it from the annotation when its time is over.

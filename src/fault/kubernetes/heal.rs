@@ -26,6 +26,9 @@ const ATTEMPTS: usize = 10;
 /// How long a controller may take to see a change.
 const SEEN: Duration = Duration::from_secs(10);
 
+/// How long what was ready before a fault may take to be so again.
+pub const SETTLED: Duration = Duration::from_secs(120);
+
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -38,13 +41,9 @@ pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
     let object = find(cluster, on).await?;
     let other = object.map_or(Ok(None), |object| Record::of(&object))?;
     let is_others = other.is_some_and(|other| other.id != record.id);
-    for effect in &record.effects {
-        // What another fault has done since is not this one's to undo.
-        if is_others && !matches!(effect, Effect::Create { .. }) {
-            continue;
-        }
-        aside(cluster, effect, &record.id).await?;
-    }
+    // What another fault has done since is not this one's to undo.
+    let ours = |effect: &&Effect| !is_others || matches!(effect, Effect::Create { .. });
+    all_aside(cluster, record.effects.iter().filter(ours), &record.id).await?;
     set_back(cluster, on, record).await
 }
 
@@ -53,12 +52,19 @@ pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
 /// # Errors
 /// As for [`undo`].
 pub async fn expire(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
-    for effect in &record.effects {
-        if matches!(effect, Effect::Create { .. } | Effect::Node { .. }) {
-            aside(cluster, effect, &record.id).await?;
-        }
-    }
+    let allowed = |effect: &&Effect| matches!(effect, Effect::Create { .. } | Effect::Node { .. });
+    all_aside(cluster, record.effects.iter().filter(allowed), &record.id).await?;
     set_back(cluster, on, record).await
+}
+
+/// Undoes beside the object what can be, also where another part cannot; the first error is told. The annotation stays
+/// on the object then, so that whoever finds it tries again.
+async fn all_aside<'a>(cluster: &Cluster, effects: impl Iterator<Item = &'a Effect>, id: &str) -> Result<()> {
+    let mut undone = Ok(());
+    for effect in effects {
+        undone = undone.and(aside(cluster, effect, id).await);
+    }
+    undone
 }
 
 async fn set_back(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
@@ -85,10 +91,11 @@ async fn aside(cluster: &Cluster, effect: &Effect, id: &str) -> Result<()> {
     match effect {
         Effect::Create { object, .. } => remove(cluster, object, id).await,
         Effect::Switches { pods, port, .. } => {
+            let mut off = Ok(());
             for pod in pods {
-                switch_off(cluster, pod, *port).await?;
+                off = off.and(switch_off(cluster, pod, *port).await);
             }
-            Ok(())
+            off
         }
         Effect::Redis { pod, port } => match is_there(cluster, pod).await? {
             true => keep::redis_answers(cluster, pod, *port).await,
@@ -249,4 +256,45 @@ async fn lacks(cluster: &Cluster, ready: &Ready) -> Result<Option<String>> {
         Readiness::Waiting(why) if why.contains("controller") => Some(format!("{object}: {why}")),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fault::kubernetes::ANNOTATION;
+    use crate::target::kubernetes::fake::Fake;
+
+    #[tokio::test]
+    async fn what_cannot_be_undone_keeps_nothing_else_from_it() {
+        let pod = |name: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": "shop", "labels": {LABEL: "one"}},
+            })
+        };
+        let object = |name: &str| ObjectRef {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        };
+        let effects = ["first", "second"].map(|name| Effect::Create { object: object(name), body: None });
+        let record = Record::new("one", "cpu-pressure", Timestamp::UNIX_EPOCH, effects.into());
+        let fake = Fake::new(&[pod("first"), pod("second"), json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
+        })])
+        .await;
+        fake.keep(&pod("first"));
+        let on = ObjectRef { api_version: "apps/v1".into(), kind: "Deployment".into(), ..object("web") };
+        let error = undo(&fake.cluster, &on, &record).await.expect_err("one is left");
+        assert!(error.to_string().contains("Pod shop/first could not be removed"), "{error}");
+        assert_eq!(fake.get("namespaces/shop/pods/second"), None);
+        // Who looks for it finds it still.
+        let web = fake.get("namespaces/shop/deployments/web").expect("the Deployment");
+        assert!(web["metadata"]["annotations"][ANNOTATION].is_string());
+    }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
 
@@ -56,7 +57,7 @@ pub async fn inject(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Resul
             }
             Effect::Create { object, body } => create(cluster, object, body.as_deref()).await?,
             Effect::Memory { pod, container, share, limit } => {
-                let before = restarts(cluster, pod, container).await?;
+                let before = ends(cluster, pod, container).await?;
                 keepers.push(take_memory(cluster, pod, container, *share, *limit, lasts).await?);
                 if *share >= 1.0 {
                     killed(cluster, pod, container, before).await?;
@@ -107,19 +108,47 @@ async fn annotate(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
     unreachable!("the last attempt returns")
 }
 
-/// How often a container was started again.
-async fn restarts(cluster: &Cluster, pod: &PodRef, container: &str) -> Result<i32> {
+/// What is known of a container's ends.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Ends {
+    /// How often it was started again.
+    restarts: i32,
+    /// When it ran out of memory last.
+    killed: Option<Time>,
+}
+
+impl Ends {
+    fn of(pod: &Pod, container: &str) -> Ends {
+        let all = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        let Some(status) = all.into_iter().flatten().find(|status| status.name == container) else {
+            return Ends::default();
+        };
+        let states = [status.state.as_ref(), status.last_state.as_ref()].into_iter().flatten();
+        let ended = states.filter_map(|state| state.terminated.as_ref());
+        let killed = ended.filter(|ended| ended.reason.as_deref() == Some("OOMKilled"));
+        Ends {
+            restarts: status.restart_count,
+            killed: killed.filter_map(|ended| ended.finished_at.clone()).max(),
+        }
+    }
+
+    /// Whether it has ended since. One that was killed shortly before is started again only after minutes.
+    fn is_more_than(&self, before: &Ends) -> bool {
+        self.restarts > before.restarts || self.killed > before.killed
+    }
+}
+
+async fn ends(cluster: &Cluster, pod: &PodRef, container: &str) -> Result<Ends> {
     let api: Api<Pod> = Api::namespaced(cluster.client(), &pod.namespace);
     let found = call(|| format!("Pod {} could not be read", pod.name), || api.get(&pod.name)).await?;
-    let all = found.status.and_then(|status| status.container_statuses).unwrap_or_default();
-    Ok(all.iter().find(|status| status.name == container).map_or(0, |status| status.restart_count))
+    Ok(Ends::of(&found, container))
 }
 
 /// Waits until the container that ran out of memory was killed. On cgroup v1 the kernel kills one process, which may
 /// be another one than the container's first.
-async fn killed(cluster: &Cluster, pod: &PodRef, container: &str, before: i32) -> Result<()> {
+async fn killed(cluster: &Cluster, pod: &PodRef, container: &str, before: Ends) -> Result<()> {
     let started = Instant::now();
-    while restarts(cluster, pod, container).await? <= before {
+    while !ends(cluster, pod, container).await?.is_more_than(&before) {
         if started.elapsed() > KILLED {
             let what = format!("{}/{container} was not killed for want of memory", pod.name);
             return Err(Error::target(what)
@@ -200,5 +229,34 @@ async fn create(cluster: &Cluster, object: &ObjectRef, body: Option<&serde_json:
             return Err(Error::target(format!("helper {object} does not run")).because_of(why));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn ends(restarts: i32, state: Value, last: Value) -> Ends {
+        let pod = json!({"metadata": {}, "status": {"containerStatuses": [
+            {"name": "side", "restartCount": 9, "ready": true, "image": "", "imageID": ""},
+            {"name": "web", "restartCount": restarts, "ready": false, "image": "", "imageID": "",
+                "state": state, "lastState": last},
+        ]}});
+        Ends::of(&serde_json::from_value(pod).expect("a Pod"), "web")
+    }
+
+    #[test]
+    fn a_container_that_is_started_again_only_later_was_killed_all_the_same() {
+        let ended = |reason: &str, time: &str| json!({"terminated": {"exitCode": 137, "reason": reason, "finishedAt": format!("2026-11-21T10:00:{time}Z")}});
+        let (running, waiting) = (json!({"running": {}}), json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        let before = ends(1, running.clone(), ended("OOMKilled", "01"));
+        assert!(!ends(1, running.clone(), ended("OOMKilled", "01")).is_more_than(&before));
+        assert!(ends(1, ended("OOMKilled", "30"), ended("OOMKilled", "01")).is_more_than(&before));
+        assert!(ends(1, waiting, ended("OOMKilled", "30")).is_more_than(&before));
+        assert!(!ends(1, ended("Completed", "30"), ended("OOMKilled", "01")).is_more_than(&before));
+        assert!(ends(2, running.clone(), ended("Error", "30")).is_more_than(&before));
+        assert!(ends(0, ended("OOMKilled", "30"), json!({})).is_more_than(&ends(0, running, json!({}))));
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::record::PodRef;
 use crate::error::{Error, Result};
+use crate::fault::pressure::IN_USE;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::explain;
 
@@ -151,13 +152,22 @@ pub async fn take_memory(
 /// A shell line that takes memory: `tail` keeps what has no line end. At the whole limit the container's first
 /// process is made the one that the kernel kills first; otherwise it would kill this one and be satisfied.
 fn shell(share: f64, limit: u64, seconds: f64) -> String {
-    let (first, bytes) = match share >= 1.0 {
-        true => ("echo 1000 >/proc/1/oom_score_adj; ", limit.saturating_mul(2)),
-        false => ("", (limit as f64 * share) as u64),
+    let first = match share >= 1.0 {
+        true => format!("echo 1000 >/proc/1/oom_score_adj; bytes={}", limit.saturating_mul(2)),
+        false => missing((limit as f64 * share) as u64, &IN_USE),
     };
     format!(
         "command -v head >/dev/null && command -v tail >/dev/null || exit 97; \
-         {first}echo started; {{ head -c {bytes} /dev/zero; timeout {seconds} cat; }} | tail -c {bytes} >/dev/null"
+         {first}; echo started; {{ head -c $bytes /dev/zero; timeout {seconds} cat; }} | tail -c $bytes >/dev/null"
+    )
+}
+
+/// The part that tells in `bytes` how many are missing to so many in use, of which the first file that there is tells:
+/// taking all of them on top of what is in use would be the end of the container.
+fn missing(wanted: u64, in_use: &[&str]) -> String {
+    format!(
+        "used=$(cat {} 2>/dev/null | head -n 1); bytes=$(({wanted} - ${{used:-0}})); [ $bytes -gt 0 ] || bytes=0",
+        in_use.join(" ")
     )
 }
 
@@ -204,7 +214,24 @@ mod tests {
     #[test]
     fn below_the_limit_nothing_is_killed() {
         assert!(!shell(0.8, 1000, 5.0).contains("oom_score_adj"));
-        assert!(shell(0.8, 1000, 5.0).contains("head -c 800 "));
         assert!(shell(1.0, 1000, 5.0).contains("oom_score_adj"));
+        assert!(shell(1.0, 1000, 5.0).contains("bytes=2000;"));
+    }
+
+    #[test]
+    fn the_shell_takes_what_is_missing_to_the_share() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [gone, used] =
+            ["gone", "used"].map(|name| folder.path().join(name).to_string_lossy().into_owned());
+        std::fs::write(&used, "300\n").expect("written");
+        let bytes = |wanted, files: &[&str]| {
+            let line = format!("{}; echo $bytes", missing(wanted, files));
+            let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        assert_eq!(bytes(800, &[&gone, &used]), "500");
+        assert_eq!(bytes(200, &[&gone, &used]), "0");
+        assert_eq!(bytes(800, &[&gone]), "800");
+        assert!(shell(0.8, 1000, 5.0).contains(&missing(800, &IN_USE)));
     }
 }

@@ -23,7 +23,7 @@ pub use aimed::{Aimed, Scene, node_commands};
 pub use bodies::HELPER;
 pub use enforced::reach;
 pub use guard::serve as expire;
-pub use heal::{relieve, settle, undo};
+pub use heal::{SETTLED, relieve, settle, undo};
 pub use inject::inject;
 pub use keep::Keeper;
 pub use place::Place;

@@ -3,15 +3,17 @@
 use jiff::Timestamp;
 
 use super::find::{Found as OnObject, scan};
-use super::guard::GRACE;
+use super::guard::{GRACE, sweep};
 use super::record::Record;
-use super::{relieve, undo};
+use super::{SETTLED, relieve, settle, undo};
 use crate::error::Result;
 use crate::fault::{Finding, Found};
+use crate::interrupt::Interrupt;
 use crate::target::kubernetes::client::Cluster;
 
 /// Undoes every fault on a namespace's objects (on all, if none is named) and on nodes whose `sre` is gone, or whose
-/// time is over; with `force`, every one. What could not be looked at comes second.
+/// time is over; with `force`, every one; then waits until what was ready before them is so again. What could not be
+/// looked at comes second.
 ///
 /// # Errors
 /// The target (exit 6) where the cluster does not answer.
@@ -19,9 +21,11 @@ pub async fn recover(
     cluster: &Cluster,
     namespace: Option<&str>,
     force: bool,
+    interrupt: &Interrupt,
 ) -> Result<(Vec<Finding>, Vec<String>)> {
-    let (found, unseen) = scan(cluster, namespace).await?;
+    let (found, mut unseen) = scan(cluster, namespace).await?;
     let mut findings = Vec::new();
+    let mut undone = Vec::new();
     for OnObject { on, record } in found {
         let record = match record {
             Ok(record) => record,
@@ -41,15 +45,25 @@ pub async fn recover(
             findings.push(finding(&record, Found::Held, None));
             continue;
         }
-        let undone = async {
+        let undoing = async {
             undo(cluster, &on, &record).await?;
             relieve(cluster, &on, &record).await
         };
-        findings.push(match undone.await {
-            Ok(()) => finding(&record, Found::Healed, None),
-            Err(error) => finding(&record, Found::Failed, Some(error.to_string())),
+        match undoing.await {
+            Ok(()) => undone.push(record),
+            Err(error) => findings.push(finding(&record, Found::Failed, Some(error.to_string()))),
+        }
+    }
+    // Only now: what is undone first need not wait for what is undone last.
+    for record in undone {
+        findings.push(match interrupt.or(settle(cluster, &record, SETTLED)).await {
+            // Who has interrupted it does not wait for what gets ready by itself.
+            Ok(Ok(())) | Err(_) => finding(&record, Found::Healed, None),
+            Ok(Err(error)) => finding(&record, Found::Failed, Some(error.to_string())),
         });
     }
+    // What is left of guards harms nobody.
+    unseen.extend(sweep(cluster).await.err().map(|error| error.to_string()));
     Ok((findings, unseen))
 }
 
@@ -66,5 +80,82 @@ fn finding(record: &Record, found: Found, error: Option<String>) -> Finding {
         host: Some(record.by.host.clone()),
         found,
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::bodies::{labels, name};
+    use super::super::record::{ANNOTATION, Effect, Ready};
+    use super::*;
+    use crate::target::kubernetes::fake::Fake;
+    use crate::target::kubernetes::object::ObjectRef;
+
+    /// A node that was cordoned, by a fault whose time is over.
+    fn cordoned() -> Value {
+        let path = "/spec/unschedulable".to_owned();
+        let set = Effect::Set { path, before: None, after: Some(json!(true)) };
+        let mut record = Record::new("one", "cordon on Node worker", Timestamp::UNIX_EPOCH, vec![set]);
+        record.ready = vec![Ready { object: ObjectRef::of_node("worker"), count: 1 }];
+        let mut node = node(json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]));
+        node["spec"]["unschedulable"] = json!(true);
+        node["metadata"]["annotations"] = json!({ANNOTATION: record.annotation()});
+        node
+    }
+
+    fn node(taints: Value) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}, "spec": {"taints": taints},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_ready_is_so_again_when_it_is_told_to_be_healed() {
+        let fake = Fake::new(&[cordoned()]).await;
+        fake.put_soon(node(json!([])));
+        let recovered = recover(&fake.cluster, None, false, &Interrupt::default()).await;
+        let (findings, unseen) = recovered.expect("it answers");
+        assert_eq!(unseen, Vec::<String>::new());
+        assert_eq!(findings.iter().map(|one| one.found).collect::<Vec<_>>(), [Found::Healed], "{findings:?}");
+        assert_eq!(fake.get("nodes/worker").expect("the node")["spec"]["taints"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn who_interrupts_it_does_not_wait_for_what_gets_ready_by_itself() {
+        let fake = Fake::new(&[cordoned()]).await;
+        let interrupt = Interrupt::default();
+        interrupt.trigger(crate::exit::Exit::Interrupted);
+        let (findings, _) = recover(&fake.cluster, None, false, &interrupt).await.expect("it answers");
+        assert_eq!(findings[0].found, Found::Healed);
+        assert_eq!(fake.get("nodes/worker").expect("the node")["spec"]["unschedulable"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn rights_of_guards_that_are_gone_are_removed_and_others_are_not() {
+        let labelled = |version: &str, kind: &str, id: &str, namespace: Value| {
+            json!({"apiVersion": version, "kind": kind, "metadata": {
+                "name": name(id), "namespace": namespace, "labels": labels(id),
+            }})
+        };
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let mut objects = vec![labelled("batch/v1", "Job", "there", json!("shop"))];
+        for kind in ["ClusterRole", "ClusterRoleBinding"] {
+            objects.extend(["there", "gone"].map(|id| labelled(rbac, kind, id, Value::Null)));
+            objects.push(json!({"apiVersion": rbac, "kind": kind, "metadata": {"name": "somebodys"}}));
+        }
+        let fake = Fake::new(&objects).await;
+        let (findings, unseen) =
+            recover(&fake.cluster, None, false, &Interrupt::default()).await.expect("it answers");
+        assert_eq!((findings, unseen), (Vec::new(), Vec::new()));
+        for plural in ["clusterroles", "clusterrolebindings"] {
+            let is_there = |name: &str| fake.get(&format!("{plural}/{name}")).is_some();
+            assert!(
+                !is_there(&name("gone")) && is_there(&name("there")) && is_there("somebodys"),
+                "{plural}"
+            );
+        }
     }
 }

@@ -9,12 +9,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use kube::api::{Api, ListParams};
 use kube::core::{DynamicObject, Selector, TypeMeta};
 
-use super::record::PodRef;
+use super::record::{LABEL, PodRef};
 use crate::error::{Error, Result};
 use crate::scenario::{Aim, AimKind, FaultKind};
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::{call, call_opt};
-use crate::target::kubernetes::object::ObjectRef;
+use crate::target::kubernetes::load_job;
+use crate::target::kubernetes::object::{MANAGED_BY, MANAGER, ObjectRef};
 
 /// What there is around the object that a fault is to be on.
 #[derive(Debug, Clone)]
@@ -48,7 +49,8 @@ pub struct Seen {
     pub ports: Vec<u16>,
     /// What makes it anew when it goes; `None` where nothing does.
     pub workload: Option<ObjectRef>,
-    /// Whether a drain leaves it: a pod of a DaemonSet, or one that the node itself runs.
+    /// Whether a drain leaves it: a pod of a DaemonSet, one that the node itself runs, or one of `sre` itself, such as a
+    /// guard or a worker of the load, which nothing would make good.
     pub stays: bool,
 }
 
@@ -83,7 +85,7 @@ pub async fn survey(cluster: &Cluster, namespace: &str, kind: &FaultKind, aim: &
         (FaultKind::WrongPort, aim) => Err(Error::usage(format!("{kind} cannot be on {aim}"))
             .because_of("only a Service or an Ingress leads to a port")
             .hint("--on service/NAME or --on ingress/NAME; in a scenario `on: service/NAME`")),
-        (_, aim) => look.workload(aim).await,
+        (kind, aim) => look.workload(kind, aim).await,
     }
 }
 
@@ -121,8 +123,8 @@ impl Look<'_> {
         self.complete(anchor, pods).await
     }
 
-    async fn workload(&self, aim: &Aim) -> Result<Survey> {
-        let (anchor, pods) = self.pods_of(aim).await?;
+    async fn workload(&self, kind: &FaultKind, aim: &Aim) -> Result<Survey> {
+        let (anchor, mut pods) = self.pods_of(aim).await?;
         let anchor = match anchor {
             Some(anchor) => anchor,
             None => {
@@ -131,7 +133,14 @@ impl Look<'_> {
                 owners.sort();
                 owners.dedup();
                 match (owners.as_slice(), pods.as_slice()) {
-                    ([owner], _) => self.get(owner).await?,
+                    ([owner], _) => {
+                        let anchor = self.get(owner).await?;
+                        // These are on all of a workload, also where only some of its pods are meant.
+                        if matches!(kind, FaultKind::ScaleToZero | FaultKind::NetworkCut) {
+                            pods = self.selected(&selector_of(&anchor)?, Some(&anchor)).await?;
+                        }
+                        anchor
+                    }
                     ([], [pod]) => self.object(AimKind::Pod, &pod.pod.name).await?,
                     ([], []) => {
                         return Err(Error::usage(format!("no pod in {} is meant by {aim}", self.namespace))
@@ -176,24 +185,27 @@ impl Look<'_> {
             }
             Aim::Object { kind, name } => {
                 let object = self.object(*kind, name).await?;
-                let selector: LabelSelector =
-                    serde_json::from_value(object.data["spec"]["selector"].clone()).unwrap_or_default();
-                let selector = Selector::try_from(selector)
-                    .map_err(|e| Error::target(format!("the selector of {aim} cannot be read")).because(e))?;
+                let selector = selector_of(&object)?;
                 (Some(object), selector)
             }
         };
+        let pods = self.selected(&selector, anchor.as_ref()).await?;
+        Ok((anchor, pods))
+    }
+
+    /// The pods that a selector selects; only those of a workload, where one is named.
+    async fn selected(&self, selector: &Selector, of: Option<&DynamicObject>) -> Result<Vec<Seen>> {
         let api: Api<Pod> = Api::namespaced(self.cluster.client(), self.namespace);
-        let params = ListParams::default().labels_from(&selector);
+        let params = ListParams::default().labels_from(selector);
         let found =
             call(|| format!("the pods with {selector} could not be listed"), || api.list(&params)).await?;
         let mut pods = self.seen(found.items).await?;
-        if let Some(anchor) = &anchor {
+        if let Some(workload) = of {
             // Pods of others may have the same labels.
-            let on = ObjectRef::of(anchor);
+            let on = ObjectRef::of(workload);
             pods.retain(|pod| pod.workload.as_ref() == Some(&on));
         }
-        Ok((anchor, pods))
+        Ok(pods)
     }
 
     async fn seen(&self, pods: Vec<Pod>) -> Result<Vec<Seen>> {
@@ -221,7 +233,8 @@ impl Look<'_> {
                 Some(owner) => Some(reference(owner, &namespace)),
                 None => None,
             };
-            let stays = owner.is_some_and(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
+            let by_node = owner.is_some_and(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
+            let stays = by_node || is_own(pod.metadata.labels.as_ref());
             seen.push(one(pod, workload, stays));
         }
         seen.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
@@ -385,7 +398,21 @@ fn one(pod: Pod, workload: Option<ObjectRef>, stays: bool) -> Seen {
     }
 }
 
-fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
+fn selector_of(workload: &DynamicObject) -> Result<Selector> {
+    let selector: LabelSelector =
+        serde_json::from_value(workload.data["spec"]["selector"].clone()).unwrap_or_default();
+    let failed = || Error::target(format!("the selector of {} cannot be read", ObjectRef::of(workload)));
+    Selector::try_from(selector).map_err(|e| failed().because(e))
+}
+
+/// Whether labels are those of a pod that serves a fault or sends a load.
+fn is_own(labels: Option<&BTreeMap<String, String>>) -> bool {
+    let is = |key: &str, value: &str| labels.and_then(|all| all.get(key)).is_some_and(|is| is == value);
+    let of_fault = labels.is_some_and(|all| all.contains_key(LABEL));
+    is(MANAGED_BY, MANAGER) && (of_fault || is(load_job::LABEL, load_job::NAME))
+}
+
+pub(super) fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
     owners?.iter().find(|owner| owner.controller == Some(true))
 }
 
@@ -428,5 +455,17 @@ mod tests {
             assert_eq!(quantity(text), Some(number), "{text}");
         }
         assert_eq!(quantity("many"), None);
+    }
+
+    #[test]
+    fn pods_of_sre_itself_are_known_by_their_labels() {
+        let labels = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let managed = (MANAGED_BY, MANAGER);
+        for own in [[managed, (LABEL, "one")], [managed, ("app.kubernetes.io/name", "sre-load")]] {
+            assert!(is_own(Some(&labels(&own))), "{own:?}");
+        }
+        // The demo service is applied by sre, too, and is a workload like any other.
+        assert!(!is_own(Some(&labels(&[managed, ("app.kubernetes.io/name", "users-api")]))));
+        assert!(!is_own(None));
     }
 }

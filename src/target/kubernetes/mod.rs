@@ -13,6 +13,8 @@ pub mod diagnosis;
 pub mod down;
 pub mod execute;
 pub mod failure;
+#[cfg(test)]
+pub mod fake;
 pub mod forward;
 pub mod gone;
 pub mod helm;

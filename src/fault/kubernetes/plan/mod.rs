@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::change::at;
 use super::record::{Effect, PodRef, Ready};
-use super::survey::{Seen, Survey};
+use super::survey::{Seen, Survey, controller};
 use crate::error::{Error, Result};
 use crate::scenario::FaultKind;
 use crate::target::kubernetes::object::ObjectRef;
@@ -101,6 +101,15 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn draft(&self) -> Result<(Vec<Effect>, Blast)> {
+        let owner = controller(self.survey.anchor.metadata.owner_references.as_deref());
+        if let Some(owner) = owner.filter(|_| self.on.kind == "ReplicaSet") {
+            // Its controller would set back what is changed, and copies annotations to it, which are no faults.
+            return Err(self.refuse(format!("it is {} {}'s own", owner.kind, owner.name)).hint(format!(
+                "--on {}/{}",
+                owner.kind.to_lowercase(),
+                owner.name
+            )));
+        }
         match &self.request.kind {
             FaultKind::PodDelete => self.pod_delete(),
             FaultKind::ScaleToZero => self.scale_to_zero(),
@@ -165,7 +174,8 @@ impl Draft<'_> {
             "" => format!("Pod {}", seen.pod.name),
             node => format!("Pod {} on {node}", seen.pod.name),
         }));
-        for workload in &self.survey.workloads {
+        // A Job keeps nothing ready: its pods come to an end.
+        for workload in self.survey.workloads.iter().filter(|workload| workload.object.kind != "Job") {
             let of = |seen: &&&Seen| seen.workload.as_ref() == Some(&workload.object) && seen.ready;
             let gone = lost.iter().filter(of).count() as u64;
             if gone == 0 {
@@ -181,6 +191,16 @@ impl Draft<'_> {
         }
         if !self.survey.services.is_empty() && !lost.is_empty() {
             blast.leaves.push(format!("reached by Service {}", self.survey.services.join(", ")));
+        }
+        blast
+    }
+
+    /// The blast of losing all of the object that the fault is on, whichever of its pods were seen to be ready.
+    fn loses_whole(&self) -> Blast {
+        let mut blast = self.loses(&self.all());
+        let whole = self.survey.workloads.iter().find(|workload| workload.object == *self.on);
+        if whole.is_some_and(|whole| whole.ready > 0) {
+            blast.outage.get_or_insert_with(|| format!("no replica of {} would be left", self.on));
         }
         blast
     }

@@ -152,3 +152,62 @@ fn what_cannot_be_undone_is_refused() {
     without.image = None;
     assert!(refused(&without, &survey(1, 1)).contains("no image of sre"));
 }
+
+#[test]
+fn pods_of_jobs_and_of_sre_itself_keep_no_node_from_being_drained_or_stopped() {
+    let mut at = survey(3, 3);
+    at.anchor = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {},
+    }))
+    .expect("a Node");
+    at.pods.truncate(2);
+    let job = ObjectRef { api_version: "batch/v1".into(), kind: "Job".into(), ..deployment() };
+    let mut of_job = |name: &str, stays: bool, workload: Option<&ObjectRef>| {
+        let pod = PodRef { namespace: "shop".into(), name: name.into(), uid: name.into() };
+        at.pods.push(Seen { pod, stays, workload: workload.cloned(), ..at.pods[0].clone() });
+    };
+    of_job("backup", false, Some(&job));
+    of_job("sre-load-1-0", true, Some(&job));
+    of_job("sre-fault-one-0", true, None);
+    at.workloads.push(Workload { object: job.clone(), ready: 0 });
+    let planned = plan(&request("drain"), &at, "id").expect("a plan");
+    assert_eq!(planned.blast.leaves, ["1 of 3 ready in Deployment shop/web", "reached by Service web"]);
+    let [_, Effect::Evict { pods }] = planned.effects.as_slice() else { panic!("{planned:?}") };
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(names, ["web-0", "web-1", "backup"]);
+    let mut stop = request("node-stop");
+    stop.node = Some(("stop".into(), "start".into()));
+    assert_eq!(plan(&stop, &at, "id").expect("a plan").blast.outage, None);
+}
+
+#[test]
+fn what_is_on_all_of_a_workload_is_an_outage_whichever_pods_are_meant() {
+    let mut at = survey(3, 3);
+    at.pods.truncate(1);
+    for all in ["scale-to-zero", "network-cut"] {
+        let why = refused(&request(all), &at);
+        assert!(why.contains("no replica of Deployment shop/web would be left"), "{why}");
+    }
+    (at.workloads[0].ready, at.pods[0].ready) = (0, false);
+    assert!(plan(&request("scale-to-zero"), &at, "id").is_ok(), "none was ready");
+}
+
+#[test]
+fn a_replica_set_of_a_deployment_bears_no_fault() {
+    let mut at = survey(3, 3);
+    at.pods.clear();
+    at.anchor = serde_json::from_value(json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web-5d", "namespace": "shop",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": true}]},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}},
+    }))
+    .expect("a ReplicaSet");
+    for kind in ["scale-to-zero", "network-cut", "pod-delete"] {
+        let why = refused(&request(kind), &at);
+        assert!(why.contains("it is Deployment web's own") && why.contains("--on deployment/web"), "{why}");
+    }
+    // One that nobody owns is a workload like any other.
+    at.anchor.metadata.owner_references = None;
+    let free = plan(&Request { allow_outage: true, ..request("scale-to-zero") }, &at, "id");
+    assert!(free.is_ok());
+}

@@ -16,7 +16,7 @@ impl Draft<'_> {
             return Err(self.refuse("it has 0 replicas already"));
         }
         let set = Effect::Set { path: "/spec/replicas".into(), before: Some(before), after: Some(json!(0)) };
-        Ok((vec![set], self.loses(&self.all())))
+        Ok((vec![set], self.loses_whole()))
     }
 
     pub(super) fn broken_readiness(&self) -> Result<(Vec<Effect>, Blast)> {
@@ -70,6 +70,6 @@ impl Draft<'_> {
             return Err(self.refuse("a policy selects pods by the labels of their workload, and it has none"));
         };
         let body = bodies::cut(&bodies::name(self.id), &self.namespace(), self.id, &selector);
-        Ok((vec![create(&body)], self.loses(&self.all())))
+        Ok((vec![create(&body)], self.loses_whole()))
     }
 }

@@ -10,4 +10,4 @@ mod manifest;
 
 pub use crew::{Crew, PodWorkers};
 pub use journal::recover;
-pub use manifest::LABEL;
+pub use manifest::{LABEL, NAME};
