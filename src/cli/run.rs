@@ -34,6 +34,9 @@ impl Run {
         let here = what_is_up(&state, context)?;
         if let Some(lab) = &here {
             same_stack(&scenario, &lab.stack)?;
+            if let Some(place) = &lab.cluster {
+                fault::ensure_none_before_up(place, &context.terminal, &context.interrupt).await?;
+            }
         }
         let (lab, stack) = match here {
             // What is up already and is not ours to mend is taken as it is: the checks tell what is wrong with it.

@@ -8,6 +8,7 @@ use super::{Entry, Held, Journal};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::target::Folder;
+use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::reach;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::terminal::Terminal;
@@ -149,8 +150,33 @@ fn refuse(findings: &[Finding]) -> Result<()> {
 /// The target (exit 6) where a fault is on one of its objects; as for connecting to its cluster.
 pub async fn ensure_none_on(lab: &ClusterLab, terminal: &Terminal, interrupt: &Interrupt) -> Result<()> {
     let cluster = interrupt.or(reach::connect(lab)).await??;
+    none_on(&cluster, lab, terminal, interrupt).await
+}
+
+/// As [`ensure_none_on`], before an `up` that would mend what another machine's fault has done. A cluster that is not to be
+/// reached is for `up` to start, or to tell of.
+///
+/// # Errors
+/// As for [`ensure_none_on`], but for connecting.
+pub async fn ensure_none_before_up(
+    lab: &ClusterLab,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    match interrupt.or(reach::connect(lab)).await? {
+        Ok(cluster) => none_on(&cluster, lab, terminal, interrupt).await,
+        Err(_) => Ok(()),
+    }
+}
+
+async fn none_on(
+    cluster: &Cluster,
+    lab: &ClusterLab,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<()> {
     let namespace = Some(lab.namespace.as_str());
-    let (findings, _) = super::kubernetes::recover(&cluster, namespace, false, interrupt).await?;
+    let (findings, _) = super::kubernetes::recover(cluster, namespace, false, interrupt).await?;
     tell(&findings, terminal);
     refuse(&findings)
 }
@@ -170,5 +196,34 @@ impl Finding {
         };
         let why = self.error.as_ref().map(|why| format!("\n  because: {}", why.replace('\n', "\n  ")));
         format!("{}{owner}{}", self.fault, why.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::exit::Exit;
+    use crate::fault::kubernetes::{ANNOTATION, Record};
+    use crate::target::kubernetes::fake::Fake;
+
+    #[tokio::test]
+    async fn before_an_up_a_fault_is_refused_and_a_cluster_that_is_away_is_not() {
+        let until = jiff::Timestamp::now() + std::time::Duration::from_secs(600);
+        let record = Record::new("one", "scale-to-zero on Deployment shop/web", until, Vec::new());
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
+        });
+        let fake = Fake::new(&[web]).await;
+        let mut place = fake.lab().cluster.expect("it is on a cluster");
+        let (terminal, interrupt) = (Terminal::silent(true), Interrupt::default());
+        let refused = ensure_none_before_up(&place, &terminal, &interrupt).await.expect_err("a fault is on");
+        assert_eq!(refused.exit(), Exit::Target);
+        assert!(refused.to_string().contains("a fault is injected in this lab already"), "{refused}");
+        place.context = "gone".into();
+        assert!(ensure_none_on(&place, &terminal, &interrupt).await.is_err());
+        assert!(ensure_none_before_up(&place, &terminal, &interrupt).await.is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! An API server of the tests' own, in memory: it serves the few kinds that faults are about, and runs nothing. What
-//! controllers do there is the test's to do.
+//! controllers do there is the test's to do: so a fault is seen at moments at which a real cluster cannot be held, such as
+//! when its guard is made and does not run yet. On a real one faults are tested in `tests/cluster_fault.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
