@@ -27,6 +27,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the kubelet is nudged. By itself it copies changed ConfigMaps and Secrets into pods every 60–90 s.
 const NUDGE_EVERY: Duration = Duration::from_secs(2);
 
+/// After how long what a pod was given is written anew, and how often. The reloader beside a Prometheus that is only starting
+/// misses what comes before it begins to watch its files, and looks again by itself after three minutes.
+const STIR_EVERY: Duration = Duration::from_secs(10);
+
+/// How many times in a row, and with which pause.
+const STIRS: usize = 6;
+const BETWEEN_STIRS: Duration = Duration::from_millis(150);
+
 /// How long after a change the operator may take to write a configuration of it.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -40,6 +48,9 @@ const OF_ALERTMANAGER: &str = "alertmanager.yaml.gz";
 
 /// The annotation that is changed to have the kubelet look at a pod now.
 const NUDGE: &str = "sre.dev/nudged";
+
+/// What is added to the operator's Secrets to have the kubelet write their files anew, and taken away by the operator.
+const STIRRED: &str = "sre.dev-stirred";
 
 /// What Prometheus must see.
 pub struct Expected<'a> {
@@ -74,6 +85,7 @@ pub async fn settle(
     // Its pod may be on its way out, or not be there yet.
     let mut way: Option<(Forward, Prometheus)> = None;
     let mut nudged: Option<Instant> = None;
+    let mut stirred = started;
     let mut lacked = None;
     loop {
         let look = async {
@@ -107,9 +119,19 @@ pub async fn settle(
                 None => error.because_of(missing),
             });
         }
+        let operated = [
+            Some((place, OF_PROMETHEUS)),
+            expected.endpoints.alertmanager.as_ref().map(|it| (it, OF_ALERTMANAGER)),
+        ];
+        if stirred.elapsed() >= STIR_EVERY {
+            stirred = Instant::now();
+            for (place, key) in operated.into_iter().flatten() {
+                stir(cluster, place, expected.namespace, key).await?;
+            }
+        }
         if nudged.is_none_or(|at| at.elapsed() >= NUDGE_EVERY) {
             nudged = Some(Instant::now());
-            for place in [Some(place), expected.endpoints.alertmanager.as_ref()].into_iter().flatten() {
+            for (place, _) in operated.into_iter().flatten() {
                 nudge(cluster, place, expected.namespace).await?;
             }
         }
@@ -209,6 +231,19 @@ async fn generated(
     namespace: &str,
     key: &str,
 ) -> Option<Value> {
+    let packed = operated(cluster, endpoint, namespace, key).await?.data?.remove(key)?;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed.0[..]).read_to_string(&mut text).ok()?;
+    Some(configuration(&text))
+}
+
+/// The Secret with this key that an endpoint's pod mounts. `None` where there is none, or it may not be read.
+async fn operated(
+    cluster: &Cluster,
+    endpoint: &ClusterEndpoint,
+    namespace: &str,
+    key: &str,
+) -> Option<Secret> {
     let namespace = endpoint.namespace.as_deref().unwrap_or(namespace);
     let params = ListParams::default().labels_from(&selector(endpoint));
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
@@ -217,12 +252,28 @@ async fn generated(
     for volume in pod.spec?.volumes.unwrap_or_default() {
         let Some(name) = volume.secret.and_then(|secret| secret.secret_name) else { continue };
         let Ok(secret) = retry(|| secrets.get(&name)).await else { continue };
-        let Some(packed) = secret.data.and_then(|mut data| data.remove(key)) else { continue };
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(&packed.0[..]).read_to_string(&mut text).ok()?;
-        return Some(configuration(&text));
+        if secret.data.as_ref().is_some_and(|data| data.contains_key(key)) {
+            return Some(secret);
+        }
     }
     None
+}
+
+/// Has the files of an endpoint's configuration written anew. What they hold stays as it is; a stir that fails costs time
+/// and no more.
+async fn stir(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str, key: &str) -> Result<()> {
+    let Some(secret) = operated(cluster, endpoint, namespace, key).await else { return Ok(()) };
+    let Some(name) = secret.metadata.name else { return Ok(()) };
+    let secrets: Api<Secret> =
+        Api::namespaced(cluster.client(), endpoint.namespace.as_deref().unwrap_or(namespace));
+    for _ in 0..STIRS {
+        let patch = Patch::Merge(json!({"stringData": {STIRRED: jiff::Timestamp::now().to_string()}}));
+        let _ = secrets.patch(&name, &PatchParams::default(), &patch).await;
+        // The operator takes it away at once, and the kubelet has to look in between.
+        nudge(cluster, endpoint, namespace).await?;
+        tokio::time::sleep(BETWEEN_STIRS).await;
+    }
+    Ok(())
 }
 
 /// A configuration as data; null, which lacks everything, if it cannot be read.
@@ -312,6 +363,40 @@ mod tests {
         assert_eq!(said(&ill).as_deref(), Some("target api b:1: not scraped yet"));
     }
 
+    fn place() -> ClusterEndpoint {
+        ClusterEndpoint {
+            namespace: None,
+            labels: IndexMap::from([("app".to_owned(), "prometheus".to_owned())]),
+            port: 9090,
+            enabled: true,
+            metrics: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stir_changes_the_secret_that_holds_the_configuration_and_no_other() {
+        let stirred = Arc::new(AtomicUsize::new(0));
+        let counted = stirred.clone();
+        let cluster = standin(move |path| {
+            let volumes = json!([{"name": "a", "secret": {"secretName": "web"}}, {"name": "b", "secret": {"secretName": "config"}}]);
+            let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [], "volumes": volumes}});
+            match path.rsplit('/').next() {
+                Some("pods") => {
+                    (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod]}))
+                }
+                Some("config") => {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    (200, json!({"metadata": {"name": "config"}, "data": {OF_PROMETHEUS: "eA=="}}))
+                }
+                Some("web") => (200, json!({"metadata": {"name": "web"}, "data": {}})),
+                _ => (200, pod),
+            }
+        });
+        stir(&cluster, &place(), "lab", OF_PROMETHEUS).await.unwrap();
+        // It is read once, and written as often as it is stirred.
+        assert_eq!(stirred.load(Ordering::SeqCst), 1 + STIRS);
+    }
+
     #[tokio::test]
     async fn a_prometheus_that_is_being_replaced_is_waited_for() {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -320,13 +405,7 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []}))
         });
-        let place = ClusterEndpoint {
-            namespace: None,
-            labels: IndexMap::from([("app".to_owned(), "prometheus".to_owned())]),
-            port: 9090,
-            enabled: true,
-            metrics: None,
-        };
+        let place = place();
         let expected = Expected {
             endpoints: &ClusterEndpoints { prometheus: Some(place), ..ClusterEndpoints::default() },
             namespace: "lab",
