@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod error;
 pub mod exit;
 pub mod fault;

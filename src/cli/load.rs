@@ -236,23 +236,15 @@ pub fn same_stack(scenario: &Scenario, up: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use serde_json::json;
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::fault::kubernetes::{ANNOTATION, Record};
     use crate::interrupt::Interrupt;
     use crate::target::kubernetes::fake::Fake;
 
     #[tokio::test]
     async fn a_load_without_faults_does_not_begin_under_one_of_another_folder() {
-        let until = jiff::Timestamp::now() + std::time::Duration::from_secs(600);
-        let record = Record::new("one", "scale-to-zero on Deployment shop/web", until, Vec::new());
-        let web = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
-        });
-        let fake = Fake::new(&[web]).await;
+        let fake = Fake::disturbed().await;
         let cli = Cli::try_parse_from(["sre", "load", "--via", "http://127.0.0.1:9"]).expect("a load");
         let Command::Load(load) = cli.command else { panic!("it is a load") };
         let context =

@@ -201,22 +201,13 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::exit::Exit;
-    use crate::fault::kubernetes::{ANNOTATION, Record};
     use crate::target::kubernetes::fake::Fake;
 
     #[tokio::test]
     async fn before_an_up_a_fault_is_refused_and_a_cluster_that_is_away_is_not() {
-        let until = jiff::Timestamp::now() + std::time::Duration::from_secs(600);
-        let record = Record::new("one", "scale-to-zero on Deployment shop/web", until, Vec::new());
-        let web = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
-        });
-        let fake = Fake::new(&[web]).await;
+        let fake = Fake::disturbed().await;
         let mut place = fake.lab().cluster.expect("it is on a cluster");
         let (terminal, interrupt) = (Terminal::silent(true), Interrupt::default());
         let refused = ensure_none_before_up(&place, &terminal, &interrupt).await.expect_err("a fault is on");

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 
 use super::file_name;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::target::kubernetes::archive::{self, Whole};
 use crate::target::kubernetes::image::full_name;
@@ -166,7 +167,7 @@ impl Session {
                 file.write_all(&bytes).await.map_err(unwritten)?;
             }
             file.flush().await.map_err(unwritten)?;
-            let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = hex(hash.finalize());
             same(digest, &found)
         };
         get.retry(again()).when(may_pass).await

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::versions::{Archive, Form, Release};
 use super::{Cache, Tool};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// Where releases are downloaded from: `SRE_MIRROR`, else each project's own place.
@@ -147,7 +148,7 @@ fn verify(file: &mut File, sha256: &str, address: &str) -> Result<()> {
             read => hash.update(&buffer[..read]),
         }
     }
-    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex(hash.finalize());
     if found != sha256 {
         return Err(Error::prerequisite(format!(
             "what came from {address} is not the release: it was refused"
@@ -241,7 +242,7 @@ mod tests {
         }
         let bytes = builder.into_inner().and_then(|gzip| gzip.finish()).expect("an archive");
         std::fs::write(tools.join("alertmanager-0.33.1.linux-amd64.tar.gz"), &bytes).expect("a file");
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(Sha256::digest(&bytes));
         (Url::from_directory_path(folder).expect("an absolute path"), sha256)
     }
 
@@ -274,7 +275,7 @@ mod tests {
         std::fs::create_dir_all(&tools).expect("a folder");
         let file = Release::of(tool).expect("a release").file("linux-amd64");
         std::fs::write(tools.join(file), bytes).expect("a file");
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(Sha256::digest(bytes));
         (Url::from_directory_path(folder).expect("an absolute path"), sha256)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::api::{Api, ListParams};
 use kube::core::{DynamicObject, Selector, TypeMeta};
@@ -15,6 +15,7 @@ use crate::scenario::{Aim, AimKind, FaultKind};
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::{call, call_opt};
 use crate::target::kubernetes::load_job;
+use crate::target::kubernetes::nodes;
 use crate::target::kubernetes::object::{MANAGED_BY, MANAGER, ObjectRef};
 
 /// What there is around the object that a fault is to be on.
@@ -304,25 +305,24 @@ impl Look<'_> {
     }
 
     async fn processors(&self, pods: &[Seen]) -> Result<BTreeMap<String, f64>> {
-        let api: Api<Node> = Api::all(self.cluster.client());
         let mut names: Vec<&str> =
             pods.iter().map(|pod| pod.node.as_str()).filter(|node| !node.is_empty()).collect();
         names.sort_unstable();
         names.dedup();
-        let mut nodes = BTreeMap::new();
+        let mut allocatable = BTreeMap::new();
         for name in names {
             // Who may not read nodes may have every fault that needs nothing of them.
-            let cores = match crate::target::kubernetes::failure::retry(|| api.get(name)).await {
-                Ok(node) => node
+            let cores = match nodes::find(self.cluster, name).await {
+                Ok(Some(node)) => node
                     .status
                     .and_then(|status| status.allocatable)
                     .and_then(|all| all.get("cpu").and_then(|cpu| quantity(&cpu.0)))
                     .unwrap_or(0.0),
-                Err(_) => 0.0,
+                Ok(None) | Err(_) => 0.0,
             };
-            nodes.insert(name.to_owned(), cores);
+            allocatable.insert(name.to_owned(), cores);
         }
-        Ok(nodes)
+        Ok(allocatable)
     }
 
     async fn object(&self, kind: AimKind, name: &str) -> Result<DynamicObject> {

@@ -8,6 +8,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use crate::digest::hex;
+
 /// An image of which everything is at hand.
 #[derive(Debug)]
 pub struct Whole<'a> {
@@ -103,8 +105,4 @@ pub fn digest(path: &Path) -> io::Result<(String, u64)> {
 /// The SHA-256 of bytes, in hex.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes))
-}
-
-fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::image::Loader;
 use super::minikube::Minikube;
 use super::program::{Finished, Program};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
@@ -108,8 +109,7 @@ pub fn tag(folder: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     add(folder, Path::new(""), &mut hash)
         .map_err(|e| Error::prerequisite(format!("{} can't be read", folder.display())).because(e))?;
-    let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Ok(digest)
+    Ok(hex(&hash.finalize()[..6]))
 }
 
 fn add(folder: &Path, within: &Path, hash: &mut Sha256) -> std::io::Result<()> {

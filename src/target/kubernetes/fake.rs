@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::client::Cluster;
+use crate::fault::kubernetes::{ANNOTATION, Record};
 use crate::target::Lab;
 
 /// Group, version, plural, kind, and whether it is in namespaces.
@@ -82,6 +83,17 @@ impl Fake {
         objects.iter().for_each(|object| held.put(object.clone()));
         let cluster = Cluster::connect(Some(&kubeconfig), Some("fake")).await.expect("it answers");
         Fake { cluster, held, _folder: folder, server }
+    }
+
+    /// A server with a Deployment in `shop` that a fault of somebody else is on.
+    pub async fn disturbed() -> Fake {
+        let until = jiff::Timestamp::now() + std::time::Duration::from_secs(600);
+        let record = Record::new("one", "scale-to-zero on Deployment shop/web", until, Vec::new());
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
+        });
+        Fake::new(&[web]).await
     }
 
     /// Puts an object there, in the place of the one of its name.

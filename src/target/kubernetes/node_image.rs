@@ -16,6 +16,7 @@ use super::client::Cluster;
 use super::failure::{call, call_opt};
 use super::nodes;
 use super::object::{MANAGED_BY, MANAGER, ObjectRef};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// How long a pod that looks for an image may take to tell.
@@ -95,7 +96,7 @@ fn runs_on(pod: &Pod, node: &str, image: &str) -> bool {
 
 /// The pod that looks for an image on a node. Steps look for theirs at the same time: each image has its own.
 pub fn looker(namespace: &str, node: &str, image: &str) -> ObjectRef {
-    let hash: String = Sha256::digest(image).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(image)[..4]);
     // A node's name may be as long as a pod's, and is ASCII.
     let tail = node.get(node.len().saturating_sub(200)..).unwrap_or(node).trim_start_matches(['.', '-']);
     ObjectRef {
@@ -291,12 +292,10 @@ mod tests {
 
     /// An API server that answers each request so.
     fn answering(code: u16, reason: &'static str) -> Api<Pod> {
-        let answer = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
-            let status = kube::core::Status::failure("no", reason).with_code(code);
-            let body = kube::client::Body::from(serde_json::to_vec(&status).unwrap());
-            Ok::<_, std::io::Error>(http::Response::builder().status(code).body(body).unwrap())
-        });
-        Api::namespaced(kube::Client::new(answer, "lab"), "lab")
+        let status = kube::core::Status::failure("no", reason).with_code(code);
+        let answer = serde_json::to_value(status).unwrap();
+        let cluster = crate::target::kubernetes::client::standin(move |_| (code, answer.clone()));
+        Api::namespaced(cluster.client(), "lab")
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::plan::Release;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// One revision of a release, as `helm history -o json` has it.
@@ -81,8 +82,7 @@ pub fn fingerprint(release: &Release) -> Result<String> {
         content(path, &mut add)
             .map_err(|e| Error::usage(format!("the chart {} can't be read", path.display())).because(e))?;
     }
-    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{MADE_BY}{hex}"))
+    Ok(format!("{MADE_BY}{}", hex(&hash.finalize()[..16])))
 }
 
 /// All files below a path, in the order of their names.

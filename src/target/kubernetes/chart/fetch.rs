@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::target::kubernetes::helm::Helm;
 use crate::target::kubernetes::plan::Release;
@@ -48,7 +49,7 @@ fn archive(folder: &Path) -> Option<PathBuf> {
 /// The name of its folder in the cache, which tells equal names of different repositories apart.
 fn key(release: &Release) -> String {
     let from = format!("{} {}", release.repository.as_deref().unwrap_or_default(), release.chart);
-    let hash: String = Sha256::digest(from).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(from)[..4]);
     let name = release.chart.rsplit('/').next().unwrap_or_default().trim_end_matches(".tgz");
     format!("{name}-{}-{hash}", release.version.as_deref().unwrap_or("0"))
 }

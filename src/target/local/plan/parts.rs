@@ -8,6 +8,7 @@ use url::Url;
 
 use super::names::{ALERTMANAGER, COLLECTOR, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, replica_name};
 use super::{File, LogPrograms, Part, Programs};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::stack::LocalStack;
 use crate::target::Folder;
@@ -219,7 +220,7 @@ pub(super) fn keep_logs(
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text)[..8])
 }
 
 /// A port of this machine's loopback, as an address.
