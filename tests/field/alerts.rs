@@ -1,0 +1,1 @@
+//! Alerts that look resolved, absent or alike, and are not.

@@ -1,0 +1,1 @@
+//! Connections that the server closes, refuses or limits.

@@ -1,0 +1,1 @@
+//! Counters that are late, lost, doubled or shared.

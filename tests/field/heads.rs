@@ -1,0 +1,1 @@
+//! Heads of answers that other clients take.

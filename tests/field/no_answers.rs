@@ -1,0 +1,1 @@
+//! A service that does not answer is never a pass without a word.

@@ -1,0 +1,1 @@
+//! Notifications that are inhibited, silenced, rerouted, relabelled or large.

@@ -1,0 +1,1 @@
+//! What stands in for Prometheus, and how it is reached.

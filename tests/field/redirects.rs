@@ -1,0 +1,1 @@
+//! One request that becomes two at the server.

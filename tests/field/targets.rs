@@ -1,0 +1,1 @@
+//! Targets that share an address, or lost a label.
