@@ -29,13 +29,27 @@ pub fn variable(part: &str, name: &str, what: &str) -> Option<String> {
     value
 }
 
+/// The real Loki, where `SRE_LOKI` names it. `SRE_TEST_STRICT` does not demand it: few machines have one.
+#[allow(clippy::print_stderr)]
+pub fn loki() -> Option<PathBuf> {
+    let named = std::env::var_os("SRE_LOKI").filter(|path| !path.is_empty());
+    if named.is_none() {
+        eprintln!("SKIPPED: SRE_LOKI names no Loki: this is not tested with the real one");
+    }
+    named.map(PathBuf::from)
+}
+
+/// The real collector.
+pub fn collector() -> Option<PathBuf> {
+    let cache = Cache::of_user().expect("a cache");
+    let found = find(Tool::Collector, &cache).expect("no wrong name").map(|program| program.path);
+    if found.is_none() {
+        skipped("logs", "otelcol-k8s is not on PATH, nor named by SRE_OTELCOL");
+    }
+    found
+}
+
 /// The real Loki and the real collector.
 pub fn loki_and_collector() -> Option<(PathBuf, PathBuf)> {
-    let cache = Cache::of_user().expect("a cache");
-    let found = |tool| find(tool, &cache).expect("no wrong name").map(|program| program.path);
-    let programs = found(Tool::Loki).zip(found(Tool::Collector));
-    if programs.is_none() {
-        skipped("logs", "loki and otelcol-k8s are not both on PATH, nor named by SRE_LOKI and SRE_OTELCOL");
-    }
-    programs
+    loki().zip(collector())
 }
