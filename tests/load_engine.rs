@@ -262,7 +262,7 @@ async fn bytes_that_are_no_http_are_told_apart() {
         () = nonsense => unreachable!("the server runs on"),
     };
     assert_complete(&result);
-    assert_eq!(unknown(&result, "ok", Unknown::Protocol), 20);
+    assert_eq!(unknown(&result, "ok", Unknown::NotHttp), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use super::{Fate, NotSent, Unknown};
 pub(super) fn unknown(error: &(dyn Error + 'static)) -> Unknown {
     for cause in causes(error) {
         if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-            return Unknown::Protocol;
+            return Unknown::NotHttp;
         }
         match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(
@@ -18,7 +18,7 @@ pub(super) fn unknown(error: &(dyn Error + 'static)) -> Unknown {
                 return Unknown::Reset;
             }
             Some(io::ErrorKind::TimedOut) => return Unknown::Timeout,
-            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => return Unknown::Protocol,
+            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => return Unknown::NotHttp,
             _ => {}
         }
     }

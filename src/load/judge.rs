@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::load::histograms::{Key, empty, record};
-    use crate::load::{Overload, PhaseSummary};
+    use crate::load::{NotSent, Overload, PhaseSummary, Reason, Unexpected};
 
     /// 100 requests in 10 s: 90 answered after 1 to 90 ms, of which 5 unexpectedly, 10 refused.
     fn measured() -> (LoadSummary, Histograms) {
@@ -176,6 +176,8 @@ mod tests {
             unexpected: 5,
             not_sent: 10,
             unknown: 0,
+            reasons: [(Reason::Unexpected(Unexpected::Status), 5), (Reason::NotSent(NotSent::Refused), 10)]
+                .into(),
             times: histograms.times(None, None),
         };
         let requests: indexmap::IndexMap<_, _> =

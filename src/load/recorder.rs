@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::histograms::{Histograms, Key, Timing, as_text, empty, record};
-use super::{Fate, Noted, RequestSummary, Tally};
+use super::{Fate, Hop, MOST_HOPS, Noted, Reason, RequestSummary, Tally, Unexpected};
 
 /// A request that came to its end.
 #[derive(Debug, Clone, Copy)]
@@ -18,10 +18,12 @@ pub struct Ended {
     pub request: usize,
     /// The number of its replica.
     pub replica: usize,
+    /// Where a redirect had led it, as [`Recorder::hop`] numbers it; 0 for the scenario's own request.
+    pub hop: usize,
     /// How it ended.
     pub fate: Fate,
-    /// Whether status and body were expected.
-    pub expected: bool,
+    /// Why status or body were not expected, where they were not.
+    pub unexpected: Option<Unexpected>,
     /// When it was due.
     pub due: Instant,
     /// When it was written.
@@ -34,8 +36,8 @@ pub struct Ended {
 #[derive(Debug, Clone)]
 struct Cell {
     /// By replica; few fates each, so a list is faster than a map.
-    fates: Vec<Vec<(Fate, u64)>>,
-    unexpected: u64,
+    fates: Vec<Vec<((usize, Fate), u64)>>,
+    unexpected: Vec<(Unexpected, u64)>,
     times: [Histogram<u64>; 3],
 }
 
@@ -44,6 +46,8 @@ struct Cell {
 pub struct Recorder {
     cells: Vec<Cell>,
     requests: usize,
+    /// Where redirects led; the first ones, a bounded number.
+    hops: Vec<Hop>,
     second: Second,
 }
 
@@ -146,10 +150,31 @@ impl Recorder {
     pub fn new(phases: usize, requests: usize, replicas: usize) -> Recorder {
         let cell = Cell {
             fates: vec![Vec::new(); replicas],
-            unexpected: 0,
+            unexpected: Vec::new(),
             times: std::array::from_fn(|_| empty()),
         };
-        Recorder { cells: vec![cell; phases * requests], requests, second: Second::new(requests) }
+        let second = Second::new(requests);
+        Recorder { cells: vec![cell; phases * requests], requests, hops: Vec::new(), second }
+    }
+
+    /// The number of a hop. The hops beyond the first [`MOST_HOPS`] share one.
+    pub fn hop(&mut self, method: &str, path: &str) -> usize {
+        let same = |hop: &Hop| hop.method == method && hop.path.as_deref() == Some(path);
+        match self.hops.iter().position(same) {
+            Some(known) => known + 1,
+            None => self.number(Hop { method: method.to_owned(), path: Some(path.to_owned()) }),
+        }
+    }
+
+    fn number(&mut self, hop: Hop) -> usize {
+        if let Some(known) = self.hops.iter().position(|known| *known == hop) {
+            return known + 1;
+        }
+        if hop.path.is_some() && self.hops.len() >= MOST_HOPS {
+            return self.number(Hop { method: String::new(), path: None });
+        }
+        self.hops.push(hop);
+        self.hops.len()
     }
 
     /// A request left.
@@ -165,7 +190,7 @@ impl Recorder {
     /// A request came to its end.
     pub fn ended(&mut self, ended: &Ended) {
         let cell = &mut self.cells[ended.phase * self.requests + ended.request];
-        count(&mut cell.fates[ended.replica], ended.fate, 1);
+        count(&mut cell.fates[ended.replica], (ended.hop, ended.fate), 1);
         let row = &mut self.second.requests[ended.request];
         count(&mut row.fates, ended.fate, 1);
         if !matches!(ended.fate, Fate::Answered(_)) {
@@ -179,11 +204,12 @@ impl Recorder {
         record(&mut self.second.since_due, since_due);
         row.answered(since_due);
         self.second.answered += 1;
-        if ended.expected {
-            record(success, since_due);
-        } else {
-            cell.unexpected += 1;
-            self.second.errors += 1;
+        match ended.unexpected {
+            None => record(success, since_due),
+            Some(why) => {
+                count(&mut cell.unexpected, why, 1);
+                self.second.errors += 1;
+            }
         }
     }
 
@@ -200,33 +226,39 @@ impl Recorder {
 
     /// Adds what another recorder of the same load kept.
     pub fn merge(&mut self, other: &Recorder) {
+        let hops: Vec<usize> =
+            std::iter::once(0).chain(other.hops.iter().map(|hop| self.number(hop.clone()))).collect();
         for (cell, more) in self.cells.iter_mut().zip(&other.cells) {
             for (fates, more) in cell.fates.iter_mut().zip(&more.fates) {
-                for (fate, times) in more {
-                    count(fates, *fate, *times);
+                for ((hop, fate), times) in more {
+                    count(fates, (hops[*hop], *fate), *times);
                 }
             }
-            cell.unexpected += more.unexpected;
+            for (why, times) in &more.unexpected {
+                count(&mut cell.unexpected, *why, *times);
+            }
             for (times, more) in cell.times.iter_mut().zip(&more.times) {
                 times.add(more).expect("histograms grow as they must");
             }
         }
     }
 
-    /// Every request's fate, counted; by request, replica and fate.
+    /// Every request's fate, counted; by request, replica, hop and fate.
     pub fn tallies(&self, names: &[String]) -> Vec<Tally> {
         let mut sums = std::collections::BTreeMap::new();
         for (number, cell) in self.cells.iter().enumerate() {
             for (replica, fates) in cell.fates.iter().enumerate() {
-                for (fate, count) in fates {
-                    *sums.entry((number % self.requests, replica, *fate)).or_insert(0) += count;
+                for ((hop, fate), count) in fates {
+                    let hop = hop.checked_sub(1).map(|hop| &self.hops[hop]);
+                    *sums.entry((number % self.requests, replica, hop, *fate)).or_insert(0) += count;
                 }
             }
         }
         sums.into_iter()
-            .map(|((request, replica, fate), count)| Tally {
+            .map(|((request, replica, hop, fate), count)| Tally {
                 request: names[request].clone(),
                 replica,
+                hop: hop.cloned(),
                 fate,
                 count,
             })
@@ -236,8 +268,15 @@ impl Recorder {
     /// What became of one name's requests in one phase, without their times.
     pub fn counts(&self, phase: usize, request: usize) -> RequestSummary {
         let cell = &self.cells[phase * self.requests + request];
-        let mut summary = RequestSummary { unexpected: cell.unexpected, ..RequestSummary::default() };
-        for (fate, count) in cell.fates.iter().flatten() {
+        let mut summary = RequestSummary::default();
+        for (why, count) in &cell.unexpected {
+            summary.unexpected += count;
+            summary.reasons.insert(Reason::Unexpected(*why), *count);
+        }
+        for ((_, fate), count) in cell.fates.iter().flatten() {
+            if let Some(reason) = Reason::of(*fate) {
+                *summary.reasons.entry(reason).or_insert(0) += count;
+            }
             match fate {
                 Fate::Answered(status) => *summary.statuses.entry(*status).or_insert(0) += count,
                 Fate::NotSent(_) => summary.not_sent += count,
@@ -251,7 +290,7 @@ impl Recorder {
     /// Requests that left.
     pub fn sent_in_all(&self) -> u64 {
         let fates = self.cells.iter().flat_map(|cell| cell.fates.iter().flatten());
-        fates.filter(|(fate, _)| !matches!(fate, Fate::NotSent(_))).map(|(_, count)| count).sum()
+        fates.filter(|((_, fate), _)| !matches!(fate, Fate::NotSent(_))).map(|(_, count)| count).sum()
     }
 
     /// All times, by phase and request name.
@@ -272,10 +311,10 @@ impl Recorder {
     }
 }
 
-fn count(fates: &mut Vec<(Fate, u64)>, fate: Fate, times: u64) {
-    match fates.iter_mut().find(|(known, _)| *known == fate) {
+fn count<T: PartialEq>(counts: &mut Vec<(T, u64)>, what: T, times: u64) {
+    match counts.iter_mut().find(|(known, _)| *known == what) {
         Some((_, count)) => *count += times,
-        None => fates.push((fate, times)),
+        None => counts.push((what, times)),
     }
 }
 
@@ -306,6 +345,9 @@ fn add(sum: &mut RequestSummary, more: &RequestSummary) {
     for (status, count) in &more.statuses {
         *sum.statuses.entry(*status).or_insert(0) += count;
     }
+    for (reason, count) in &more.reasons {
+        *sum.reasons.entry(*reason).or_insert(0) += count;
+    }
 }
 
 #[cfg(test)]
@@ -314,6 +356,20 @@ mod tests {
 
     use super::*;
     use crate::load::{NotSent, Unknown};
+
+    #[test]
+    fn hops_are_told_apart_up_to_a_bound() {
+        let mut recorder = Recorder::new(1, 1, 1);
+        let numbers: Vec<usize> =
+            (0..MOST_HOPS + 5).map(|number| recorder.hop("GET", &format!("/{number}"))).collect();
+        assert_eq!((numbers[0], numbers[MOST_HOPS - 1]), (1, MOST_HOPS));
+        assert!(numbers[MOST_HOPS..].iter().all(|number| *number == MOST_HOPS + 1));
+        assert_eq!((recorder.hop("GET", "/7"), recorder.hop("POST", "/7")), (8, MOST_HOPS + 1));
+        let mut merged = Recorder::new(1, 1, 1);
+        merged.hop("GET", "/7");
+        merged.merge(&recorder);
+        assert_eq!((merged.hop("GET", "/7"), merged.hops.len()), (1, MOST_HOPS + 1));
+    }
 
     fn ended() -> impl Strategy<Value = (usize, usize, usize, u8, bool, u64)> {
         (0usize..2, 0usize..3, 0usize..2, 0u8..5, any::<bool>(), 1u64..10_000_000)
@@ -329,12 +385,17 @@ mod tests {
                 3 => Fate::Unknown(Unknown::Timeout),
                 _ => Fate::Unknown(Unknown::Reset),
             };
+            let hop = match micros % 3 {
+                0 => 0,
+                path => recorder.hop("GET", &format!("/{path}")),
+            };
             recorder.ended(&Ended {
                 phase: *phase,
                 request: *request,
                 replica: *replica,
+                hop,
                 fate,
-                expected: *expected,
+                unexpected: (!expected).then_some(Unexpected::Status),
                 due: start,
                 sent: start + Duration::from_micros(micros / 2),
                 end: start + Duration::from_micros(*micros),
@@ -365,6 +426,8 @@ mod tests {
                     prop_assert_eq!(merged.counts(phase, request), whole.counts(phase, request));
                     let counts = whole.counts(phase, request);
                     counted += counts.sent + counts.not_sent;
+                    let errors = counts.unexpected + counts.not_sent + counts.unknown;
+                    prop_assert_eq!(counts.reasons.values().sum::<u64>(), errors);
                 }
             }
             prop_assert_eq!(counted, all.len() as u64);

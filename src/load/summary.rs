@@ -2,12 +2,13 @@
 //!
 //! This is the client's half of the truth that `check::reconcile` holds against the server's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Second;
+use super::{NotSent, Reason, Second, Unknown};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ use super::Second;
 pub enum Fate {
     /// The complete answer came, with this status.
     Answered(u16),
-    /// It certainly never reached the server: nothing of it was written.
+    /// The server certainly did not process it: nothing of it was written, or the server said so (HTTP/2).
     NotSent(NotSent),
     /// It was sent, wholly or in part, and no complete answer came: the server may have counted it or not.
     Unknown(Unknown),
@@ -31,36 +32,6 @@ impl Fate {
     }
 }
 
-/// Why a request never reached the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NotSent {
-    /// The connection was refused.
-    Refused,
-    /// No connection came about in time.
-    ConnectTimeout,
-    /// No connection came about for another reason (TLS, name resolution, no free port or file).
-    Connect,
-    /// No connection was free before its time was over: all of them waited for answers.
-    Queue,
-}
-
-/// Why the fate of a request is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unknown {
-    /// No complete answer in time.
-    Timeout,
-    /// The connection was reset.
-    Reset,
-    /// The connection was closed before the answer was complete.
-    Closed,
-    /// The answer was no HTTP.
-    Protocol,
-    /// The load was interrupted before the answer was complete.
-    Interrupted,
-}
-
 /// So many requests of one name, to one replica, ended one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
@@ -68,11 +39,27 @@ pub struct Tally {
     pub request: String,
     /// The replica it was sent to, by its number among the endpoints' replicas.
     pub replica: usize,
+    /// Where a redirect had led it; `None` for the scenario's own request. Each hop is a request of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<Hop>,
     /// How it ended.
     pub fate: Fate,
     /// How many did.
     pub count: u64,
 }
+
+/// The request that a followed redirect made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hop {
+    /// Its method: GET after a 303, and after a 301 or 302 of a POST; else that of the request before it.
+    pub method: String,
+    /// Its path, without the query; `None` for all hops beyond the first [`MOST_HOPS`] different ones of a load, whose
+    /// method is empty, too.
+    pub path: Option<String>,
+}
+
+/// Different hops of a load that are told apart.
+pub const MOST_HOPS: usize = 1000;
 
 /// Times in milliseconds; each is the highest value of its histogram bucket (3 significant digits).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -113,21 +100,23 @@ pub struct RequestSummary {
     pub sent: u64,
     /// Complete answers by status.
     #[serde(deserialize_with = "statuses")]
-    pub statuses: std::collections::BTreeMap<u16, u64>,
+    pub statuses: BTreeMap<u16, u64>,
     /// Answers whose status or body was not expected.
     pub unexpected: u64,
-    /// Requests that never reached the server.
+    /// Requests that the server certainly did not process.
     pub not_sent: u64,
     /// Requests whose fate is unknown.
     pub unknown: u64,
+    /// Why requests count as errors, and how many; in all as many as `unexpected`, `not_sent` and `unknown`. Empty in
+    /// runs of before there were reasons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<Reason, u64>,
     /// How long they took.
     pub times: Times,
 }
 
 /// JSON's keys are strings, and stay strings where serde has buffered them, as it does for events.
-fn statuses<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<std::collections::BTreeMap<u16, u64>, D::Error> {
+fn statuses<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u16, u64>, D::Error> {
     let read = IndexMap::<String, u64>::deserialize(deserializer)?;
     let status = |text: String| text.parse::<u16>().map_err(serde::de::Error::custom);
     read.into_iter().map(|(text, count)| Ok((status(text)?, count))).collect()

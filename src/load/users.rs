@@ -23,7 +23,7 @@ use super::progress::{Progress, Tell};
 use super::recorder::{Ended, Recorder};
 use super::redirect::{Hop, follow};
 use super::requests::{Ids, Number, REQUEST_ID, Search, Template};
-use super::{Fate, Noted, Notes, Share, Unknown};
+use super::{Fate, Noted, Notes, Share, Unexpected, Unknown};
 use crate::error::{Error, Result};
 use crate::scenario::{Http, HttpVersion, Users};
 
@@ -333,14 +333,18 @@ impl Shared {
             answer = read(builder, template) => answer.map_err(|error| fate(&error)),
         };
         let end = Instant::now();
-        let (fate, expected, next) = match answer {
-            Err(fate) => (fate, false, None),
+        let (fate, unexpected, next) = match answer {
+            Err(fate) => (fate, None, None),
             Ok((status, location, contained)) => {
                 let next = location.filter(|_| follows).and_then(|location| {
                     follow(template, address, hop, self.http.version, status, &location)
                 });
-                let expected = next.is_some() || (contained && template.expect.allows(status.as_u16()));
-                (Fate::Answered(status.as_u16()), expected, next)
+                let unexpected = match (&next, template.expect.allows(status.as_u16()), contained) {
+                    (Some(_), ..) | (None, true, true) => None,
+                    (None, false, _) => Some(Unexpected::Status),
+                    (None, true, false) => Some(Unexpected::Text),
+                };
+                (Fate::Answered(status.as_u16()), unexpected, next)
             }
         };
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -357,7 +361,8 @@ impl Shared {
                 end: end.saturating_duration_since(self.start).as_secs_f64(),
             });
         }
-        recorder.ended(&Ended { phase: 0, request, replica, fate, expected, due: sent, sent, end });
+        let hop = hop.map_or(0, |hop| recorder.hop(hop.method.as_str(), hop.url.path()));
+        recorder.ended(&Ended { phase: 0, request, replica, hop, fate, unexpected, due: sent, sent, end });
         let mut last = lock(&self.last_end);
         *last = last.max(end);
         (fate, next)

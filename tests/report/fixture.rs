@@ -199,6 +199,7 @@ pub fn load() -> LoadSummary {
         request.statuses.iter().map(|(status, count)| Tally {
             request: name.clone(),
             replica: 0,
+            hop: None,
             fate: Fate::Answered(*status),
             count: *count,
         })

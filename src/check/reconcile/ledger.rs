@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn tally(request: &str, fate: Fate, count: u64) -> Tally {
-        Tally { request: request.into(), replica: 0, fate, count }
+        Tally { request: request.into(), replica: 0, hop: None, fate, count }
     }
 
     #[test]

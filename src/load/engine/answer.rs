@@ -146,7 +146,7 @@ impl Answer {
             return Ok(length.saturating_sub(before));
         }
         if begun.len() > HEAD {
-            return Err(Unknown::Protocol);
+            return Err(Unknown::NotHttp);
         }
         self.begun = begun;
         Ok(bytes.len())
@@ -158,9 +158,9 @@ impl Answer {
         let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; HEADERS];
         let parsed =
             ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
-        let Status::Complete(length) = parsed.map_err(|_| Unknown::Protocol)? else { return Ok(None) };
+        let Status::Complete(length) = parsed.map_err(|_| Unknown::NotHttp)? else { return Ok(None) };
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-        self.status = status.ok_or(Unknown::Protocol)?;
+        self.status = status.ok_or(Unknown::NotHttp)?;
         if self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS {
             // The answer itself follows.
             return Ok(Some(length));
@@ -185,7 +185,7 @@ impl Answer {
                 14 if is(&http::header::CONTENT_LENGTH) => {
                     let length = length_of(header.value)?;
                     if announced.is_some_and(|announced| announced != length) {
-                        return Err(Unknown::Protocol);
+                        return Err(Unknown::NotHttp);
                     }
                     announced = Some(length);
                 }
@@ -219,7 +219,7 @@ impl Answer {
     fn line(&mut self, bytes: &[u8]) -> Result<usize, Unknown> {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.begun.extend_from_slice(bytes);
-            return if self.begun.len() > LINE { Err(Unknown::Protocol) } else { Ok(bytes.len()) };
+            return if self.begun.len() > LINE { Err(Unknown::NotHttp) } else { Ok(bytes.len()) };
         };
         self.begun.extend_from_slice(&bytes[..=end]);
         let empty = matches!(self.begun.as_slice(), b"\r\n" | b"\n");
@@ -227,12 +227,12 @@ impl Answer {
             Next::ChunkSize => match parse_chunk_size(&self.begun) {
                 Ok(Status::Complete((_, 0))) => Next::Trailer,
                 Ok(Status::Complete((_, size))) => Next::Chunk(size),
-                Ok(Status::Partial) | Err(_) => return Err(Unknown::Protocol),
+                Ok(Status::Partial) | Err(_) => return Err(Unknown::NotHttp),
             },
             Next::ChunkEnd if empty => Next::ChunkSize,
             Next::Trailer if empty => Next::Nothing,
             Next::Trailer => Next::Trailer,
-            _ => return Err(Unknown::Protocol),
+            _ => return Err(Unknown::NotHttp),
         };
         self.begun.clear();
         Ok(end + 1)
@@ -250,11 +250,11 @@ fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn length_of(value: &[u8]) -> Result<u64, Unknown> {
-    let text = std::str::from_utf8(value.trim_ascii()).map_err(|_| Unknown::Protocol)?;
+    let text = std::str::from_utf8(value.trim_ascii()).map_err(|_| Unknown::NotHttp)?;
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().map_err(|_| Unknown::Protocol)
+        text.parse().map_err(|_| Unknown::NotHttp)
     } else {
-        Err(Unknown::Protocol)
+        Err(Unknown::NotHttp)
     }
 }
 
@@ -345,7 +345,7 @@ mod tests {
             many.as_str(),
             long.as_str(),
         ] {
-            assert_eq!(told(text), Err(Unknown::Protocol), "{text}");
+            assert_eq!(told(text), Err(Unknown::NotHttp), "{text}");
         }
     }
 

@@ -7,10 +7,19 @@ use super::lane::Lane;
 use super::pool::Job;
 use crate::load::recorder::Ended;
 use crate::load::redirect::follow;
-use crate::load::{Fate, NotSent, Noted};
+use crate::load::{Fate, NotSent, Noted, Unexpected};
 
 /// How often a request that certainly never left is given another connection.
 const UNSENT: u32 = 3;
+
+/// Why an answer is not the expected one, if it is not.
+fn unexpected(allowed: bool, contained: bool) -> Option<Unexpected> {
+    match (allowed, contained) {
+        (true, true) => None,
+        (false, _) => Some(Unexpected::Status),
+        (true, false) => Some(Unexpected::Text),
+    }
+}
 
 impl Lane {
     /// Records how an exchange ended, and what follows from it.
@@ -24,7 +33,7 @@ impl Lane {
             }
             End::Unknown(why) => {
                 self.note_sent(sent);
-                self.record(replica, &job, Fate::Unknown(why), false, sent, now);
+                self.record(replica, &job, Fate::Unknown(why), None, sent, now);
                 self.retry(replica, job, now);
             }
             End::Answered { status, contained, location } => {
@@ -34,8 +43,11 @@ impl Lane {
                     let (to, version) = (&template.to[replica], self.shared.http.version);
                     follow(template, to, job.hop.as_deref(), version, status, &location)
                 });
-                let expected = hop.is_some() || (contained && template.expect.allows(status.as_u16()));
-                self.record(replica, &job, Fate::Answered(status.as_u16()), expected, sent, now);
+                let unexpected = match hop {
+                    Some(_) => None,
+                    None => unexpected(template.expect.allows(status.as_u16()), contained),
+                };
+                self.record(replica, &job, Fate::Answered(status.as_u16()), unexpected, sent, now);
                 if hop.is_some() {
                     let next = Job {
                         due: now,
@@ -72,12 +84,24 @@ impl Lane {
 
     /// A request was given up before anything of it left.
     pub(super) fn not_sent(&self, replica: usize, job: Job, why: NotSent, now: Instant) {
-        self.record(replica, &job, Fate::NotSent(why), false, now, now);
+        self.record(replica, &job, Fate::NotSent(why), None, now, now);
         self.retry(replica, job, now);
     }
 
-    fn record(&self, replica: usize, job: &Job, fate: Fate, expected: bool, sent: Instant, end: Instant) {
+    fn record(
+        &self,
+        replica: usize,
+        job: &Job,
+        fate: Fate,
+        unexpected: Option<Unexpected>,
+        sent: Instant,
+        end: Instant,
+    ) {
         let mut left = self.left.borrow_mut();
+        let hop = match &job.hop {
+            None => 0,
+            Some(hop) => left.recorder.hop(hop.method.as_str(), hop.url.path()),
+        };
         left.last_end = left.last_end.max(end);
         if self.shared.notes.wants(job.request, fate) {
             left.recorder.note(Noted {
@@ -92,8 +116,9 @@ impl Lane {
             phase: job.phase,
             request: job.request,
             replica,
+            hop,
             fate,
-            expected,
+            unexpected,
             due: job.due,
             sent,
             end,

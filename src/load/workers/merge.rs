@@ -76,11 +76,18 @@ fn tallies(scenario: &Scenario, summaries: &[LoadSummary]) -> Vec<Tally> {
     let mut sums = BTreeMap::new();
     for tally in summaries.iter().flat_map(|summary| &summary.tallies) {
         let place = scenario.requests.get_index_of(&tally.request);
-        let sum =
-            sums.entry((place, tally.replica, tally.fate)).or_insert_with(|| (tally.request.clone(), 0));
+        let sum = sums
+            .entry((place, tally.replica, &tally.hop, tally.fate))
+            .or_insert_with(|| (tally.request.clone(), 0));
         sum.1 += tally.count;
     }
     sums.into_iter()
-        .map(|((_, replica, fate), (request, count))| Tally { request, replica, fate, count })
+        .map(|((_, replica, hop, fate), (request, count))| Tally {
+            request,
+            replica,
+            hop: hop.clone(),
+            fate,
+            count,
+        })
         .collect()
 }
