@@ -17,6 +17,7 @@ pub mod figures;
 pub mod inspect;
 pub mod interrupt;
 pub mod load;
+pub mod logstore;
 pub mod mirror;
 pub mod observe;
 pub mod receiver;

@@ -20,6 +20,8 @@ mod inspect;
 mod list;
 mod load;
 mod logs;
+mod logshipper;
+mod logstore;
 mod mirror;
 mod open;
 mod pressure;
@@ -133,6 +135,10 @@ enum Command {
     #[command(hide = true)]
     Pressure(pressure::Pressure),
     #[command(hide = true)]
+    Logstore(logstore::Logstore),
+    #[command(hide = true)]
+    Logshipper(logshipper::Logshipper),
+    #[command(hide = true)]
     Worker(worker::Worker),
 }
 
@@ -141,13 +147,19 @@ impl Command {
         matches!(self, Command::Inspect(_) | Command::Report(_))
     }
 
+    /// Whether it runs until it is stopped, or is a part of another command.
+    fn is_service(&self) -> bool {
+        use Command::*;
+        matches!(self, App(_) | Receiver(_) | Logstore(_) | Logshipper(_) | Pressure(_) | Worker(_))
+    }
+
     /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
     fn knows_of_a_lab(&self) -> bool {
         use Command::*;
         if let Fault(fault) = self {
             return !fault.is_inside() && !fault.is_heal();
         }
-        !matches!(self, Heal(_) | Schema(_) | Completions(_) | App(_) | Receiver(_) | Pressure(_) | Worker(_))
+        !self.is_service() && !matches!(self, Heal(_) | Schema(_) | Completions(_))
     }
 }
 
@@ -169,10 +181,7 @@ pub async fn run(cli: Cli) -> Exit {
         Err(error) => return fail(&error),
     };
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
-    let is_service = matches!(
-        cli.command,
-        Command::App(_) | Command::Receiver(_) | Command::Pressure(_) | Command::Worker(_)
-    );
+    let is_service = cli.command.is_service();
     let result: Result<Exit> = dispatch(cli.command, &context).await;
     // Where several causes hold, an interruption comes first; but a service is there to be stopped.
     match (result, context.interrupt.exit()) {
@@ -220,6 +229,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Completions(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
+        Command::Logstore(command) => command.run(context).await,
+        Command::Logshipper(command) => command.run(context).await,
         Command::Pressure(command) => command.run(context).await,
         Command::Worker(command) => command.run(context).await,
     }

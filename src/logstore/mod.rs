@@ -1,0 +1,16 @@
+//! A log store of `sre`'s own: takes lines by OTLP, keeps them in files, and answers what `sre` asks Loki.
+//!
+//! `otlp`, `entry`, `frame` and `logql` are pure; `segment` and `store` are files, `api` is HTTP. `ship` follows the
+//! files that programs write, and sends their lines.
+
+mod api;
+mod entry;
+mod frame;
+mod logql;
+pub mod otlp;
+mod segment;
+pub mod ship;
+mod store;
+
+pub use api::{Options, serve};
+pub use store::Limits;
