@@ -323,31 +323,47 @@ fn a_dry_run_shows_and_starts_nothing() {
     assert!(!lab.path().join(".sre").exists());
 }
 
-/// A stack of one replica of the demo service, with `logs`.
-fn with_logs(lab: &TestLab) {
+/// A stack of one replica of the demo service, whose lines this keeps.
+fn with_logs(lab: &TestLab, keeping: &str) {
     let sre = env!("CARGO_BIN_EXE_sre");
     let command = [sre, "app", "--listen", "{listen}", "--replica", "shop-{replica}"];
     lab.stack("shop", &command, "/health/readiness");
     let file = lab.path().join("stacks/shop/stack.yaml");
     let stack = std::fs::read_to_string(&file).expect("a stack");
-    std::fs::write(&file, stack.replace("  node_exporter: true", "  logs: true")).expect("written");
+    std::fs::write(&file, stack.replace("  node_exporter: true", &format!("  logs: {keeping}")))
+        .expect("written");
+}
+
+#[test]
+fn log_lines_are_kept_once_whatever_becomes_of_the_shipper() {
+    kept_once(&TestLab::new().alone(), "true", ["logstore", "logshipper"]);
 }
 
 #[test]
 fn log_lines_are_kept_once_whatever_becomes_of_the_collector() {
-    if lab::needs::loki_and_collector().is_none() {
-        return;
+    if lab::needs::collector().is_some() {
+        kept_once(&TestLab::new(), "embedded", ["logstore", "collector"]);
     }
-    let lab = TestLab::new();
-    with_logs(&lab);
+}
+
+#[test]
+fn loki_keeps_log_lines_once_whatever_becomes_of_the_collector() {
+    if lab::needs::loki_and_collector().is_some() {
+        kept_once(&TestLab::new(), "loki", ["loki", "collector"]);
+    }
+}
+
+fn kept_once(lab: &TestLab, keeping: &str, parts: [&str; 2]) {
+    with_logs(lab, keeping);
     let up = lab.json(&["up", "shop"]);
     let names: Vec<String> = pids(&up).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names[..2], ["loki", "collector"]);
+    assert_eq!(names[..2], parts);
+    assert!(up["versions"][parts[0]].is_string(), "what keeps the lines is told: {up}");
     let again = lab.sre(&["up", "-o", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&again.stdout).ok(), Some(up), "a second up changes nothing");
 
     let opened = lab.sre(&["open", "loki"]).stdout;
-    assert_eq!(opened, format!("http://127.0.0.1:{}/\n", lab.port("loki")));
+    assert_eq!(opened, format!("http://127.0.0.1:{}/\n", lab.port(parts[0])));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let endpoint = Endpoint::new(opened.trim().parse().expect("a URL"));
     let loki = Loki::new(&endpoint).expect("a client");
@@ -356,7 +372,7 @@ fn log_lines_are_kept_once_whatever_becomes_of_the_collector() {
         let now = jiff::Timestamp::now().as_second() * 1_000_000_000;
         let hour = 3_600_000_000_000;
         let lines = runtime.block_on(loki.lines(&query, now - hour, now + hour));
-        lines.expect("Loki answers").len()
+        lines.expect("it answers").len()
     };
     let replica = format!("http://127.0.0.1:{}/api/error", lab.port("shop-0"));
     let send = |id: &str| {
@@ -372,8 +388,8 @@ fn log_lines_are_kept_once_whatever_becomes_of_the_collector() {
     });
     assert_eq!(labels["data"], serde_json::json!(["service_instance_id", "service_name"]));
 
-    process::kill(&lab.process("collector")).expect("killed");
-    until("its death", || !process::is_alive(&lab.process("collector")));
+    process::kill(&lab.process(parts[1])).expect("killed");
+    until("its death", || !process::is_alive(&lab.process(parts[1])));
     send("second-of-all");
     let status = lab.sre(&["status"]);
     assert_eq!(status.code, 6);
@@ -384,24 +400,52 @@ fn log_lines_are_kept_once_whatever_becomes_of_the_collector() {
     );
     lab.json(&["up"]);
     until("what was written meanwhile", || lines("second-of-all") == 1);
-    // It has read the log from its beginning.
-    assert_eq!(lines("first-of-all"), 1);
+    assert_eq!(lines("first-of-all"), 1, "what was sent before is not there twice");
     assert_eq!(lab.sre(&["down"]).code, 0);
     assert!(lab.marked().is_empty());
 }
 
 #[test]
-fn where_loki_cannot_be_had_the_lab_comes_up_without_it_and_says_so() {
-    let lab = TestLab::new();
-    with_logs(&lab);
-    let nowhere = tempfile::tempdir().expect("a folder");
-    let mut up = lab.command(&["up", "shop", "--yes", "-o", "json"]);
-    up.env_remove("SRE_LOKI").env_remove("SRE_OTELCOL").env("PATH", nowhere.path());
-    up.env("SRE_MIRROR", format!("file://{}", nowhere.path().display()));
-    let up = run(up);
+fn a_lab_without_logs_has_nothing_that_keeps_them() {
+    let lab = TestLab::new().alone();
+    with_logs(&lab, "false");
+    let up = lab.json(&["up", "shop"]);
+    assert_eq!(up["endpoints"]["loki"], Value::Null);
+    assert!(
+        pids(&up)
+            .iter()
+            .all(|(name, _)| !["loki", "logstore", "collector", "logshipper"].contains(&name.as_str()))
+    );
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn a_loki_that_is_asked_for_and_cannot_be_had_is_an_error_before_anything_runs() {
+    let lab = TestLab::new().alone();
+    with_logs(&lab, "loki");
+    let up = lab.sre(&["up", "shop", "--yes"]);
+    assert_eq!(up.code, 5, "{}", up.stderr);
+    assert!(up.stderr.contains("loki"), "{}", up.stderr);
+    assert!(lab.marked().is_empty());
+}
+
+#[test]
+fn another_program_of_the_name_of_loki_is_passed_over() {
+    let lab = TestLab::new().alone();
+    with_logs(&lab, "true");
+    let other = lab.path().join("nowhere/loki");
+    std::fs::create_dir_all(other.parent().expect("a folder")).expect("made");
+    std::fs::write(&other, "#!/bin/sh\necho 'usage: loki parameters' >&2\nexit 1\n").expect("written");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&other, executable).expect("executable");
+    let up = lab.sre(&["up", "shop", "-o", "json"]);
     assert_eq!(up.code, 0, "{}", up.stderr);
-    assert!(up.stderr.contains("log lines are not kept: loki is missing"), "{}", up.stderr);
+    assert!(
+        up.stderr.lines().any(|line| line.contains("nowhere/loki") && line.contains("passed over")),
+        "{}",
+        up.stderr
+    );
     let told: Value = serde_json::from_str(&up.stdout).expect("JSON");
-    assert_eq!(told["endpoints"]["loki"], Value::Null);
+    assert_eq!(pids(&told)[0].0, "logstore");
     assert_eq!(lab.sre(&["down"]).code, 0);
 }

@@ -6,22 +6,6 @@ use comfy_table::{ContentArrangement, Table};
 /// The width that screens fit.
 pub(super) const WIDTH: u16 = 80;
 
-/// Parts with dots between them, on as many lines as they need; the further ones are indented.
-pub(super) fn dotted(parts: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for part in parts {
-        match lines.last_mut() {
-            None => lines.push(part),
-            Some(line) if line.chars().count() + part.chars().count() + 3 <= usize::from(WIDTH) => {
-                line.push_str(" · ");
-                line.push_str(&part);
-            }
-            Some(_) => lines.push(format!("  {part}")),
-        }
-    }
-    lines
-}
-
 /// Rows under titles, wrapped to fit a width.
 pub(super) fn columns<const N: usize>(
     width: u16,
@@ -42,6 +26,7 @@ pub(super) fn columns<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::dotted;
 
     #[test]
     fn what_does_not_fit_a_line_goes_on_the_next() {

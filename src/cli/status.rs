@@ -4,9 +4,10 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::Context;
-use super::columns::{WIDTH, columns, dotted};
+use super::columns::{WIDTH, columns};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::report::dotted;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{profile, status as cluster_status};
 use crate::target::local::process::State;

@@ -6,13 +6,13 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use super::Context;
-use super::columns::dotted;
 use super::reach::reach;
 use super::set::Set;
 use crate::catalog::{self, LoadedStack};
 use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::report::dotted;
 use crate::scenario::Duration;
 use crate::target::kubernetes::reach::Way;
 use crate::target::kubernetes::{preview as cluster_preview, up as cluster_up};

@@ -55,7 +55,12 @@ async fn program(tool: Tool, cache: &Cache) -> Finding {
         Ok(found) => found,
         Err(error) => return Finding::error(name, error.what(), error.next_step().unwrap_or_default()),
     };
-    let Some(found) = found else { return missing(tool).await };
+    let Some(found) = found else {
+        if let Some(what) = replaced(tool) {
+            return Finding::ok(name, format!("not here: {what}"));
+        }
+        return missing(tool).await;
+    };
     match tools::version(&found.path).await {
         Ok(version) => Finding::ok(name, format!("{version}, {} ({})", found.path.display(), found.origin)),
         Err(error) => Finding::error(
@@ -63,6 +68,15 @@ async fn program(tool: Tool, cache: &Cache) -> Finding {
             format!("{}: {}", error.what(), error.causes().join(": ")),
             format!("name one that runs: export {}=/path/to/{name}", tool.variable()),
         ),
+    }
+}
+
+/// What this program does itself where a tool is not here.
+fn replaced(tool: Tool) -> Option<&'static str> {
+    match tool {
+        Tool::Loki => Some("sre keeps log lines itself, or gets it by --set logs=loki"),
+        Tool::Collector => Some("sre follows the logs itself"),
+        _ => None,
     }
 }
 
@@ -78,11 +92,6 @@ async fn missing(tool: Tool) -> Finding {
             "missing; sre can get it",
             format!("sre up --yes gets\n{}", plan.ways().join("\nor ")),
         );
-    }
-    if matches!(tool, Tool::Loki | Tool::Collector) {
-        // Without them `up` works; the check `logs` has no data.
-        let hint = format!("put {name} on PATH, or: export {}=/path/to/{name}", tool.variable());
-        return Finding::warning(name, "missing: log lines are not kept", hint);
     }
     let hint =
         format!("sudo apt-get update, or put {name} on PATH, or: export {}=/path/to/{name}", tool.variable());

@@ -10,6 +10,22 @@ use crate::check::Verdict;
 /// Columns of a screen.
 pub(super) const WIDTH: usize = 80;
 
+/// Parts with dots between them, on as many lines as they need; the further ones are indented.
+pub(crate) fn dotted(parts: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            None => lines.push(part),
+            Some(line) if line.chars().count() + part.chars().count() + 3 <= WIDTH => {
+                line.push_str(" · ");
+                line.push_str(&part);
+            }
+            Some(_) => lines.push(format!("  {part}")),
+        }
+    }
+    lines
+}
+
 /// The mark of a verdict, in its colour.
 pub(super) fn mark(verdict: Verdict) -> String {
     match verdict {

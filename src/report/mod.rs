@@ -16,7 +16,7 @@ pub mod terminal;
 mod text;
 
 pub use layout::status_line;
-pub(crate) use layout::{paragraph, wrap};
+pub(crate) use layout::{dotted, paragraph, wrap};
 pub use model::{FaultReport, LatencyMs, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
 pub use redact::redact;
 pub use text::text;

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use owo_colors::OwoColorize;
 
 use super::layout::{
-    WIDTH, fits, hint, marked, named_table, notice, paragraph, plain, section, spread, table,
+    WIDTH, dotted, fits, hint, marked, named_table, notice, paragraph, plain, section, spread, table,
 };
 use super::model::{LoadReport, Report, RunVerdict, State};
 use crate::check::{Group, Outcome, Verdict};
@@ -38,15 +38,9 @@ pub fn text(report: &Report) -> String {
 
 /// What is run, and on what: `users-api on local · 3 replicas · Prometheus 3.15.0`.
 pub(super) fn head(report: &Report) -> Vec<String> {
-    let mut parts =
-        vec![format!("{} on {}", report.stack, report.target), counted(report.replicas as u64, "replica")];
-    // The versions that fit; the rest is in the other formats.
-    for part in versions(report) {
-        if parts.join(" · ").chars().count() + 3 + part.chars().count() <= WIDTH {
-            parts.push(part);
-        }
-    }
-    vec![parts.join(" · ")]
+    let parts =
+        [format!("{} on {}", report.stack, report.target), counted(report.replicas as u64, "replica")];
+    dotted(parts.into_iter().chain(versions(report)))
 }
 
 /// Versions of what ran: `Prometheus 3.15.0`.
@@ -60,6 +54,7 @@ fn product(name: &str) -> String {
         "prometheus" => "Prometheus".into(),
         "alertmanager" => "Alertmanager".into(),
         "loki" => "Loki".into(),
+        "logstore" => "log store of sre".into(),
         other => other.replace('_', " "),
     }
 }

@@ -193,10 +193,61 @@ pub struct LocalStack {
     /// Whether the node exporter runs.
     #[serde(default)]
     pub node_exporter: bool,
-    /// Whether Loki runs, and a collector that ships every replica's log to it. Both are left out where their programs
-    /// can't be had.
+    /// What keeps the replicas' log lines; nothing, if left out.
     #[serde(default)]
-    pub logs: bool,
+    pub logs: LogKeeping,
+}
+
+/// What keeps log lines on the target `local`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "LogSetting", into = "LogSetting")]
+pub enum LogKeeping {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Loki where it is there already, else the log store that is a part of `sre`.
+    Any,
+    /// The log store that is a part of `sre`.
+    Embedded,
+    /// Loki; where it is missing, it is got.
+    Loki,
+}
+
+/// How it is written: `true`, `false`, `embedded` or `loki`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "true, false, embedded or loki is wanted")]
+enum LogSetting {
+    Whether(bool),
+    Store(LogStoreName),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum LogStoreName {
+    Embedded,
+    Loki,
+}
+
+impl From<LogSetting> for LogKeeping {
+    fn from(setting: LogSetting) -> LogKeeping {
+        match setting {
+            LogSetting::Whether(false) => LogKeeping::Nothing,
+            LogSetting::Whether(true) => LogKeeping::Any,
+            LogSetting::Store(LogStoreName::Embedded) => LogKeeping::Embedded,
+            LogSetting::Store(LogStoreName::Loki) => LogKeeping::Loki,
+        }
+    }
+}
+
+impl From<LogKeeping> for LogSetting {
+    fn from(keeping: LogKeeping) -> LogSetting {
+        match keeping {
+            LogKeeping::Nothing => LogSetting::Whether(false),
+            LogKeeping::Any => LogSetting::Whether(true),
+            LogKeeping::Embedded => LogSetting::Store(LogStoreName::Embedded),
+            LogKeeping::Loki => LogSetting::Store(LogStoreName::Loki),
+        }
+    }
 }
 
 /// The service of a local stack.

@@ -25,6 +25,7 @@ const BOUND: Duration = Duration::from_secs(120);
 pub struct TestLab {
     place: tempfile::TempDir,
     prometheus: Option<PathBuf>,
+    alone: bool,
 }
 
 /// What came of a command.
@@ -41,7 +42,7 @@ impl TestLab {
         let place = tempfile::tempdir().expect("a folder");
         let exporter =
             programs().iter().find(|program| program.tool == Tool::NodeExporter).expect("it was got");
-        let lab = TestLab { place, prometheus: None };
+        let lab = TestLab { place, prometheus: None, alone: false };
         lab.stack("probe", &[&exporter.path.to_string_lossy(), "--web.listen-address={listen}"], "/");
         lab
     }
@@ -51,6 +52,12 @@ impl TestLab {
         let mut lab = TestLab::new();
         lab.prometheus = Some(program);
         lab
+    }
+
+    /// On a machine that has neither Loki nor a collector, nor can get one.
+    pub fn alone(mut self) -> TestLab {
+        self.alone = true;
+        self
     }
 
     /// Writes a stack whose service is this command.
@@ -106,6 +113,11 @@ local:
         command.env("XDG_CACHE_HOME", cache());
         if let Some(prometheus) = &self.prometheus {
             command.env(Tool::Prometheus.variable(), prometheus);
+        }
+        if self.alone {
+            let nowhere = self.path().join("nowhere");
+            command.env_remove("SRE_LOKI").env_remove("SRE_OTELCOL").env("PATH", &nowhere);
+            command.env("SRE_MIRROR", format!("file://{}", nowhere.display()));
         }
         command
     }

@@ -69,12 +69,12 @@ fn prepare<'a>(context: &CheckContext<'a>, asked: &LogsCheck) -> Result<Prepared
         return Err(Error::no_data("A worker was lost, and nobody knows what it sent."));
     }
     let lines = context.stack.logs.as_ref().ok_or_else(|| {
-        Error::no_data("The stack does not say how its log lines are found in Loki.")
+        Error::no_data("The stack does not say how its log lines are found.")
             .hint("`logs` in the stack file, with a `selector` of Loki's streams.")
     })?;
     let endpoint = context.endpoints.loki.as_ref().ok_or_else(|| {
-        Error::no_data("This lab has no Loki.")
-            .hint("`sre doctor` tells what is missing, and how to have it.")
+        Error::no_data("Nothing keeps the log lines of this lab.")
+            .hint("`sre up --set logs=true` has it kept; on the target external, name your Loki by `loki`.")
     })?;
     let loki = Loki::new(endpoint)?.once_only();
     let mut requests = read_noted(context.noted)?;
@@ -115,7 +115,7 @@ fn ended_so(context: &CheckContext<'_>, asked: &LogsCheck) -> u64 {
 
 fn no_data(asked: &LogsCheck, error: &Error) -> Outcome {
     let hint =
-        error.next_step().unwrap_or("Does Loki run, and does the collector reach it? `sre status` tells.");
+        error.next_step().unwrap_or("Does the log store run, and do lines reach it? `sre status` tells.");
     let mut outcome = Outcome::no_data(Kind::Logs, Group::Logs, name(asked)).noted(error.what()).hinted(hint);
     outcome.notes.extend(error.causes().iter().cloned());
     outcome
@@ -140,7 +140,7 @@ impl Prepared<'_> {
                     if at > bound && started.elapsed().as_secs_f64() > PATIENCE {
                         return Ok(no_data(asked, &error));
                     }
-                    format!("waiting for Loki: {}", error.what())
+                    format!("waiting for the log store: {}", error.what())
                 }
                 Ok(lines) => {
                     let first = *first.get_or_insert(at);
@@ -177,7 +177,7 @@ impl Prepared<'_> {
                         complete = None;
                     }
                     format!(
-                        "{} of {} lines are in Loki ({} left)",
+                        "{} of {} lines are in the log store ({} left)",
                         count(comparison.logged() as u64),
                         count(comparison.due.len() as u64),
                         duration((bound - at).max(0.0))

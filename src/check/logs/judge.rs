@@ -133,13 +133,13 @@ impl<'a> Case<'a> {
         match newest {
             Some(newest) if newest > request.end + SLACK => None,
             Some(newest) => Some(format!(
-                "Nothing newer of {} has come than what it answered {} after the load's start: does the collector run?",
+                "Nothing newer of {} has come than what it answered {} after the load's start: does the log collector run?",
                 self.replica(request.replica),
                 duration(newest)
             )),
             None => Some(match &self.surroundings.silence {
                 Some(silence) => silence.clone(),
-                None => format!("Loki has no such line of {} at all", self.replica(request.replica)),
+                None => format!("The log store has no such line of {} at all", self.replica(request.replica)),
             }),
         }
     }
@@ -239,21 +239,21 @@ impl<'a> Case<'a> {
     fn hint(&self, verdict: Verdict, missing: &Missing<'_>, late: usize) -> &'static str {
         let Comparison { doubled, different, unexpected, .. } = &self.comparison;
         if verdict == Verdict::NoData {
-            return "What hides the lines must be mended first: does the collector run, and does it reach Loki?";
+            return "What hides the lines must be mended first: does the log collector run, and does it reach the log store?";
         }
         if !missing.lost.is_empty() {
-            return "Is a line written on every path, also when the handler fails? Does the collector drop lines, or \
+            return "Is a line written on every path, also when the handler fails? Does the log collector drop lines, or \
                     begin at the end of a file?";
         }
         if doubled.iter().any(|doubled| doubled.same) {
-            return "Do two collectors ship the same lines, or did one begin anew?";
+            return "Do two log collectors ship the same lines, or did one begin anew?";
         }
         match late {
             0 if doubled.is_empty() && different.is_empty() && unexpected.is_empty() => {
                 "The service writes more than its stdout takes, or stdout was closed."
             }
             0 => "The service must write one line a request, with the status that it answers.",
-            _ => "The collector lags. A longer `wait` would let it.",
+            _ => "The log collector lags. A longer `wait` would let it.",
         }
     }
 

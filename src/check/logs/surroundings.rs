@@ -86,7 +86,7 @@ async fn silence(lines: &LogLines, loki: &Loki, now: i64) -> Option<String> {
     let selector = &lines.selector;
     match loki.newest(selector, now - LOOK_BACK, now + 1).await {
         Ok(Some(line)) => Some(format!(
-            "Loki has no line of this run; its newest line of {selector} is of {}",
+            "The log store has no line of this run; its newest line of {selector} is of {}",
             clock(line.time as f64 / 1e9)
         )),
         Ok(None) => {
@@ -102,7 +102,7 @@ async fn silence(lines: &LogLines, loki: &Loki, now: i64) -> Option<String> {
                     )
                 }
             };
-            Some(format!("Loki has nothing of {selector} of the last 6 hours; there is {there}"))
+            Some(format!("The log store has nothing of {selector} of the last 6 hours; there is {there}"))
         }
         Err(_) => None,
     }

@@ -111,14 +111,14 @@ fn a_line_that_lags_by_less_than_a_batch_is_not_overtaken() {
 #[test]
 fn nothing_at_all_is_no_data_and_says_what_there_is() {
     let requests = requests(4);
-    let silence = Some("Loki has nothing of {a=\"b\"}; a is c".to_owned());
+    let silence = Some("The log store has nothing of {a=\"b\"}; a is c".to_owned());
     let around =
         Around { surroundings: Surroundings { silence, ..Surroundings::default() }, ..Around::default() };
     is(
         &judge(&requests, &[], around),
         Verdict::NoData,
         "4 expected, 0 logged",
-        "4 lines are missing. Loki has nothing of",
+        "4 lines are missing. The log store has nothing of",
     );
 }
 

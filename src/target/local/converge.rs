@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use super::down::{GRACE, stop_all};
 use super::health::{Health, Reload, not_healthy};
 use super::plan::{
-    COLLECTOR, File, LOKI, PROMETHEUS, Part, Plan, Programs, RuleFile, plan, port_names, port_owner,
+    COLLECTOR, File, LOGSHIPPER, LOGSTORE, LOKI, PROMETHEUS, Part, Plan, Programs, RuleFile, plan,
+    port_names, port_owner,
 };
 use super::ports::{self, allocate, is_free};
 use super::process::{self, LAB_MARK, NAME_MARK, Spec, is_alive};
@@ -56,6 +57,9 @@ pub struct Converge<'a> {
     /// The lab, as far as it is.
     pub lab: Lab,
 }
+
+/// The parts that keep log lines.
+const KEEP_LOGS: [&str; 4] = [LOKI, COLLECTOR, LOGSTORE, LOGSHIPPER];
 
 /// Why a part did not become ready.
 enum NotReady {
@@ -146,7 +150,7 @@ impl Converge<'_> {
         let (prometheus, others): (Vec<&Part>, Vec<&Part>) =
             plan.parts.iter().partition(|part| part.spec.name == PROMETHEUS);
         let (logs, scraped): (Vec<&Part>, Vec<&Part>) =
-            others.iter().partition(|part| [LOKI, COLLECTOR].contains(&part.spec.name.as_str()));
+            others.iter().partition(|part| KEEP_LOGS.contains(&part.spec.name.as_str()));
         for part in logs.iter().chain(&scraped) {
             self.interrupt.check().map_err(NotReady::Failed)?;
             self.ensure(part, changed).await.map_err(NotReady::Failed)?;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::plan::{LogPrograms, Programs, RuleFile, plan, port_names, port_owner};
-use super::ports;
+use super::plan::{Programs, RuleFile, plan, port_names, port_owner};
 use super::process::is_alive;
 use super::up::Request;
+use super::{ports, programs};
 use crate::error::{Error, Result};
+use crate::stack::LogKeeping;
 use crate::target::Lab;
 use crate::tools::{self, Cache, Tool};
 
@@ -71,40 +72,27 @@ pub async fn preview(request: &Request<'_>) -> Result<Preview> {
 
     let cache = Cache::of_user()?;
     let mut missing = Vec::new();
-    let mut programs = Vec::new();
+    let mut paths = Vec::new();
     for tool in [Tool::Prometheus, Tool::Alertmanager, Tool::NodeExporter] {
         let found = tools::find(tool, &cache)?;
         if found.is_none() && (local.node_exporter || tool != Tool::NodeExporter) {
             missing.push(MissingTool { name: tool.to_string(), ways: tools::plan(tool).await?.ways() });
         }
-        programs.push(found.map_or_else(|| PathBuf::from(tool.name()), |program| program.path));
+        paths.push(found.map_or_else(|| PathBuf::from(tool.name()), |program| program.path));
     }
-    let mut logs = Vec::new();
-    for tool in [Tool::Loki, Tool::Collector].into_iter().filter(|_| local.logs) {
-        match tools::find(tool, &cache)? {
-            Some(program) => logs.push(program.path),
-            None => {
-                let ways = tools::plan(tool).await?.ways();
-                // Where one cannot be had, neither runs.
-                if !ways.is_empty() {
-                    missing.push(MissingTool { name: tool.to_string(), ways });
-                    logs.push(PathBuf::from(tool.name()));
-                }
-            }
-        }
+    let logs = programs::log_preview(local.logs, &cache)?;
+    if local.logs == LogKeeping::Loki && tools::find(Tool::Loki, &cache)?.is_none() {
+        let ways = tools::plan(Tool::Loki).await?.ways();
+        missing.push(MissingTool { name: Tool::Loki.to_string(), ways });
     }
-    let logs = match <[PathBuf; 2]>::try_from(logs) {
-        Ok([loki, collector]) => Some(LogPrograms { loki, collector }),
-        Err(_) => None,
-    };
     let programs = Programs {
         sre: request.sre.clone(),
-        prometheus: programs[0].clone(),
-        prometheus_version: tools::version(&programs[0]).await.unwrap_or_default(),
+        prometheus: paths[0].clone(),
+        prometheus_version: tools::version(&paths[0]).await.unwrap_or_default(),
         prometheus_pages: None,
-        alertmanager: programs[1].clone(),
+        alertmanager: paths[1].clone(),
         alertmanager_folder: None,
-        node_exporter: local.node_exporter.then(|| programs[2].clone()),
+        node_exporter: local.node_exporter.then(|| paths[2].clone()),
         logs,
     };
     let place = folder.root().to_string_lossy();

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::plan::{ALERTMANAGER, COLLECTOR, LOKI, LogPrograms, NODE_EXPORTER, PROMETHEUS, Programs};
+use super::plan::{
+    ALERTMANAGER, COLLECTOR, LOGSHIPPER, LOGSTORE, LOKI, LogPrograms, NODE_EXPORTER, PROMETHEUS, Programs,
+};
 use super::process::is_alive;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::stack::LocalStack;
+use crate::stack::{LocalStack, LogKeeping};
 use crate::target::Lab;
 use crate::terminal::Terminal;
-use crate::tools::{Cache, Tool, find, require, version};
+use crate::tools::{Cache, Origin, Tool, find, require, version};
 
 /// The oldest Prometheus that has the flags that are used.
 const OLDEST_PROMETHEUS: (u64, u64) = (2, 42);
@@ -43,15 +45,7 @@ pub async fn programs(
             .or(found)
             .ok_or_else(|| Error::target(format!("{name} ended just now")).hint("sre up, once more"))
     };
-    let logs = if local.logs {
-        let running = running(Tool::Loki, LOKI).zip(running(Tool::Collector, COLLECTOR));
-        match running {
-            Some((loki, collector)) => Some(LogPrograms { loki, collector }),
-            None => log_programs(&cache, terminal, interrupt).await?,
-        }
-    } else {
-        None
-    };
+    let logs = log_programs(local.logs, lab, &running, &cache, terminal, interrupt).await?;
     let prometheus = path(Tool::Prometheus, PROMETHEUS)?;
     let alertmanager = path(Tool::Alertmanager, ALERTMANAGER)?;
     Ok(Programs {
@@ -70,31 +64,71 @@ pub async fn programs(
     })
 }
 
-/// Loki and the collector. A lab is of use without them, too: where they are missing, it is told, and no more.
+/// What keeps log lines. Only a Loki that is asked for by its name is got where it is missing, and is an error where it
+/// can't be had: this program keeps lines, too.
 async fn log_programs(
+    keeping: LogKeeping,
+    lab: Option<&Lab>,
+    running: &dyn Fn(Tool, &str) -> Option<PathBuf>,
     cache: &Cache,
     terminal: &Terminal,
     interrupt: &Interrupt,
 ) -> Result<Option<LogPrograms>> {
-    let tools = [Tool::Loki, Tool::Collector];
-    // Who names a program by the environment and names none is told so.
-    for tool in tools {
-        find(tool, cache)?;
-    }
-    match require(&tools, cache, terminal, interrupt).await {
-        Ok(found) => {
-            let mut paths = found.into_iter().map(|program| program.path);
-            Ok(paths.next().zip(paths.next()).map(|(loki, collector)| LogPrograms { loki, collector }))
-        }
-        Err(error) => {
-            interrupt.check()?;
-            terminal.say(format!("log lines are not kept: {}", error.what()));
-            for cause in error.causes() {
-                terminal.detail(cause.clone());
+    let runs = |name| lab.and_then(|lab| lab.process(name)).is_some_and(is_alive);
+    let loki = match keeping {
+        LogKeeping::Nothing => return Ok(None),
+        LogKeeping::Embedded => None,
+        LogKeeping::Loki => match running(Tool::Loki, LOKI) {
+            Some(path) => Some(path),
+            None => {
+                require(&[Tool::Loki], cache, terminal, interrupt).await?.pop().map(|program| program.path)
             }
+        },
+        LogKeeping::Any => match running(Tool::Loki, LOKI) {
+            Some(path) => Some(path),
+            None => there(Tool::Loki, runs(LOGSTORE), cache, terminal).await?,
+        },
+    };
+    let collector = match running(Tool::Collector, COLLECTOR) {
+        Some(path) => Some(path),
+        None => there(Tool::Collector, runs(LOGSHIPPER), cache, terminal).await?,
+    };
+    Ok(Some(LogPrograms { loki, collector }))
+}
+
+/// A program that is here already. One that somebody named is used, and must be right; any other is passed over where
+/// `replaced` tells that this program does its work already, or where it does not tell its version: it may be another
+/// program of the same name.
+async fn there(tool: Tool, replaced: bool, cache: &Cache, terminal: &Terminal) -> Result<Option<PathBuf>> {
+    let Some(found) = find(tool, cache)? else { return Ok(None) };
+    if found.origin == Origin::Environment {
+        return Ok(Some(found.path));
+    }
+    if replaced {
+        return Ok(None);
+    }
+    match version(&found.path).await {
+        Ok(_) => Ok(Some(found.path)),
+        Err(error) => {
+            terminal.say(format!("{} is passed over: {}", found.path.display(), error.what()));
             Ok(None)
         }
     }
+}
+
+/// What would keep log lines, without getting it: the programs, or their names where they are missing.
+///
+/// # Errors
+/// As [`find`].
+pub fn log_preview(keeping: LogKeeping, cache: &Cache) -> Result<Option<LogPrograms>> {
+    let found = |tool| Ok::<_, Error>(find(tool, cache)?.map(|program| program.path));
+    let loki = match keeping {
+        LogKeeping::Nothing => return Ok(None),
+        LogKeeping::Embedded => None,
+        LogKeeping::Any => found(Tool::Loki)?,
+        LogKeeping::Loki => Some(found(Tool::Loki)?.unwrap_or_else(|| Tool::Loki.name().into())),
+    };
+    Ok(Some(LogPrograms { loki, collector: found(Tool::Collector)? }))
 }
 
 async fn prometheus_version(program: &Path, lab: Option<&Lab>) -> Result<String> {

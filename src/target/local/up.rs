@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::converge::Converge;
 use super::health::Health;
-use super::plan::{ALERTMANAGER, COLLECTOR, LOKI, NODE_EXPORTER, PROMETHEUS, Programs, RuleFile};
+use super::plan::{ALERTMANAGER, COLLECTOR, LOGSTORE, LOKI, NODE_EXPORTER, PROMETHEUS, Programs, RuleFile};
 use super::process::{self, State, is_alive};
 use super::{down, programs};
 use crate::error::{Error, Result};
@@ -140,8 +140,8 @@ async fn versions(programs: &Programs, previous: Option<&Lab>) -> Result<IndexMa
     let others = [
         (ALERTMANAGER, Some(&programs.alertmanager)),
         (NODE_EXPORTER, programs.node_exporter.as_ref()),
-        (LOKI, logs.map(|logs| &logs.loki)),
-        (COLLECTOR, logs.map(|logs| &logs.collector)),
+        (LOKI, logs.and_then(|logs| logs.loki.as_ref())),
+        (COLLECTOR, logs.and_then(|logs| logs.collector.as_ref())),
     ];
     for (name, program) in others.into_iter().filter_map(|(name, program)| Some((name, program?))) {
         let known = previous.and_then(|lab| {
@@ -153,6 +153,9 @@ async fn versions(programs: &Programs, previous: Option<&Lab>) -> Result<IndexMa
             None => version(program).await?,
         };
         versions.insert(name.to_owned(), version);
+    }
+    if logs.is_some_and(|logs| logs.loki.is_none()) {
+        versions.insert(LOGSTORE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     }
     Ok(versions)
 }

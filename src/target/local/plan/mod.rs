@@ -19,7 +19,10 @@ use crate::target::{Endpoint, Endpoints, Folder, Replica};
 use names::{ADMIN, GRPC, has_admin, replica_name};
 use parts::{LogPorts, address, keep_logs, url};
 
-pub use names::{ALERTMANAGER, COLLECTOR, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, port_names, port_owner};
+pub use names::{
+    ALERTMANAGER, COLLECTOR, LOGSHIPPER, LOGSTORE, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, port_names,
+    port_owner,
+};
 
 /// The programs that a stack is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +46,12 @@ pub struct Programs {
 }
 
 /// The programs that keep log lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogPrograms {
-    /// Loki.
-    pub loki: PathBuf,
-    /// The OpenTelemetry Collector, which ships lines to it.
-    pub collector: PathBuf,
+    /// Loki; without it, the log store that is a part of this program.
+    pub loki: Option<PathBuf>,
+    /// The OpenTelemetry Collector, which ships lines; without it, this program does.
+    pub collector: Option<PathBuf>,
 }
 
 /// A file with rules, and what is in it.
@@ -139,14 +142,12 @@ pub fn plan(
     let mut jobs = Vec::new();
     let mut replicas = Vec::new();
     let mut loki = None;
-    if let Some(programs) = &programs.logs {
-        let ports = LogPorts {
-            loki: port(LOKI)?,
-            grpc: port(&format!("{LOKI}{GRPC}"))?,
-            collector: port(COLLECTOR)?,
-        };
-        loki = Some(Endpoint::new(url(ports.loki, "/")?));
-        keep_logs(local, programs, &ports, folder, &mut parts, &mut files)?;
+    if let Some(wanted) = &programs.logs {
+        let store = port(if wanted.loki.is_some() { LOKI } else { LOGSTORE })?;
+        let shipper = port(if wanted.collector.is_some() { COLLECTOR } else { LOGSHIPPER })?;
+        let ports = LogPorts { store, grpc: port(&format!("{LOKI}{GRPC}"))?, shipper };
+        loki = Some(Endpoint::new(url(ports.store, "/")?));
+        keep_logs(local, programs, wanted, &ports, folder, &mut parts, &mut files)?;
     }
     parts.push(parts::receiver(programs, receiver, folder)?);
     parts.push(parts::alertmanager(programs, alertmanager, folder)?);

@@ -1,6 +1,6 @@
 //! The names of a lab's processes, and of the ports that they need.
 
-use crate::stack::LocalStack;
+use crate::stack::{LocalStack, LogKeeping};
 
 /// The process names that are not replicas.
 pub const PROMETHEUS: &str = "prometheus";
@@ -14,6 +14,10 @@ pub const RECEIVER: &str = "receiver";
 pub const LOKI: &str = "loki";
 /// The OpenTelemetry Collector's.
 pub const COLLECTOR: &str = "collector";
+/// The name of `sre`'s own log store, where there is no Loki.
+pub const LOGSTORE: &str = "logstore";
+/// The name of `sre`'s own log shipper, where there is no collector.
+pub const LOGSHIPPER: &str = "logshipper";
 
 /// What follows a replica's name in that of its admin port.
 pub(super) const ADMIN: &str = "-admin";
@@ -26,8 +30,9 @@ pub fn port_names(local: &LocalStack) -> Vec<String> {
     if local.node_exporter {
         names.push(NODE_EXPORTER.into());
     }
-    if local.logs {
+    if local.logs != LogKeeping::Nothing {
         names.extend([LOKI.to_owned(), format!("{LOKI}{GRPC}"), COLLECTOR.to_owned()]);
+        names.extend([LOGSTORE.to_owned(), LOGSHIPPER.to_owned()]);
     }
     for number in 0..local.service.replicas {
         let name = replica_name(local, number);

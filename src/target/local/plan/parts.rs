@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::names::{ALERTMANAGER, COLLECTOR, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, replica_name};
+use super::names::{
+    ALERTMANAGER, COLLECTOR, LOGSHIPPER, LOGSTORE, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, replica_name,
+};
 use super::{File, LogPrograms, Part, Programs};
 use crate::digest::hex;
 use crate::error::{Error, Result};
@@ -21,22 +23,12 @@ pub(super) const DIGEST: &str = "SRE_CONFIGURATION";
 
 /// The receiver of notifications.
 pub(super) fn receiver(programs: &Programs, port: u16, folder: &Folder) -> Result<Part> {
-    Ok(Part {
-        spec: Spec {
-            name: RECEIVER.into(),
-            program: programs.sre.clone(),
-            arguments: vec![
-                "receiver".into(),
-                format!("--listen={}", address(port)),
-                format!("--store={}", folder.local().join("notifications.ndjson").display()),
-            ],
-            environment: IndexMap::new(),
-            directory: None,
-        },
-        ports: vec![port],
-        ready: url(port, "/healthz")?,
-        reload: None,
-    })
+    let arguments = vec![
+        "receiver".into(),
+        format!("--listen={}", address(port)),
+        format!("--store={}", folder.local().join("notifications.ndjson").display()),
+    ];
+    Ok(own(RECEIVER, programs, arguments, port, url(port, "/healthz")?))
 }
 
 /// Alertmanager.
@@ -170,53 +162,134 @@ fn service_spec(
 
 /// The ports of what keeps log lines.
 pub(super) struct LogPorts {
-    pub loki: u16,
+    pub store: u16,
     pub grpc: u16,
-    pub collector: u16,
+    pub shipper: u16,
 }
 
-/// Loki, and the collector that ships every replica's log to it. The first parts: Loki takes longest to start.
+/// What keeps log lines, and what ships every replica's log to it. The first parts: Loki takes longest to start.
 pub(super) fn keep_logs(
     local: &LocalStack,
-    programs: &LogPrograms,
+    programs: &Programs,
+    wanted: &LogPrograms,
     ports: &LogPorts,
     folder: &Folder,
     parts: &mut Vec<Part>,
     files: &mut Vec<File>,
 ) -> Result<()> {
-    let loki = LokiConfig {
-        address: address(ports.loki),
+    match &wanted.loki {
+        Some(program) => loki(program, ports, folder, parts, files)?,
+        None => parts.push(log_store(programs, ports, folder)?),
+    }
+    let replicas = (0..local.service.replicas).map(|number| replica_name(local, number));
+    let logs = replicas.map(|name| (name.clone(), folder.log(&name))).collect();
+    match &wanted.collector {
+        Some(program) => collector(program, local, logs, ports, folder, parts, files)?,
+        None => parts.push(log_shipper(programs, local, logs, ports, folder)?),
+    }
+    Ok(())
+}
+
+fn loki(
+    program: &Path,
+    ports: &LogPorts,
+    folder: &Folder,
+    parts: &mut Vec<Part>,
+    files: &mut Vec<File>,
+) -> Result<()> {
+    let config = LokiConfig {
+        address: address(ports.store),
         grpc: address(ports.grpc),
         data: folder.local().join("loki"),
     };
-    let replicas = (0..local.service.replicas).map(|number| replica_name(local, number));
-    let collector = CollectorConfig {
-        service: local.service.name.clone(),
-        logs: replicas.map(|name| (name.clone(), folder.log(&name))).collect(),
-        loki: url(ports.loki, "/otlp")?,
-        health: address(ports.collector),
-    };
-    let mut part = |name: &'static str, program: &PathBuf, text: String, ports: Vec<u16>, ready: Url| {
-        let path = folder.local().join(format!("{name}.yml"));
-        let option = if name == LOKI { "-config.file" } else { "--config" };
-        parts.push(Part {
-            spec: Spec {
-                name: name.into(),
-                program: program.clone(),
-                arguments: vec![format!("{option}={}", path.display())],
-                environment: IndexMap::from([(DIGEST.to_owned(), digest(&text))]),
-                directory: None,
-            },
-            ports,
-            ready,
-            reload: None,
-        });
-        files.push(File { path, text, reader: name });
-    };
-    part(LOKI, &programs.loki, loki.to_yaml()?, vec![ports.loki, ports.grpc], url(ports.loki, "/ready")?);
-    let ready = url(ports.collector, "/")?;
-    part(COLLECTOR, &programs.collector, collector.to_yaml()?, vec![ports.collector], ready);
+    let (part, file) =
+        configured(LOKI, program, "-config.file", config.to_yaml()?, folder, url(ports.store, "/ready")?);
+    parts.push(Part { ports: vec![ports.store, ports.grpc], ..part });
+    files.push(file);
     Ok(())
+}
+
+fn collector(
+    program: &Path,
+    local: &LocalStack,
+    logs: Vec<(String, PathBuf)>,
+    ports: &LogPorts,
+    folder: &Folder,
+    parts: &mut Vec<Part>,
+    files: &mut Vec<File>,
+) -> Result<()> {
+    let config = CollectorConfig {
+        service: local.service.name.clone(),
+        logs,
+        loki: url(ports.store, "/otlp")?,
+        health: address(ports.shipper),
+    };
+    let (part, file) =
+        configured(COLLECTOR, program, "--config", config.to_yaml()?, folder, url(ports.shipper, "/")?);
+    parts.push(Part { ports: vec![ports.shipper], ..part });
+    files.push(file);
+    Ok(())
+}
+
+/// A program that reads a file once, when it starts: with another one it is another process.
+fn configured(
+    name: &'static str,
+    program: &Path,
+    option: &str,
+    text: String,
+    folder: &Folder,
+    ready: Url,
+) -> (Part, File) {
+    let path = folder.local().join(format!("{name}.yml"));
+    let spec = Spec {
+        name: name.into(),
+        program: program.to_path_buf(),
+        arguments: vec![format!("{option}={}", path.display())],
+        environment: IndexMap::from([(DIGEST.to_owned(), digest(&text))]),
+        directory: None,
+    };
+    (Part { spec, ports: Vec::new(), ready, reload: None }, File { path, text, reader: name })
+}
+
+/// The log store that is a part of this program.
+fn log_store(programs: &Programs, ports: &LogPorts, folder: &Folder) -> Result<Part> {
+    let arguments = vec![
+        "logstore".into(),
+        format!("--listen={}", address(ports.store)),
+        format!("--data={}", folder.local().join("logstore").display()),
+    ];
+    Ok(own(LOGSTORE, programs, arguments, ports.store, url(ports.store, "/ready")?))
+}
+
+/// The log shipper that is a part of this program.
+fn log_shipper(
+    programs: &Programs,
+    local: &LocalStack,
+    logs: Vec<(String, PathBuf)>,
+    ports: &LogPorts,
+    folder: &Folder,
+) -> Result<Part> {
+    let mut arguments = vec![
+        "logshipper".into(),
+        format!("--listen={}", address(ports.shipper)),
+        format!("--to={}", url(ports.store, "/otlp")?),
+        format!("--positions={}", folder.local().join("logshipper.json").display()),
+        format!("--service={}", local.service.name),
+    ];
+    arguments.extend(logs.iter().map(|(name, log)| format!("--log={name}={}", log.display())));
+    Ok(own(LOGSHIPPER, programs, arguments, ports.shipper, url(ports.shipper, "/")?))
+}
+
+/// A process of this program.
+fn own(name: &str, programs: &Programs, arguments: Vec<String>, port: u16, ready: Url) -> Part {
+    let spec = Spec {
+        name: name.into(),
+        program: programs.sre.clone(),
+        arguments,
+        environment: IndexMap::new(),
+        directory: None,
+    };
+    Part { spec, ports: vec![port], ready, reload: None }
 }
 
 fn digest(text: &str) -> String {

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::parts::DIGEST;
 use super::*;
 use crate::scenario::Duration;
-use crate::stack::{Counter, LocalService};
+use crate::stack::{Counter, LocalService, LogKeeping};
 
 fn stack() -> (Stack, LocalStack) {
     let local = LocalStack {
@@ -24,7 +24,7 @@ fn stack() -> (Stack, LocalStack) {
         group_wait: Duration::from_secs(0),
         group_interval: Duration::from_secs(1),
         node_exporter: true,
-        logs: true,
+        logs: LogKeeping::Any,
     };
     let stack = Stack {
         name: "users-api".into(),
@@ -96,16 +96,16 @@ fn every_part_has_a_target_and_every_replica_its_places() {
     assert_eq!(replica.program, Path::new("/bin/sre"));
     assert_eq!(
         replica.arguments,
-        ["app", "--listen=127.0.0.1:20010", "--admin=127.0.0.1:20009", "--replica=1"]
+        ["app", "--listen=127.0.0.1:20012", "--admin=127.0.0.1:20011", "--replica=1"]
     );
-    assert_eq!(replica.environment["WHERE"], "127.0.0.1:20010");
-    assert_eq!(plan.endpoints.replicas[1].instance.as_deref(), Some("127.0.0.1:20010"));
+    assert_eq!(replica.environment["WHERE"], "127.0.0.1:20012");
+    assert_eq!(plan.endpoints.replicas[1].instance.as_deref(), Some("127.0.0.1:20012"));
     assert_eq!(port_owner("users-api-1-admin"), "users-api-1");
 }
 
 #[test]
 fn where_they_can_be_had_loki_and_the_collector_come_first() {
-    let logs = LogPrograms { loki: "/bin/loki".into(), collector: "/bin/otelcol-k8s".into() };
+    let logs = LogPrograms { loki: Some("/bin/loki".into()), collector: Some("/bin/otelcol-k8s".into()) };
     let plan = planned(&Programs { logs: Some(logs), ..programs() });
     let names: Vec<&str> = plan.parts.iter().take(2).map(|part| part.spec.name.as_str()).collect();
     assert_eq!(names, ["loki", "collector"]);
@@ -118,6 +118,38 @@ fn where_they_can_be_had_loki_and_the_collector_come_first() {
     let digests: Vec<&String> =
         plan.parts.iter().filter_map(|part| part.spec.environment.get(DIGEST)).collect();
     assert!(digests.len() == 2 && digests[0] != digests[1]);
+}
+
+#[test]
+fn where_they_are_not_there_this_program_keeps_the_lines_itself() {
+    let plan = planned(&Programs { logs: Some(LogPrograms::default()), ..programs() });
+    let [store, shipper] = &plan.parts[..2] else { panic!("two parts") };
+    assert_eq!((store.spec.name.as_str(), shipper.spec.name.as_str()), ("logstore", "logshipper"));
+    assert!(store.spec.program == Path::new("/bin/sre") && shipper.spec.program == store.spec.program);
+    assert_eq!(
+        store.spec.arguments,
+        ["logstore", "--listen=127.0.0.1:20007", "--data=/lab/.sre/local/logstore"]
+    );
+    assert_eq!(
+        shipper.spec.arguments,
+        [
+            "logshipper",
+            "--listen=127.0.0.1:20008",
+            "--to=http://127.0.0.1:20007/otlp",
+            "--positions=/lab/.sre/local/logshipper.json",
+            "--service=users-api",
+            "--log=users-api-0=/lab/.sre/local/logs/users-api-0.log",
+            "--log=users-api-1=/lab/.sre/local/logs/users-api-1.log",
+        ]
+    );
+    assert_eq!(plan.endpoints.loki.as_ref().map(|loki| loki.url.port()), Some(Some(20_007)));
+    // Each goes with the other's like.
+    let collector = LogPrograms { collector: Some("/bin/otelcol-k8s".into()), ..LogPrograms::default() };
+    let plan = planned(&Programs { logs: Some(collector), ..programs() });
+    let names: Vec<&str> = plan.parts.iter().take(2).map(|part| part.spec.name.as_str()).collect();
+    assert_eq!(names, ["logstore", "collector"]);
+    let config = plan.files.iter().find(|file| file.reader == COLLECTOR).expect("its configuration");
+    assert!(config.text.contains("endpoint: http://127.0.0.1:20007/otlp"), "{}", config.text);
 }
 
 #[test]
