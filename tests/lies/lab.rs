@@ -190,8 +190,30 @@ impl Lab {
         self
     }
 
-    /// A real Loki that gives so many lines at once, to be called before `start`.
-    pub fn with_loki(mut self, program: &Path, lines_at_once: usize) -> Lab {
+    /// What keeps lines, and gives so many at once: this Loki, else the log store of `sre`. To be called before `start`.
+    pub fn with_store(self, loki: Option<&Path>, lines_at_once: usize) -> Lab {
+        match loki {
+            Some(program) => self.with_loki(program, lines_at_once),
+            None => self.with_log_store(lines_at_once),
+        }
+    }
+
+    fn with_log_store(mut self, lines_at_once: usize) -> Lab {
+        let address = free();
+        let arguments = [
+            "logstore".to_owned(),
+            format!("--listen={address}"),
+            format!("--data={}", self.path("logstore").display()),
+            format!("--max-lines={lines_at_once}"),
+        ];
+        self.spawn("loki", Path::new(env!("CARGO_BIN_EXE_sre")), &arguments);
+        let ready = format!("http://{address}/ready");
+        until("the log store", || succeeds(&ready));
+        self.loki = Some(address);
+        self
+    }
+
+    fn with_loki(mut self, program: &Path, lines_at_once: usize) -> Lab {
         let (address, grpc) = (free(), free());
         let data = self.path("loki");
         self.write(
@@ -221,8 +243,31 @@ impl Lab {
         self
     }
 
-    /// A real collector that ships this file to Loki; `name` is a label of its lines.
-    pub fn collect(&mut self, name: &str, program: &Path, log: &Path, start_at: &str) {
+    /// What ships this file to what keeps lines: this collector, else the log shipper of `sre`, which goes on where one of
+    /// that name ended. `name` is a label of its lines.
+    pub fn ship(&mut self, name: &str, collector: Option<&Path>, log: &Path, start_at: &str) {
+        match collector {
+            Some(program) => self.collect(name, program, log, start_at),
+            None => self.ship_by_sre(name, log),
+        }
+    }
+
+    fn ship_by_sre(&mut self, name: &str, log: &Path) {
+        let (loki, health) = (self.loki.expect("a store"), free());
+        let arguments = [
+            "logshipper".to_owned(),
+            format!("--listen={health}"),
+            format!("--to=http://{loki}/otlp"),
+            format!("--positions={}", self.path(&format!("{name}.json")).display()),
+            "--service=liar".to_owned(),
+            format!("--log={name}={}", log.display()),
+        ];
+        self.spawn(name, Path::new(env!("CARGO_BIN_EXE_sre")), &arguments);
+        let ready = format!("http://{health}/");
+        until("the log shipper", || succeeds(&ready));
+    }
+
+    fn collect(&mut self, name: &str, program: &Path, log: &Path, start_at: &str) {
         let (loki, health) = (self.loki.expect("a Loki"), free());
         let file = format!("{name}.yml");
         self.write(

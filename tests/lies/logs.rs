@@ -13,17 +13,52 @@ use crate::serve::serve;
 const LOAD: &str = "phases: [{duration: 6s, rate: 50/s}]";
 const CHECKS: &str = "[{logs: {wait: 8s}}]";
 
-/// Loki gives so many lines at once, unless a test wants less.
+/// So many lines are given at once, unless a test wants less.
 const AT_ONCE: usize = 5000;
 
+/// What keeps lines, and what ships them: these programs, else `sre` itself.
+#[derive(Default)]
 struct Programs {
-    loki: PathBuf,
-    collector: PathBuf,
+    loki: Option<PathBuf>,
+    collector: Option<PathBuf>,
 }
 
-/// The real programs, where they are found.
-fn programs() -> Option<Programs> {
-    needs::loki_and_collector().map(|(loki, collector)| Programs { loki, collector })
+/// Has each of these told to `sre`'s own log store and shipper, and to the real programs, where they are.
+macro_rules! told_to_each {
+    ($($name:ident)*) => {
+        mod sre_alone {
+            $(#[test] fn $name() { super::$name(&super::Programs::default()) })*
+        }
+        mod a_collector {
+            $(#[test] fn $name() {
+                let Some(collector) = super::needs::collector() else { return };
+                super::$name(&super::Programs { loki: None, collector: Some(collector) })
+            })*
+        }
+        mod a_collector_and_loki {
+            $(#[test] fn $name() {
+                let Some((loki, collector)) = super::needs::loki_and_collector() else { return };
+                super::$name(&super::Programs { loki: Some(loki), collector: Some(collector) })
+            })*
+        }
+    };
+}
+
+told_to_each! {
+    an_honest_log_passes
+    more_lines_than_are_given_at_once_are_read_in_pages_although_they_share_their_times
+    more_lines_of_one_time_than_are_given_at_once_are_no_data
+    one_of_10_that_is_not_written_is_lost
+    lines_that_the_service_gave_up_fail_and_its_counter_is_named
+    one_of_10_that_is_written_twice_fails
+    another_status_than_was_answered_fails
+    a_line_of_a_request_that_nobody_sent_fails
+    a_shipper_that_ends_in_the_middle_hides_lines
+    what_is_written_while_no_shipper_runs_is_lost_by_one_that_begins_at_the_end
+    what_two_shippers_ship_is_there_twice
+    what_a_shipper_ships_that_is_started_afterwards_is_late
+    a_store_that_is_gone_is_no_data
+    labels_that_select_nothing_are_no_data_and_those_that_there_are_are_named
 }
 
 /// A logging liar with a lab around it, and its log.
@@ -32,17 +67,16 @@ fn lab(programs: &Programs, lie: LogLie, at_once: usize) -> (Liar, Lab, PathBuf,
     let log = folder.path().join("liar.log");
     std::fs::write(&log, "").expect("a file");
     let liar = Liar::logging(log.clone(), lie);
-    let lab = Lab::new(&[&liar]).with_loki(&programs.loki, at_once).start(None);
+    let lab = Lab::new(&[&liar]).with_store(programs.loki.as_deref(), at_once).start(None);
     lab.scenario(LOAD, CHECKS);
     (liar, lab, log, folder)
 }
 
-/// What became of a service that lies so, with an honest collector.
-fn judged(lie: LogLie, at_once: usize) -> Option<Verdict> {
-    let programs = programs()?;
-    let (_liar, mut lab, log, _folder) = lab(&programs, lie, at_once);
-    lab.collect("collector", &programs.collector, &log, "beginning");
-    Some(lab.verdict())
+/// What became of a service that lies so, with an honest shipper.
+fn judged(programs: &Programs, lie: LogLie, at_once: usize) -> Verdict {
+    let (_liar, mut lab, log, _folder) = lab(programs, lie, at_once);
+    lab.ship("shipper", programs.collector.as_deref(), &log, "beginning");
+    lab.verdict()
 }
 
 fn evidence(verdict: &Verdict) -> &Value {
@@ -50,103 +84,90 @@ fn evidence(verdict: &Verdict) -> &Value {
     &checks.iter().find(|check| check["kind"] == "logs").expect("the check")["evidence"]
 }
 
-#[test]
-fn an_honest_log_passes() {
-    let Some(verdict) = judged(LogLie::None, AT_ONCE) else { return };
+fn an_honest_log_passes(programs: &Programs) {
+    let verdict = judged(programs, LogLie::None, AT_ONCE);
     verdict.is(0, "pass", "every error is logged");
     let evidence = evidence(&verdict);
     assert!(evidence["expected"].as_u64().is_some_and(|expected| expected > 30), "{evidence}");
     assert_eq!((&evidence["logged"], &evidence["lines"]), (&evidence["expected"], &evidence["expected"]));
 }
 
-#[test]
-fn more_lines_than_loki_gives_at_once_are_read_in_pages_although_they_share_their_times() {
+fn more_lines_than_are_given_at_once_are_read_in_pages_although_they_share_their_times(programs: &Programs) {
     // Some ten errors a second, all with the same time.
-    let Some(verdict) = judged(LogLie::Coarse, 25) else { return };
+    let verdict = judged(programs, LogLie::Coarse, 25);
     verdict.is(0, "pass", "every error is logged");
     assert!(evidence(&verdict)["lines"].as_u64().is_some_and(|lines| lines > 25), "{verdict:#?}");
 }
 
-#[test]
-fn more_lines_of_one_time_than_loki_gives_at_once_are_no_data() {
-    let Some(verdict) = judged(LogLie::Coarse, 4) else { return };
+fn more_lines_of_one_time_than_are_given_at_once_are_no_data(programs: &Programs) {
+    let verdict = judged(programs, LogLie::Coarse, 4);
     verdict.is(3, "no-data", "more lines of one time than it gives at once");
 }
 
-#[test]
-fn one_of_10_that_is_not_written_is_lost() {
-    let Some(verdict) = judged(LogLie::Skips(10), AT_ONCE) else { return };
+fn one_of_10_that_is_not_written_is_lost(programs: &Programs) {
+    let verdict = judged(programs, LogLie::Skips(10), AT_ONCE);
     verdict.is(1, "fail", "lost");
     let evidence = evidence(&verdict);
     assert!(evidence["missing"].as_u64().is_some_and(|missing| missing >= 3), "{evidence}");
     assert_eq!(evidence["late"], 0, "{evidence}");
 }
 
-#[test]
-fn lines_that_the_service_gave_up_fail_and_its_counter_is_named() {
-    let Some(verdict) = judged(LogLie::GivesUp(10), AT_ONCE) else { return };
+fn lines_that_the_service_gave_up_fail_and_its_counter_is_named(programs: &Programs) {
+    let verdict = judged(programs, LogLie::GivesUp(10), AT_ONCE);
     verdict.is(1, "fail", "(lines_lost_total)");
     assert_eq!(evidence(&verdict)["given_up"], evidence(&verdict)["missing"]);
 }
 
-#[test]
-fn one_of_10_that_is_written_twice_fails() {
-    let Some(verdict) = judged(LogLie::Repeats(10), AT_ONCE) else { return };
+fn one_of_10_that_is_written_twice_fails(programs: &Programs) {
+    let verdict = judged(programs, LogLie::Repeats(10), AT_ONCE);
     verdict.is(1, "fail", "in other words: the service wrote more than one line");
 }
 
-#[test]
-fn another_status_than_was_answered_fails() {
-    let Some(verdict) = judged(LogLie::OtherStatus(10), AT_ONCE) else { return };
+fn another_status_than_was_answered_fails(programs: &Programs) {
+    let verdict = judged(programs, LogLie::OtherStatus(10), AT_ONCE);
     verdict.is(1, "fail", "500 was answered, 503 is logged");
 }
 
-#[test]
-fn a_line_of_a_request_that_nobody_sent_fails() {
-    let Some(verdict) = judged(LogLie::Invents(10), AT_ONCE) else { return };
+fn a_line_of_a_request_that_nobody_sent_fails(programs: &Programs) {
+    let verdict = judged(programs, LogLie::Invents(10), AT_ONCE);
     verdict.is(1, "fail", "of a request that was not answered so");
 }
 
-#[test]
-fn a_collector_that_ends_in_the_middle_hides_lines() {
-    let Some(programs) = programs() else { return };
-    let (liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
-    lab.collect("collector", &programs.collector, &log, "beginning");
+fn a_shipper_that_ends_in_the_middle_hides_lines(programs: &Programs) {
+    let (liar, mut lab, log, _folder) = lab(programs, LogLie::None, AT_ONCE);
+    lab.ship("shipper", programs.collector.as_deref(), &log, "beginning");
     let run = lab.run();
     until("half of the load", || liar.requests() > 150);
-    lab.kill("collector");
-    verdict(run).is(3, "no-data", "does the collector run?");
+    lab.kill("shipper");
+    verdict(run).is(3, "no-data", "does the log collector run?");
 }
 
-#[test]
-fn what_was_written_between_two_collectors_is_lost() {
-    let Some(programs) = programs() else { return };
-    let (liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
+fn what_is_written_while_no_shipper_runs_is_lost_by_one_that_begins_at_the_end(programs: &Programs) {
+    let (liar, mut lab, log, _folder) = lab(programs, LogLie::None, AT_ONCE);
     // Long enough that the second one starts well before its end.
     lab.scenario("phases: [{duration: 15s, rate: 50/s}]", CHECKS);
-    lab.collect("collector", &programs.collector, &log, "beginning");
+    lab.ship("shipper", programs.collector.as_deref(), &log, "beginning");
     let run = lab.run();
     until("some of the load", || liar.requests() > 100);
-    lab.kill("collector");
+    lab.kill("shipper");
     until("some more of it", || liar.requests() > 160);
-    lab.collect("collector", &programs.collector, &log, "end");
-    let verdict = verdict(run);
-    verdict.is(1, "fail", "lost");
+    lab.ship("shipper", programs.collector.as_deref(), &log, "end");
+    // The shipper of `sre` has noted how far it was, and goes on there.
+    match programs.collector {
+        Some(_) => verdict(run).is(1, "fail", "lost"),
+        None => verdict(run).is(0, "pass", "every error is logged"),
+    }
 }
 
-#[test]
-fn what_two_collectors_ship_is_there_twice() {
-    let Some(programs) = programs() else { return };
-    let (_liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
-    lab.collect("one", &programs.collector, &log, "beginning");
-    lab.collect("other", &programs.collector, &log, "beginning");
+fn what_two_shippers_ship_is_there_twice(programs: &Programs) {
+    let (_liar, mut lab, log, _folder) = lab(programs, LogLie::None, AT_ONCE);
+    lab.ship("one", programs.collector.as_deref(), &log, "beginning");
+    lab.ship("other", programs.collector.as_deref(), &log, "beginning");
     lab.verdict().is(1, "fail", "word for word: written once, shipped more than once");
 }
 
-#[test]
-fn what_a_collector_ships_that_is_started_afterwards_is_late() {
-    let Some(programs) = programs() else { return };
-    let (_liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
+fn what_a_shipper_ships_that_is_started_afterwards_is_late(programs: &Programs) {
+    let (_liar, mut lab, log, _folder) = lab(programs, LogLie::None, AT_ONCE);
     lab.scenario(LOAD, "[{logs: {wait: 3s}}]");
     let run = lab.run();
     // The load's end is told by its event, and then the bound has to be over.
@@ -158,29 +179,25 @@ fn what_a_collector_ships_that_is_started_afterwards_is_late() {
     });
     let ended = std::time::Instant::now();
     until("the bound", || ended.elapsed() > std::time::Duration::from_secs(5));
-    lab.collect("collector", &programs.collector, &log, "beginning");
+    lab.ship("shipper", programs.collector.as_deref(), &log, "beginning");
     let verdict = verdict(run);
     verdict.is(1, "fail", "late: not there");
     assert_eq!((&evidence(&verdict)["lost"], &evidence(&verdict)["missing"]), (&json!(0), &json!(0)));
 }
 
-#[test]
-fn a_loki_that_is_gone_is_no_data() {
-    let Some(programs) = programs() else { return };
-    let (liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
-    lab.collect("collector", &programs.collector, &log, "beginning");
+fn a_store_that_is_gone_is_no_data(programs: &Programs) {
+    let (liar, mut lab, log, _folder) = lab(programs, LogLie::None, AT_ONCE);
+    lab.ship("shipper", programs.collector.as_deref(), &log, "beginning");
     let run = lab.run();
     until("half of the load", || liar.requests() > 150);
     lab.kill("loki");
     verdict(run).is(3, "no-data", "Loki does not answer");
 }
 
-#[test]
-fn labels_that_select_nothing_are_no_data_and_those_that_there_are_are_named() {
-    let Some(programs) = programs() else { return };
-    let (_liar, mut lab, log, _folder) = lab(&programs, LogLie::None, AT_ONCE);
+fn labels_that_select_nothing_are_no_data_and_those_that_there_are_are_named(programs: &Programs) {
+    let (_liar, mut lab, log, _folder) = lab(programs, LogLie::None, AT_ONCE);
     lab.rewrite("stacks/liar/stack.yaml", "service_name=\"liar\"", "service_name=\"lyre\"");
-    lab.collect("collector", &programs.collector, &log, "beginning");
+    lab.ship("shipper", programs.collector.as_deref(), &log, "beginning");
     lab.verdict().is(3, "no-data", "service_name is liar");
 }
 
@@ -199,7 +216,7 @@ fn a_loki_that_has_nothing_is_no_data() {
     judged_by(r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#).is(
         3,
         "no-data",
-        "Loki has nothing of",
+        "The log store has nothing of",
     );
 }
 
