@@ -9,15 +9,6 @@ use sre::target::kubernetes::object::ObjectRef;
 
 use super::{connect, kubeconfig, needs};
 
-/// Whether a Loki can be had for the cluster: `SRE_TEST_LOKI_CHART` names its chart.
-pub fn has_loki() -> bool {
-    let has = std::env::var_os("SRE_TEST_LOKI_CHART").is_some();
-    if !has {
-        eprintln!("SKIPPED: SRE_TEST_LOKI_CHART names no chart of Loki: log lines are not kept");
-    }
-    has
-}
-
 /// A folder of its own with a lab in a namespace of its own, which is taken down at the end, also of a failed test.
 pub struct Place {
     pub folder: tempfile::TempDir,
@@ -115,9 +106,6 @@ impl Place {
         }
         for values in std::env::var("SRE_TEST_VALUES").iter().flat_map(|all| all.split_whitespace()) {
             command.args(["--values", values]);
-        }
-        if !has_loki() {
-            command.args(["--set", "logs=false"]);
         }
         command.args(more);
         command
