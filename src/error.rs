@@ -15,12 +15,13 @@ pub struct Error {
     causes: Vec<String>,
     details: Vec<String>,
     hint: Option<String>,
+    lasting: bool,
 }
 
 impl Error {
     /// An error that ends the process with `exit`. `what` names what failed, and on what.
     pub fn new(exit: Exit, what: impl Into<String>) -> Error {
-        Error { exit, what: what.into(), causes: Vec::new(), details: Vec::new(), hint: None }
+        Error { exit, what: what.into(), causes: Vec::new(), details: Vec::new(), hint: None, lasting: false }
     }
 
     /// Arguments, a scenario file or a stack file are wrong (exit 2).
@@ -75,15 +76,25 @@ impl Error {
         self
     }
 
+    /// Says that trying the same again gives the same: there is nothing to wait for.
+    pub fn lasting(self) -> Error {
+        Error { lasting: true, ..self }
+    }
+
     /// This error as the cause of another one, with its exit code and its hint.
     pub fn within(self, what: impl Into<String>) -> Error {
-        let causes = std::iter::once(self.what).chain(self.causes).collect();
-        Error { exit: self.exit, what: what.into(), causes, details: self.details, hint: self.hint }
+        let causes = std::iter::once(self.what.clone()).chain(self.causes.clone()).collect();
+        Error { what: what.into(), causes, ..self }
     }
 
     /// The exit code that this error ends the process with.
     pub fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// Whether trying the same again gives the same.
+    pub fn is_lasting(&self) -> bool {
+        self.lasting || matches!(self.exit, Exit::Prerequisite | Exit::Usage)
     }
 
     /// What failed, and on what; one line.

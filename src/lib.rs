@@ -4,6 +4,8 @@
 //! The pure parts (`stack`, `scenario`, the judging half of `check`) know no terminal, no cluster
 //! and no process; `docs/architecture.md` tells the whole.
 
+#![warn(clippy::disallowed_methods)]
+
 pub mod app;
 pub mod catalog;
 pub mod check;
@@ -14,6 +16,7 @@ pub mod error;
 pub mod exit;
 pub mod fault;
 pub mod figures;
+pub mod http_client;
 pub mod inspect;
 pub mod interrupt;
 pub mod load;

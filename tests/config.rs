@@ -187,7 +187,7 @@ requests:
     headers: {"bad header": x, content-length: "3", x-ok: "line\nbreak"}
     body: a
     json: {a: 1}
-    labels: {1st: a}
+    labels: {a=1: a}
   raising:
     method: G ET
     path: /a b
@@ -207,7 +207,7 @@ faults:
 checks:
   - reconcile: {wait: 0s}
   - reconcile: {}
-  - series: {series: 'up{', labels: [a-b]}
+  - series: {series: 'up{', labels: [a=b]}
   - promql: {expr: 'sum(rate(a[5m])', is: '> 0'}
   - promql: {expr: 'a[5m]', is: '> 0'}
   - promql: {expr: 'sume(a)', is: '> 0'}
@@ -269,7 +269,7 @@ fn what_is_wrong_with_a_stack() {
         change("rules/good.yaml", "../good.yaml"),
         change("${replicas}\n    command", "${replica}\n    command"),
         change("name: mine", "name: yours"),
-        change("metric: app_request_count_total", "metric: app-requests"),
+        change("metric: app_request_count_total", "metric: app=requests"),
         change("      - \"{listen}\"\n", ""),
         change("ready: /health", "ready: health"),
         change("default: 3", "default: [3]"),

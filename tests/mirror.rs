@@ -131,6 +131,10 @@ fn pods(images: &[&str]) -> String {
 fn sre(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sre"));
     command.args(arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache"));
+    if arguments.contains(&"mirror") {
+        // Registries on loopback are reached past every proxy.
+        command.env("HTTP_PROXY", "http://127.0.0.1:9").env("HTTPS_PROXY", "http://127.0.0.1:9");
+    }
     for other in ["SRE_TARGET", "SRE_YES", "SRE_MIRROR"] {
         command.env_remove(other);
     }

@@ -27,7 +27,10 @@ impl Catalog {
     /// then among those embedded. Everything that is wrong with the file is one usage error.
     pub fn scenario(&self, name_or_path: &str) -> Result<LoadedScenario> {
         let (origin, shown, text) = self.scenario_text(name_or_path)?;
-        let stem = Path::new(name_or_path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let stem = match is_path(name_or_path) {
+            true => Path::new(name_or_path).file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+            false => Some(name_or_path.to_owned()),
+        };
         let document = Document::parse("scenario", shown, text)?;
         let (scenario, problems) = parse_scenario(&document, stem.as_deref());
         match scenario {
@@ -40,7 +43,7 @@ impl Catalog {
     }
 
     fn scenario_text(&self, name: &str) -> Result<(Origin, String, String)> {
-        let is_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
+        let is_path = is_path(name);
         let file = if is_path { PathBuf::from(name) } else { self.scenario_file(name) };
         // A file that is there but cannot be read must not be passed over for the one embedded.
         if is_path || file.symlink_metadata().is_ok() {
@@ -59,6 +62,11 @@ impl Catalog {
     pub(super) fn scenario_file(&self, name: &str) -> PathBuf {
         self.root.join("scenarios").join(format!("{name}.yaml"))
     }
+}
+
+/// Whether this names a file: a name may have dots.
+fn is_path(name: &str) -> bool {
+    name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml")
 }
 
 /// The scenario in a file, if it has one, and everything that is wrong with it. `stem` is the file's name without `.yaml`.

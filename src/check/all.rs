@@ -70,7 +70,9 @@ fn tell(
     found: Vec<Outcome>,
     started: Instant,
 ) -> Result<()> {
+    let mut remarks = context.prometheus().map(|prometheus| prometheus.take_infos()).unwrap_or_default();
     for mut outcome in found {
+        outcome.notes.append(&mut remarks);
         outcome.seconds = started.elapsed().as_secs_f64();
         context.events.emit(EventKind::CheckFinished(Box::new(outcome.clone())))?;
         outcomes.push(outcome);

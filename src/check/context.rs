@@ -134,6 +134,11 @@ impl Stopwatch {
         self.started.elapsed() > self.bound
     }
 
+    /// Whether an error is the end of the wait: the bound is over, or asking again would give the same.
+    pub fn gives_up(&self, error: &Error) -> bool {
+        self.over() || error.is_lasting()
+    }
+
     /// The pause before the next look; each is longer than the one before, up to a second.
     pub fn next(&mut self) -> Duration {
         let pause = self.pause;

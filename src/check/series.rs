@@ -13,11 +13,8 @@ use crate::scenario::SeriesCheck;
 /// # Errors
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &SeriesCheck) -> Result<Outcome> {
-    until_pass(context, asked.wait.get(), || async {
-        let judged = context.judge_answer(&asked.series, asked.wait.get(), |result| judge(asked, result));
-        Ok(judged.await.unwrap_or_else(|error| blind(asked, error.to_string())))
-    })
-    .await
+    let look = || context.judge_answer(&asked.series, asked.wait.get(), |result| judge(asked, result));
+    until_pass(context, asked.wait.get(), look, |error| blind(asked, error.to_string())).await
 }
 
 fn outcome(asked: &SeriesCheck, verdict: Verdict, message: String) -> Outcome {

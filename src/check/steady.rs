@@ -56,7 +56,7 @@ impl Steady<'_> {
     async fn look(&self, check: &Check, prometheus: &Prometheus) -> Result<(), String> {
         let outcome = match check {
             Check::Targets(asked) => {
-                let seen = prometheus.targets().await;
+                let seen = prometheus.targets_with(&asked.jobs).await;
                 seen.map(|seen| targets::judge(&seen, asked, &self.endpoints.scraped()))
             }
             Check::Series(asked) => {

@@ -20,16 +20,12 @@ pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<O
     // Replicas are missed where their job is asked about.
     let asked_about = asked.jobs.is_empty() || job.is_some_and(|job| asked.jobs.contains(job));
     let replicas = if asked_about { context.endpoints.scraped() } else { Vec::new() };
-    until_pass(context, asked.wait.get(), || async {
-        Ok(match context.prometheus() {
-            Ok(prometheus) => match prometheus.targets().await {
-                Ok(targets) => judge(&targets, asked, &replicas),
-                Err(error) => blind(error.to_string()),
-            },
-            Err(error) => blind(error.to_string()),
-        })
-    })
-    .await
+    let jobs: &[String] = match (job, asked.jobs.as_slice()) {
+        (Some(job), []) => std::slice::from_ref(job),
+        (_, jobs) => jobs,
+    };
+    let look = || async { Ok(judge(&context.prometheus()?.targets_with(jobs).await?, asked, &replicas)) };
+    until_pass(context, asked.wait.get(), look, |error| blind(error.to_string())).await
 }
 
 /// What must hold, as the outcome says it.
@@ -56,7 +52,7 @@ pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(Strin
     let verdict = if all > 0 && up == all { Verdict::Pass } else { Verdict::NoData };
     let message = format!("{} of {}", count(up as u64), count(all as u64));
     let mut outcome = Outcome::new(Kind::Targets, Group::Targets, NAME, verdict, message)
-        .hinted("What is not scraped is not seen: `sre status` and `sre logs NAME` tell more.");
+        .hinted("What is not scraped is not seen: `sre status` tells more.");
     if verdict != Verdict::Pass {
         let row = |job: &str, instance: &str, why: &str| vec![job.into(), instance.into(), why.into()];
         let mut rows: Vec<Vec<String>> = Vec::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::context::CheckContext;
 use super::{Outcome, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
 /// A pause that Ctrl-C ends.
@@ -15,11 +15,17 @@ pub async fn pause(interrupt: &Interrupt, time: Duration) -> Result<()> {
     interrupt.or(tokio::time::sleep(time)).await
 }
 
-/// Looks again and again until the outcome is a pass, or until the bound ends and the last outcome stands.
+/// Looks again and again until the outcome is a pass, or until the bound ends and the last outcome stands. What could
+/// not be seen is the outcome that `blind` makes of it; it ends the wait where looking again would give the same.
 ///
 /// # Errors
-/// Interrupted (130, 143), or what `look` could not do; what Prometheus cannot tell is `look`'s verdict.
-pub async fn until_pass<F, L>(context: &CheckContext<'_>, bound: Duration, mut look: F) -> Result<Outcome>
+/// Interrupted (130, 143).
+pub async fn until_pass<F, L>(
+    context: &CheckContext<'_>,
+    bound: Duration,
+    mut look: F,
+    blind: impl Fn(&Error) -> Outcome,
+) -> Result<Outcome>
 where
     F: FnMut() -> L,
     L: Future<Output = Result<Outcome>>,
@@ -28,11 +34,14 @@ where
     let bound = if context.is_in_vain() { Duration::ZERO } else { bound };
     let started = std::time::Instant::now();
     loop {
-        let outcome = look().await?;
-        if outcome.verdict == Verdict::Pass || started.elapsed() >= bound {
+        let (outcome, lasting) = match context.interrupt.or(look()).await? {
+            Ok(outcome) => (outcome, false),
+            Err(error) => (blind(&error), error.is_lasting()),
+        };
+        if outcome.verdict == Verdict::Pass || lasting || started.elapsed() >= bound {
             return Ok(outcome);
         }
-        let left = (bound - started.elapsed()).as_secs_f64();
+        let left = bound.saturating_sub(started.elapsed()).as_secs_f64();
         context.waiting(&outcome.name, &format!("{} ({left:.0} s left)", outcome.message))?;
         pause(context.interrupt, stopwatch.next()).await?;
     }

@@ -33,3 +33,10 @@ fn variable(text: &str) -> Result<String> {
         )),
     }
 }
+
+/// A header on the command line: `NAME=VALUE`.
+pub(super) fn header(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE, such as X-Scope-OrgID=lab")?;
+    crate::stack::header(name, value)?;
+    Ok((name.to_owned(), value.to_owned()))
+}

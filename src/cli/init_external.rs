@@ -5,7 +5,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::Context;
-use super::credentials::credentials;
+use super::credentials::{credentials, header};
 use super::files::{Files, Written};
 use crate::catalog::shipped_files;
 use crate::error::{Error, Result};
@@ -49,6 +49,9 @@ pub struct Service {
     /// The environment variable that holds the password for Prometheus.
     #[arg(long, value_name = "VARIABLE", requires = "prometheus_user")]
     prometheus_password: Option<String>,
+    /// A header for Prometheus, such as a tenant's: X-Scope-OrgID=lab. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", requires = "external", value_parser = header)]
+    prometheus_header: Vec<(String, String)>,
 }
 
 /// What was found and written, and how to go on.
@@ -75,7 +78,8 @@ impl Service {
             self.prometheus_user.as_deref(),
             self.prometheus_password.as_deref(),
         )?;
-        let prometheus = Endpoint { url: self.prometheus.clone(), credentials };
+        let headers = self.prometheus_header.iter().cloned().collect();
+        let prometheus = Endpoint { credentials, headers, ..Endpoint::new(self.prometheus.clone()) };
         let looking = look(&self.external, &prometheus, self.job.as_deref());
         let found = context.interrupt.or(looking).await??;
         let addresses = Addresses {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::credentials::credentials;
+use super::credentials::{credentials, header};
 use super::{Context, Output};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -45,6 +45,9 @@ pub struct Inspect {
     /// The environment variable that holds the password for it.
     #[arg(long, value_name = "VARIABLE", requires = "prometheus_user")]
     prometheus_password: Option<String>,
+    /// A header for it, such as a tenant's: X-Scope-OrgID=lab. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", requires = "prometheus", value_parser = header)]
+    prometheus_header: Vec<(String, String)>,
     /// What is looked at.
     #[arg(long, value_name = "PART", value_delimiter = ',', value_enum,
           default_values_t = [PartName::Cluster, PartName::Ingress, PartName::Whereami, PartName::Pods, PartName::Redis])]
@@ -91,8 +94,10 @@ impl Inspect {
             self.prometheus_user.as_deref(),
             self.prometheus_password.as_deref(),
         )?;
-        if credentials.is_some() && !matches!(self.prometheus, Some(Named::Url(_))) {
-            return Err(Error::usage("credentials are for a Prometheus that a URL names")
+        if (credentials.is_some() || !self.prometheus_header.is_empty())
+            && !matches!(self.prometheus, Some(Named::Url(_)))
+        {
+            return Err(Error::usage("credentials and headers are for a Prometheus that a URL names")
                 .hint("one in the cluster is reached with the kubeconfig's credentials: leave them out"));
         }
         Ok(Question {
@@ -102,6 +107,7 @@ impl Inspect {
             range: self.time_range.map(whole_seconds).transpose()?,
             prometheus: self.prometheus.clone(),
             credentials,
+            headers: self.prometheus_header.iter().cloned().collect(),
         })
     }
 

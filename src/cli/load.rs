@@ -9,7 +9,7 @@ use url::Url;
 use super::capacity::FindCapacity;
 use super::push::Pushing;
 use super::reach::reach;
-use super::up::{as_it_is_up, what_is_up};
+use super::up::{as_it_is_up, external_as_written, recorded};
 use super::{Context, Output, report};
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::run::{self, Begun, Reporter, Run, Senders};
 use crate::scenario::{Duration, Rate, Scenario};
 use crate::target::kubernetes::load_job::PodWorkers;
 use crate::target::kubernetes::reach::{Reached, Way};
-use crate::target::{Folder, Lab};
+use crate::target::{Folder, Lab, TargetKind};
 use crate::terminal::Terminal;
 
 /// Puts a scenario's load on the stack that is up, and judges what needs no server: thresholds, and whether
@@ -193,15 +193,21 @@ impl Load {
             false => self.overrides.load(name, &context.terminal)?,
         };
         let state = Folder::here()?;
-        let lab = what_is_up(&state, context)?
+        let lab = recorded(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
+        let (lab, stack) = match lab.target {
+            TargetKind::External => external_as_written(lab, &state, context).await?,
+            _ => {
+                let stack = as_it_is_up(&lab, &[])?;
+                (lab, stack)
+            }
+        };
         let (reached, senders) = self.sending.ways(&lab, &state, context).await?;
         if self.capacity.asked() {
             let step = self.overrides.duration;
             return self.capacity.run(&scenario, step, &senders, &reached.lab, context).await;
         }
-        let stack = as_it_is_up(&lab, &[])?;
         let life = Run {
             scenario: &scenario,
             stack: &stack,

@@ -44,7 +44,7 @@ impl Pushing {
     pub async fn start(&self, lab: &Lab, terminal: &Terminal) -> Result<Option<Push>> {
         if let Some(url) = &self.remote_write {
             base_url(url).map_err(|why| Error::usage(format!("{url} cannot be used")).because_of(why))?;
-            let endpoint = Endpoint { url: url.clone(), credentials: self.credentials() };
+            let endpoint = Endpoint { credentials: self.credentials(), ..Endpoint::new(url.clone()) };
             return Push::start(RemoteWrite::at(&endpoint)?, None).await.map(Some);
         }
         let asked = match self.push {

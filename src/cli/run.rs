@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::load::{Overrides, Sending, same_stack};
-use super::up::{Wanted, as_it_is_up, bring_up, what_is_up};
+use super::up::{Wanted, bring_up, external_as_written, recorded};
 use super::{Context, report};
 use crate::error::Result;
 use crate::exit::Exit;
@@ -31,7 +31,7 @@ impl Run {
         let state = Folder::here()?;
         // Before anything is mended: a fault that is held by another run must not be.
         fault::ensure_none(&state, &context.terminal, &context.interrupt).await?;
-        let here = what_is_up(&state, context)?;
+        let here = recorded(&state, context)?;
         if let Some(lab) = &here {
             same_stack(&scenario, &lab.stack)?;
             if let Some(place) = &lab.cluster {
@@ -39,10 +39,8 @@ impl Run {
             }
         }
         let (lab, stack) = match here {
-            // What is up already and is not ours to mend is taken as it is: the checks tell what is wrong with it.
             Some(lab) if lab.target == TargetKind::External => {
-                let stack = as_it_is_up(&lab, &[])?;
-                (lab, stack)
+                external_as_written(lab, &state, context).await?
             }
             _ => bring_up(Some(&scenario.stack), &self.wanted, &state, context).await?,
         };

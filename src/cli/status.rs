@@ -5,14 +5,16 @@ use jiff::Timestamp;
 
 use super::Context;
 use super::columns::{WIDTH, columns};
+use super::up::{as_it_is_up, with_written_addresses};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::observe::Target;
 use crate::report::dotted;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{profile, status as cluster_status};
 use crate::target::local::process::State;
 use crate::target::local::{self, Status as LabStatus, TargetsStatus};
-use crate::target::{Folder, Lab};
+use crate::target::{Folder, Lab, TargetKind};
 
 /// Shows how the lab is that is up here.
 ///
@@ -28,9 +30,26 @@ impl Status {
         if let Some(place) = &lab.cluster {
             return on_cluster(&lab, place, context).await;
         }
-        let status = local::status(&lab, &folder).await?;
+        let lab = with_written_addresses(lab);
+        let meant = meant(&lab);
+        let status = context.interrupt.or(local::status(&lab, &folder, meant)).await??;
         context.terminal.print(&status, screen)?;
         Ok(if status.healthy { Exit::Pass } else { Exit::Target })
+    }
+}
+
+/// Which of Prometheus' targets are the lab's: of somebody else's Prometheus, those of the service.
+fn meant(lab: &Lab) -> impl Fn(&Target) -> bool + use<> {
+    let job = match lab.target {
+        TargetKind::External => as_it_is_up(lab, &[]).ok().and_then(|stack| stack.stack.counter.job),
+        _ => None,
+    };
+    let all = lab.target != TargetKind::External;
+    let instances: Vec<String> = lab.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
+    move |target| {
+        let of_service = || job.is_some() || instances.iter().any(|instance| instance == target.instance());
+        all || (job.as_deref().is_none_or(|job| job == target.job())
+            && (instances.is_empty() || of_service()))
     }
 }
 
@@ -55,7 +74,9 @@ fn screen(status: &LabStatus) -> String {
             process.memory_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default(),
         ]
     });
-    lines.push(columns(WIDTH, ["NAME", "STATE", "PID", "ADDRESS", "AGE", "MEMORY"], rows));
+    if !status.processes.is_empty() {
+        lines.push(columns(WIDTH, ["NAME", "STATE", "PID", "ADDRESS", "AGE", "MEMORY"], rows));
+    }
     lines.extend(targets(&status.targets));
     for process in status.processes.iter().filter(|process| process.state == State::Dead) {
         lines.push(format!("\n{} is dead; it wrote last:", process.name));
@@ -65,7 +86,12 @@ fn screen(status: &LabStatus) -> String {
         lines.push("\nThe last `sre up` did not come to its end.".into());
     }
     if !status.healthy {
-        lines.push("→ sre up mends it".into());
+        lines.push(match status.target {
+            TargetKind::External => {
+                "→ start or mend it yourself: sre starts nothing on the target external".into()
+            }
+            _ => "→ sre up mends it".into(),
+        });
     }
     lines.join("\n")
 }
@@ -97,7 +123,6 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::TargetKind;
     use crate::target::local::ProcessStatus;
     use crate::target::local::health::Target;
 

@@ -202,9 +202,28 @@ pub fn as_it_is_up(lab: &Lab, set: &[(String, String)]) -> Result<LoadedStack> {
 /// # Errors
 /// Usage (exit 2) where another target was asked for.
 pub fn what_is_up(folder: &Folder, context: &Context) -> Result<Option<Lab>> {
+    Ok(recorded(folder, context)?.map(with_written_addresses))
+}
+
+/// The same, with the addresses that it was brought up with.
+///
+/// # Errors
+/// As [`what_is_up`].
+pub fn recorded(folder: &Folder, context: &Context) -> Result<Option<Lab>> {
     let here = Lab::load(folder.root())?;
     choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?;
     Ok(here)
+}
+
+/// A lab of the target external with the addresses that its stack's file has now, where that can be read.
+pub fn with_written_addresses(lab: Lab) -> Lab {
+    match lab.target {
+        TargetKind::External => match as_it_is_up(&lab, &[]) {
+            Ok(stack) => external::moved(&stack.stack, lab),
+            Err(_) => lab,
+        },
+        _ => lab,
+    }
 }
 
 /// Brings a stack up, or mends the one that is up; `sre up` and `sre run` do the same.
@@ -226,12 +245,7 @@ pub async fn bring_up(
     context.terminal.say(format!("{} on {} ({})", stack.stack.name, choice.target, choice.because));
     let lab = match choice.target {
         TargetKind::Local => up_local(&stack, folder, wanted.bound(), context).await?,
-        TargetKind::External => {
-            let lab = external::up(&stack.stack, &stack.parameters).await?;
-            folder.prepare()?;
-            lab.save(folder.root())?;
-            lab
-        }
+        TargetKind::External => up_external(&stack, folder, context).await?,
         target @ (TargetKind::Minikube | TargetKind::Cluster) => {
             let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
             let request = wanted.on_cluster(&stack, &file, &rules, folder, target, here.as_ref());
@@ -251,6 +265,31 @@ pub async fn bring_up(
         interrupt: &context.interrupt,
     };
     steady.wait(wanted.bound()).await?;
+    Ok((lab, stack))
+}
+
+async fn up_external(stack: &LoadedStack, folder: &Folder, context: &Context) -> Result<Lab> {
+    let waiting = |what: &str| context.terminal.say(what);
+    let up = external::up(&stack.stack, &stack.parameters, &waiting);
+    let lab = context.interrupt.or(up).await??;
+    folder.prepare()?;
+    lab.save(folder.root())?;
+    Ok(lab)
+}
+
+/// A lab that is up already and not ours to mend, with its stack. It is taken as it is, so that the checks tell what is
+/// wrong with it; but its addresses stand in the stack's file and nowhere else: where they were changed there, it is
+/// looked there.
+///
+/// # Errors
+/// As [`bring_up`], where the addresses were changed.
+pub async fn external_as_written(lab: Lab, folder: &Folder, context: &Context) -> Result<(Lab, LoadedStack)> {
+    let stack = as_it_is_up(&lab, &[])?;
+    if !external::has_moved(&stack.stack, &lab) {
+        return Ok((lab, stack));
+    }
+    context.terminal.say(format!("the addresses of the stack {} were changed: looking there", lab.stack));
+    let lab = up_external(&stack, folder, context).await?;
     Ok((lab, stack))
 }
 

@@ -1,5 +1,6 @@
 //! YAML files that people write: read, parsed into types, and every problem shown at its line and column.
 
+mod budget;
 mod document;
 mod parse;
 mod path;
@@ -10,6 +11,7 @@ mod refusal;
 mod render;
 mod suggest;
 
+pub use budget::large;
 pub use document::Document;
 pub use path::Path;
 pub use placeholder::{Values, substitute};

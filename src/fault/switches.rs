@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::http_client;
 use crate::scenario::FaultKind;
 
 /// How long the admin port may take to answer, each time.
@@ -87,15 +88,15 @@ async fn send(admin: &Url, request: impl Fn(&reqwest::Client, Url) -> reqwest::R
     let url = admin.join("faults").map_err(|e| failed().because(e))?;
     // A proxy of the environment knows nothing of this machine's loopback.
     let client =
-        reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(|e| failed().because(e))?;
+        http_client::builder().no_proxy().timeout(TIMEOUT).build().map_err(|e| failed().because(e))?;
     let once = || async {
         let answer = request(&client, url.clone()).send().await.map_err(|e| failed().because(e))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
-        let text = answer.text().await.unwrap_or_default();
-        Err(failed().because_of(format!("it answered {status} {}", text.trim()).trim_end()))
+        let text = http_client::excerpt(answer).await;
+        Err(failed().because_of(format!("it answered {status} {text}").trim_end()))
     };
     once.retry(ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(2))
         .await

@@ -194,10 +194,9 @@ fn silence() {
 
 /// A user's own client. The certificates that this machine trusts are loaded for TLS only: a worker's image has none.
 fn client(http: &Http, tls: bool) -> Result<reqwest::Client> {
-    let builder = reqwest::Client::builder()
+    let builder = crate::http_client::builder()
         .timeout(http.timeout.get())
         .connect_timeout(http.timeout.get().mul_f64(TO_CONNECT))
-        .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy();
     let builder = match http.version {

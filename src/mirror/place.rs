@@ -9,6 +9,7 @@ use url::Url;
 
 use super::file_name;
 use crate::error::{Error, Result};
+use crate::http_client;
 use crate::tools;
 
 /// A mirror that is read from.
@@ -61,7 +62,7 @@ impl Mirror {
         }
         let address = format!("{}/images/{name}", self.place.as_str().trim_end_matches('/'));
         let failed = || Error::prerequisite(format!("{address} cannot be downloaded"));
-        let client = reqwest::Client::builder()
+        let client = http_client::downloader_for(&self.place)
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(30))
             .build()

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::file_name;
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::http_client::{self, Unread};
 use crate::target::kubernetes::archive::{self, Whole};
 use crate::target::kubernetes::image::full_name;
 
@@ -29,6 +30,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// How long a registry may say nothing.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Bytes that a manifest or a token may have: registries themselves take no more than 4 MiB.
+const LARGEST_MANIFEST: usize = 4 << 20;
 
 /// How often a request that failed is made again.
 const AGAIN: usize = 3;
@@ -131,25 +135,40 @@ impl Registry {
 
 impl Session {
     fn new(image: &str) -> Result<Session> {
-        let client = Client::builder()
+        let address = Address::of(image);
+        let builder = http_client::downloader();
+        // A proxy cannot reach this machine's loopback.
+        let builder = if is_loopback(&address.registry) { builder.no_proxy() } else { builder };
+        let client = builder
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(SILENCE)
             .build()
             .map_err(|e| Error::prerequisite("no HTTP client can be made").because(e))?;
-        Ok(Session { client, address: Address::of(image), token: Mutex::default() })
+        Ok(Session { client, address, token: Mutex::default() })
     }
 
     /// A manifest to the byte; one that is asked for by its digest is held against it.
     async fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
         let get = || async {
             let answer = self.get(&format!("manifests/{reference}"), ACCEPTED).await?;
-            answer.bytes().await.map_err(|e| unreachable(&self.address.registry, e))
+            self.small(answer).await
         };
-        let bytes = get.retry(again()).when(may_pass).await?.to_vec();
+        let bytes = get.retry(again()).when(may_pass).await?;
         match reference.strip_prefix("sha256:") {
             Some(digest) => same(digest, &archive::sha256(&bytes)).map(|()| bytes),
             None => Ok(bytes),
         }
+    }
+
+    /// What is no layer is read whole, as far as its kind can be large.
+    async fn small(&self, answer: Response) -> Result<Vec<u8>> {
+        http_client::read(answer, LARGEST_MANIFEST).await.map_err(|why| match why {
+            Unread::Broken(e) => unreachable(&self.address.registry, e),
+            Unread::TooLarge(_) => {
+                Error::usage(format!("{} gives more than a manifest can be", self.address.registry))
+                    .because(why)
+            }
+        })
     }
 
     /// Writes a blob to a file, held against its digest.
@@ -215,7 +234,8 @@ impl Session {
         let answer = self.client.get(&wanted.realm).query(&query).send().await;
         let answer = answer.map_err(|e| unreachable(&wanted.realm, e))?;
         let refused = || Error::usage(format!("{} gives no token", wanted.realm));
-        let told: Value = answer.json().await.map_err(|e| refused().because(e.without_url()))?;
+        let body = self.small(answer).await?;
+        let told: Value = serde_json::from_slice(&body).map_err(|e| refused().because(e))?;
         let token = told["token"].as_str().or(told["access_token"].as_str()).ok_or_else(refused)?;
         Ok(token.to_owned())
     }

@@ -3,18 +3,26 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use http_body_util::BodyExt;
-use reqwest::header::HeaderMap;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::answer::{self, Told};
 use crate::error::{Error, Result};
+use crate::http_client::{self, Unread};
 use crate::target::kubernetes::failure::{explain, is_transient};
 use crate::target::{Credentials, Endpoint};
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a server may ask to be left alone (`Retry-After`) before it is asked again.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// How many redirects within the server itself are followed.
+const REDIRECTS: usize = 5;
 
 /// Asks one server for JSON.
 #[derive(Debug, Clone)]
@@ -23,7 +31,10 @@ pub struct HttpClient {
     base: Url,
     way: Way,
     credentials: Option<(String, Option<String>)>,
+    headers: HeaderMap,
     retries: usize,
+    /// Bytes that an answer may have.
+    limit: usize,
 }
 
 /// How a server is reached.
@@ -43,6 +54,13 @@ impl std::fmt::Debug for Way {
     }
 }
 
+/// An answer as it came.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
 impl HttpClient {
     /// A client of `what` (a name for errors) behind an endpoint.
     ///
@@ -56,15 +74,24 @@ impl HttpClient {
                 Some((secret(what, user)?, Some(secret(what, password)?)))
             }
         };
-        let mut client = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(3));
-        if is_here(&endpoint.url) {
-            // A proxy of the user's cannot reach this machine's loopback.
-            client = client.no_proxy();
-        }
-        let client =
-            client.build().map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
-        let way = Way::Direct(client);
-        Ok(HttpClient { what, base: endpoint.url.clone(), way, credentials, retries: 3 })
+        let client = http_client::builder_for(&endpoint.url)
+            .timeout(TIMEOUT)
+            .connect_timeout(Duration::from_secs(3))
+            .build()
+            .map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
+        let limit = endpoint.largest_answer_mib.map_or(http_client::LARGEST_ANSWER, |mib| {
+            usize::try_from(mib.saturating_mul(1 << 20)).unwrap_or(usize::MAX)
+        });
+        let headers = headers(what, endpoint)?;
+        Ok(HttpClient {
+            what,
+            base: endpoint.url.clone(),
+            way: Way::Direct(client),
+            credentials,
+            headers,
+            retries: 3,
+            limit,
+        })
     }
 
     /// A client of `what` behind the proxy of a cluster's API server, at a path there
@@ -72,7 +99,15 @@ impl HttpClient {
     pub fn behind_api_server(what: &'static str, client: kube::Client, path: &str) -> HttpClient {
         let mut base = Url::parse("http://api-server").expect("a URL");
         base.set_path(path);
-        HttpClient { what, base, way: Way::ApiServer(client), credentials: None, retries: 3 }
+        HttpClient {
+            what,
+            base,
+            way: Way::ApiServer(client),
+            credentials: None,
+            headers: HeaderMap::new(),
+            retries: 3,
+            limit: http_client::LARGEST_ANSWER,
+        }
     }
 
     /// One that asks once: for those who ask again by themselves.
@@ -85,74 +120,163 @@ impl HttpClient {
         &self.base
     }
 
+    /// Who is asked, for messages: `Prometheus on http://127.0.0.1:9090/`.
+    pub(super) fn name(&self) -> String {
+        format!("{} on {}", self.what, self.base)
+    }
+
     /// Asks for `path` (below the base URL) with a query. What may pass (no connection, 5xx, 429) is asked
-    /// again, three times in about a second.
+    /// again, three times in about a second; later where the server says when.
     ///
     /// # Errors
-    /// No data (exit 3): no answer, an answer that is no success, or one that is not the JSON expected.
+    /// No data (exit 3): no answer, an answer that is no success, is too large, or is not the JSON expected.
     pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T> {
+        let body = self.fetch(path, query).await.map_err(|failure| failure.error)?;
+        answer::read_json(&self.name(), &body).map_err(|error| error.because_of(format!("asked for /{path}")))
+    }
+
+    /// The same of an API that wraps its data with a status and warnings, as Prometheus and Loki do.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`], and where the answer is not vouched for as whole.
+    pub async fn told<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<Told<T>> {
+        let body = self.fetch(path, query).await.map_err(|failure| failure.error)?;
+        self.read_told(path, &body)
+    }
+
+    /// The same, of what not every product of this kind has; `None` where this one does not have it.
+    ///
+    /// # Errors
+    /// As [`HttpClient::told`].
+    pub async fn told_if_there<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Option<Told<T>>> {
+        match self.fetch(path, query).await {
+            Ok(body) => self.read_told(path, &body).map(Some),
+            Err(failure) if failure.not_there => Ok(None),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    fn read_told<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<Told<T>> {
+        answer::read_told(&self.name(), body).map_err(|error| error.because_of(format!("asked for /{path}")))
+    }
+
+    async fn fetch(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
         let retries = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(self.retries)
             .with_jitter();
-        let body = (|| self.once(path, query)).retry(retries).when(|failure| failure.passing).await;
-        let body = body.map_err(|failure| failure.error)?;
-        serde_json::from_slice(&body).map_err(|e| {
-            Error::no_data(format!("{} on {} gave an answer that is not understood", self.what, self.base))
-                .because(e)
-                .because_of(format!("asked for /{path}"))
-        })
+        (|| self.once(path, query)).retry(retries).when(|failure| failure.passing).adjust(rest).await
     }
 
     async fn once(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
         let url = join(&self.base, path);
-        let (status, body) = match &self.way {
-            Way::Direct(client) => self.directly(client.get(url).query(query)).await?,
+        let answer = match &self.way {
+            Way::Direct(client) => self.within_origin(client, url, query).await?,
             Way::ApiServer(client) => {
                 let answer = tokio::time::timeout(TIMEOUT, self.by_api_server(client, url, query)).await;
                 answer.map_err(|_| {
                     let why = format!("nothing came within {} s", TIMEOUT.as_secs());
-                    Failure { passing: false, status: None, error: self.no_answer().because_of(why) }
+                    Failure::of(self.no_answer().because_of(why))
                 })??
             }
         };
-        self.judge(path, status, body)
+        self.judge(path, answer)
     }
 
-    /// Sends a body to `path` below the base URL, to the base URL itself where it is empty; once.
+    /// Sends a body to `path` below the base URL, to the base URL itself where it is empty; once. A redirect is an
+    /// error: it would make a read of the write.
     pub(super) async fn post(&self, path: &str, headers: HeaderMap, body: Vec<u8>) -> Result<(), Failure> {
         let Way::Direct(client) = &self.way else {
             let why = "through an API server's proxy nothing is written";
-            return Err(Failure { passing: false, status: None, error: self.no_answer().because_of(why) });
+            return Err(Failure::of(self.no_answer().because_of(why)));
         };
         let url = if path.is_empty() { self.base.clone() } else { join(&self.base, path) };
-        let (status, body) = self.directly(client.post(url).headers(headers).body(body)).await?;
-        self.judge(path, status, body).map(drop)
+        let answer = self.directly(client.post(url).headers(headers).body(body)).await?;
+        self.judge(path, answer).map(drop)
+    }
+
+    /// Asks, and follows redirects as long as they stay within the server: credentials go nowhere else, and what
+    /// another server says is not this one's answer.
+    async fn within_origin(
+        &self,
+        client: &reqwest::Client,
+        url: Url,
+        query: &[(&str, String)],
+    ) -> Result<Answer, Failure> {
+        let mut answer = self.directly(client.get(url.clone()).query(query)).await?;
+        let mut url = url;
+        for _ in 0..REDIRECTS {
+            let Some(next) = location(&url, &answer).filter(|next| next.origin() == self.base.origin())
+            else {
+                break;
+            };
+            answer = self.directly(client.get(next.clone())).await?;
+            url = next;
+        }
+        Ok(answer)
     }
 
     /// The body of a success; what else there is, is told.
-    fn judge(&self, path: &str, status: StatusCode, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    fn judge(&self, path: &str, answer: Answer) -> Result<Vec<u8>, Failure> {
+        let Answer { status, headers, body } = answer;
         if status.is_success() {
             return Ok(body);
         }
-        let text: String = told(&body).chars().take(300).collect();
-        let mut error = Error::no_data(format!("{} on {} did not give what was asked", self.what, self.base))
-            .because_of(format!("status {status} for /{path}: {}", text.trim()));
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            error = error.hint(match (&self.way, &self.credentials) {
-                (Way::ApiServer(_), _) => "This user may not `get` services/proxy (or pods/proxy) there.",
-                (Way::Direct(_), None) => {
-                    "Name the environment variables with its credentials: `credentials` in the stack file, \
-                          or --prometheus-bearer or --prometheus-user on the command line."
-                }
-                (Way::Direct(_), Some(_)) => "It does not accept the credentials that the environment holds.",
-            });
+        let mut error = Error::no_data(format!("{} did not give what was asked", self.name()));
+        if status.is_redirection() {
+            let to =
+                headers.get(LOCATION).map_or("nowhere".into(), |to| String::from_utf8_lossy(to.as_bytes()));
+            error = error.because_of(format!("status {status} for /{path}: it sends on to {to}"));
+            return Err(Failure::of(error.hint(answer::SIGN_IN)).with_status(status));
+        }
+        error = error.because_of(format!("status {status} for /{path}: {}", answer::told(&body)));
+        if is_lasting(status) {
+            error = error.lasting();
+        }
+        if let Some(hint) = self.hint(status, &body) {
+            error = error.hint(hint);
         }
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        Err(Failure { passing, status: Some(status), error })
+        let not_there = matches!(
+            status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+        ) || (status == StatusCode::BAD_REQUEST && !answer::is_json(&body));
+        let rest = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        Err(Failure {
+            passing: passing && status != StatusCode::NOT_IMPLEMENTED,
+            not_there,
+            rest: rest.map(Duration::from_secs),
+            ..Failure::of(error).with_status(status)
+        })
     }
 
-    async fn directly(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
+    fn hint(&self, status: StatusCode, body: &[u8]) -> Option<&'static str> {
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let told = String::from_utf8_lossy(&body[..body.len().min(4096)]).to_ascii_lowercase();
+        Some(match (&self.way, &self.credentials) {
+            _ if told.contains("prometheus agent") => {
+                "An agent answers no query: name the server that it writes to."
+            }
+            _ if told.contains("no org id") => {
+                "It wants to know the tenant: `headers: {X-Scope-OrgID: …}` beside `url` in the stack file, or \
+                 --prometheus-header X-Scope-OrgID=… on the command line."
+            }
+            _ if !refused => return None,
+            (Way::ApiServer(_), _) => "This user may not `get` services/proxy (or pods/proxy) there.",
+            (Way::Direct(_), None) => {
+                "Name the environment variables with its credentials: `credentials` in the stack file, \
+                 or --prometheus-bearer or --prometheus-user on the command line."
+            }
+            (Way::Direct(_), Some(_)) => "It does not accept the credentials that the environment holds.",
+        })
+    }
+
+    async fn directly(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let request = request.headers(self.headers.clone());
         let request = match &self.credentials {
             None => request,
             Some((token, None)) => request.bearer_auth(token),
@@ -160,16 +284,24 @@ impl HttpClient {
         };
         let response = request.send().await.map_err(|e| Failure {
             passing: !e.is_timeout(),
-            status: None,
-            error: self.no_answer().because(e.without_url()),
+            ..Failure::of(self.no_answer().because(e.without_url()))
         })?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|e| Failure {
-            passing: true,
-            status: None,
-            error: self.no_answer().because(e.without_url()),
-        })?;
-        Ok((status, body.to_vec()))
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = http_client::read(response, self.limit).await.map_err(|e| self.unread(e))?;
+        Ok(Answer { status, headers, body })
+    }
+
+    fn unread(&self, why: Unread) -> Failure {
+        match why {
+            Unread::TooLarge(_) => Failure::of(self.too_large()),
+            Unread::Broken(e) => Failure { passing: true, ..Failure::of(self.no_answer().because(e)) },
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        Error::no_data(format!("{} gave an answer that is too large", self.name()))
+            .because_of(Unread::TooLarge(self.limit).to_string())
+            .hint("Ask for less; or allow more by `largest_answer_mib` beside its `url` in the stack file.")
     }
 
     async fn by_api_server(
@@ -177,23 +309,25 @@ impl HttpClient {
         client: &kube::Client,
         mut url: Url,
         query: &[(&str, String)],
-    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+    ) -> Result<Answer, Failure> {
         url.query_pairs_mut().extend_pairs(query);
         let target = &url[url::Position::BeforePath..];
-        let request = http::Request::get(target).body(kube::client::Body::empty()).map_err(|e| Failure {
-            passing: false,
-            status: None,
-            error: self.no_answer().because(e),
+        let request = http::Request::get(target)
+            .body(kube::client::Body::empty())
+            .map_err(|e| Failure::of(self.no_answer().because(e)))?;
+        let response = client.send(request).await.map_err(|e| Failure {
+            passing: is_transient(&e),
+            ..Failure::of(self.no_answer().because_of(explain(&e)))
         })?;
-        let no_answer = |e: &kube::Error| Failure {
-            passing: is_transient(e),
-            status: None,
-            error: self.no_answer().because_of(explain(e)),
-        };
-        let response = client.send(request).await.map_err(|e| no_answer(&e))?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(|e| no_answer(&e))?;
-        Ok((status, body.to_bytes().to_vec()))
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body =
+            Limited::new(response.into_body(), self.limit).collect().await.map_err(|e| match e
+                .downcast_ref::<LengthLimitError>(
+            ) {
+                Some(_) => Failure::of(self.too_large()),
+                None => Failure { passing: true, ..Failure::of(self.no_answer().because_of(e.to_string())) },
+            })?;
+        Ok(Answer { status, headers, body: body.to_bytes().into() })
     }
 
     fn no_answer(&self) -> Error {
@@ -201,17 +335,23 @@ impl HttpClient {
     }
 }
 
-/// What a server says is wrong: the message of an API server's or of Prometheus' JSON, else the text as it is.
-fn told(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Told {
-        #[serde(alias = "error")]
-        message: String,
+/// Where an answer sends on to.
+fn location(from: &Url, answer: &Answer) -> Option<Url> {
+    if !answer.status.is_redirection() {
+        return None;
     }
-    match serde_json::from_slice::<Told>(body) {
-        Ok(told) => told.message,
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    }
+    from.join(answer.headers.get(LOCATION)?.to_str().ok()?).ok()
+}
+
+/// Whether asking the same again gives the same: it is wrong, or not allowed.
+fn is_lasting(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// The pause before a server is asked again: as long as it says, within bounds.
+pub(super) fn rest(failure: &Failure, pause: Option<Duration>) -> Option<Duration> {
+    let asked = failure.rest.unwrap_or_default().min(LONGEST_REST);
+    pause.map(|pause| pause.max(asked))
 }
 
 /// A request that failed, and whether it may succeed when it is sent again.
@@ -220,7 +360,22 @@ pub(super) struct Failure {
     pub passing: bool,
     /// What it was answered with, if it was.
     pub status: Option<StatusCode>,
+    /// Whether the server does not know what was asked for.
+    pub not_there: bool,
+    /// How long the server wants to be left alone.
+    pub rest: Option<Duration>,
     pub error: Error,
+}
+
+impl Failure {
+    /// One that will not pass.
+    pub fn of(error: Error) -> Failure {
+        Failure { passing: false, status: None, not_there: false, rest: None, error }
+    }
+
+    fn with_status(self, status: StatusCode) -> Failure {
+        Failure { status: Some(status), ..self }
+    }
 }
 
 /// The base URL may have a path of its own (Prometheus behind `--web.external-url`).
@@ -230,13 +385,12 @@ fn join(base: &Url, path: &str) -> Url {
     url
 }
 
-fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
+fn headers(what: &str, endpoint: &Endpoint) -> Result<HeaderMap> {
+    let read = |(name, value): (&String, &String)| {
+        let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+        header.ok_or_else(|| Error::usage(format!("the header {name} cannot be sent to {what}")))
+    };
+    endpoint.headers.iter().map(read).collect()
 }
 
 fn secret(what: &str, variable: &str) -> Result<String> {
@@ -260,15 +414,15 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_by_its_message() {
-        assert_eq!(
-            told(br#"{"kind":"Status","message":"no endpoints available"}"#),
-            "no endpoints available"
-        );
-        assert_eq!(
-            told(br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#),
-            "parse error"
-        );
-        assert_eq!(told(b"Service Unavailable"), "Service Unavailable");
+    fn a_server_is_left_alone_as_long_as_it_says_within_bounds() {
+        let failure = |seconds: u64| Failure {
+            rest: Some(Duration::from_secs(seconds)),
+            ..Failure::of(Error::no_data("busy"))
+        };
+        let pause = Some(Duration::from_millis(100));
+        assert_eq!(rest(&failure(2), pause), Some(Duration::from_secs(2)));
+        assert_eq!(rest(&failure(3600), pause), Some(LONGEST_REST));
+        assert_eq!(rest(&failure(0), pause), pause);
+        assert_eq!(rest(&failure(2), None), None, "it was asked often enough");
     }
 }

@@ -23,6 +23,9 @@ const PAGE: usize = 1_000;
 /// Pages at the most: more lines than any load that is judged line by line.
 const MOST_PAGES: usize = 10_000;
 
+/// Bytes that the lines of one question may have together.
+const MOST_BYTES: usize = 256 << 20;
+
 /// A client of one Loki.
 #[derive(Debug, Clone)]
 pub struct Loki {
@@ -89,8 +92,13 @@ impl Loki {
     pub async fn lines(&self, query: &str, from: i64, to: i64) -> Result<Vec<LogLine>> {
         let mut lines = Vec::new();
         let mut from = from;
+        let mut bytes = 0;
         for _ in 0..MOST_PAGES {
             let (page, limit) = self.page(query, from, to).await?;
+            bytes += page.iter().map(|line| line.line.len() + size_of::<LogLine>()).sum::<usize>();
+            if bytes > MOST_BYTES {
+                break;
+            }
             match split(page, limit) {
                 Split::Last(page) => {
                     lines.extend(page);
@@ -111,8 +119,13 @@ impl Loki {
                 }
             }
         }
-        Err(Error::no_data(format!("Loki has more than {} lines", lines.len()))
-            .because_of(format!("asked for {query}")))
+        Err(Error::no_data(format!(
+            "Loki has more than {} lines, or {} MiB of them",
+            lines.len(),
+            MOST_BYTES >> 20
+        ))
+        .because_of(format!("asked for {query}"))
+        .hint("select fewer by `logs` in the stack file, or send fewer requests that have lines"))
     }
 
     /// The newest line of a query from one time on, before another.
@@ -122,13 +135,8 @@ impl Loki {
 
     /// The values that a label of its streams has.
     pub async fn label_values(&self, label: &str, from: i64, to: i64) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Values {
-            #[serde(default)]
-            data: Option<Vec<String>>,
-        }
         let times = [("start", from.to_string()), ("end", to.to_string())];
-        let values: Values = self.http.get(&format!("loki/api/v1/label/{label}/values"), &times).await?;
+        let values = self.http.told(&format!("loki/api/v1/label/{label}/values"), &times).await?;
         Ok(values.data.unwrap_or_default())
     }
 
@@ -162,8 +170,9 @@ impl Loki {
             ("limit", limit.to_string()),
             ("direction", direction.name().to_owned()),
         ];
-        let answer: Answer = self.http.get("loki/api/v1/query_range", &parameters).await?;
-        let Data::Streams(streams) = answer.data else {
+        let answer = self.http.told("loki/api/v1/query_range", &parameters).await?;
+        let data = answer.data.ok_or_else(|| Error::no_data("Loki gave an answer without data"))?;
+        let Data::Streams(streams) = data else {
             return Err(Error::no_data(format!("`{query}` gives numbers, not lines")));
         };
         let mut lines = Vec::new();
@@ -209,11 +218,6 @@ fn lower_limit(error: &Error, limit: usize) -> Option<usize> {
     let (_, allowed) = text.rsplit_once(" > ")?;
     let digits: String = allowed.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok().filter(|allowed| (1..limit).contains(allowed))
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    data: Data,
 }
 
 #[derive(Deserialize)]
@@ -290,17 +294,19 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_whether_or_not_it_has_metadata() {
-        let answer: Answer = serde_json::from_str(
+        let read = |text: &str| -> Data {
+            let told = crate::observe::answer::read_told("Loki", text.as_bytes()).expect("an answer");
+            told.data.expect("data")
+        };
+        let lines = read(
             r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{"a":"b"},
                 "values":[["1","x"],["2","y",{"structuredMetadata":{"c":"d"}}]]}],"stats":{}}}"#,
-        )
-        .expect("an answer");
-        let Data::Streams(streams) = answer.data else { panic!("streams") };
+        );
+        let Data::Streams(streams) = lines else { panic!("streams") };
         assert_eq!(streams[0].values.len(), 2);
-        let numbers: Answer = serde_json::from_str(
+        let numbers = read(
             r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}"#,
-        )
-        .expect("an answer");
-        assert!(matches!(numbers.data, Data::Matrix(_)));
+        );
+        assert!(matches!(numbers, Data::Matrix(_)));
     }
 }

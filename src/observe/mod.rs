@@ -1,17 +1,42 @@
 //! Clients of what observes: Prometheus, Alertmanager, Loki, the receiver of notifications.
 
 mod alertmanager;
+mod answer;
 mod http;
 mod loki;
 mod prometheus;
+mod promql;
+mod query;
 mod receiver;
 pub mod remote_write;
+mod stand_in;
 
 pub use alertmanager::Alertmanager;
 pub use http::HttpClient;
 pub use loki::{LogLine, Loki};
-pub use prometheus::{
-    AlertingRule, Health, Labels, LoadedRule, Prometheus, QueryResult, RuleGroup, RuleState, Sample, Series,
-    Target, literal, matcher, one_of,
-};
+pub use prometheus::{AlertingRule, Health, Labels, LoadedRule, Prometheus, RuleGroup, RuleState, Target};
+pub use promql::{is_bare, literal, matcher, one_of, selector};
+pub use query::{QueryResult, Sample, Series};
 pub use receiver::{Notification, NotifiedAlert, Receiver};
+
+use crate::error::Result;
+use crate::target::Endpoints;
+
+/// Whether the environment holds the credentials of everything that will be asked.
+///
+/// # Errors
+/// A prerequisite (exit 5) that names the variable that is not set.
+pub fn ensure_credentials(endpoints: &Endpoints) -> Result<()> {
+    let all = [
+        ("Prometheus", &endpoints.prometheus),
+        ("Alertmanager", &endpoints.alertmanager),
+        ("the receiver of notifications", &endpoints.receiver),
+        ("Loki", &endpoints.loki),
+    ];
+    for (what, endpoint) in all {
+        if let Some(endpoint) = endpoint {
+            HttpClient::new(what, endpoint)?;
+        }
+    }
+    Ok(())
+}

@@ -3,11 +3,15 @@
 //! Every time is in seconds since 1970 on Prometheus' own clock, with its milliseconds: exact counts
 //! compare scrapes with instants, and a second is too coarse for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::HttpClient;
+use super::promql::{one_of, selector};
+use super::query::{self, Asked, Data, QueryResult, Series};
+use super::{HttpClient, stand_in};
 use crate::error::{Error, Result};
 use crate::target::Endpoint;
 
@@ -18,34 +22,15 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub struct Prometheus {
     http: HttpClient,
+    /// What it remarked on expressions, until somebody takes it.
+    infos: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// A value, and when it was sampled.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
-    /// Seconds since 1970, on Prometheus' clock.
-    pub time: f64,
-    /// The value.
-    pub value: f64,
-}
+/// What stands for a version that a product does not tell.
+const UNTOLD_VERSION: &str = "(version not told)";
 
-/// A series with its samples, oldest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// Its labels.
-    pub labels: Labels,
-    /// Its samples.
-    pub samples: Vec<Sample>,
-}
-
-/// The result of an instant query.
-#[derive(Debug, Clone, PartialEq)]
-pub enum QueryResult {
-    /// Series, each with one sample.
-    Vector(Vec<(Labels, f64)>),
-    /// A number without series.
-    Scalar(f64),
-}
+/// How far back series are looked for that nobody lists as targets, in seconds; Prometheus' own look-back.
+const LOOK_BACK: f64 = 300.0;
 
 /// Whether Prometheus could scrape a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -169,40 +154,27 @@ pub struct LoadedRule {
     pub annotations: serde_json::Value,
 }
 
-/// A label matcher of a selector: `handler!="/metrics"`. PromQL escapes text as JSON does.
-pub fn matcher(label: &str, operator: &str, value: &str) -> String {
-    format!("{label}{operator}{}", serde_json::Value::from(value))
-}
-
-/// A label matcher for any of these values, as they are.
-pub fn one_of<T: AsRef<str>>(label: &str, values: impl IntoIterator<Item = T>) -> String {
-    let values: Vec<String> = values.into_iter().map(|value| literal(value.as_ref())).collect();
-    matcher(label, "=~", &values.join("|"))
-}
-
-/// A regular expression for this text and no other.
-pub fn literal(text: &str) -> String {
-    let special = |c: char| !(c.is_ascii_alphanumeric() || "-_:/".contains(c));
-    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
-}
-
 impl Prometheus {
     /// A client of the Prometheus behind this endpoint.
     ///
     /// # Errors
     /// A prerequisite (exit 5) where its credentials are not in the environment.
     pub fn new(endpoint: &Endpoint) -> Result<Prometheus> {
-        Ok(Prometheus { http: HttpClient::new("Prometheus", endpoint)? })
+        Ok(Prometheus::over(HttpClient::new("Prometheus", endpoint)?))
     }
 
     /// A client of the Prometheus behind the proxy of a cluster's API server, at a path there.
     pub fn behind_api_server(client: kube::Client, path: &str) -> Prometheus {
-        Prometheus { http: HttpClient::behind_api_server("Prometheus", client, path) }
+        Prometheus::over(HttpClient::behind_api_server("Prometheus", client, path))
+    }
+
+    fn over(http: HttpClient) -> Prometheus {
+        Prometheus { http, infos: Arc::default() }
     }
 
     /// One that asks once: for those who ask again by themselves.
     pub fn once_only(self) -> Prometheus {
-        Prometheus { http: self.http.once_only() }
+        Prometheus { http: self.http.once_only(), ..self }
     }
 
     /// Its base URL.
@@ -215,58 +187,54 @@ impl Prometheus {
     /// # Errors
     /// No data (exit 3), as for every question below.
     pub async fn time(&self) -> Result<f64> {
-        match self.query("time()", None).await? {
-            QueryResult::Scalar(time) => Ok(time),
-            QueryResult::Vector(_) => Err(Error::no_data("Prometheus did not tell its time")),
-        }
+        let answer = self.query("time()", None).await?;
+        // VictoriaMetrics gives a number as one series without labels.
+        let time = match &answer {
+            QueryResult::Scalar(time) => Some(*time),
+            QueryResult::Vector(series) => match series.as_slice() {
+                [(labels, time)] if labels.is_empty() => Some(*time),
+                _ => None,
+            },
+        };
+        time.filter(|time| time.is_finite() && *time > 0.0).ok_or_else(|| {
+            Error::no_data(format!("{} did not tell its time", self.http.name()))
+                .because_of(format!("`time()` gives {answer:?}"))
+        })
+    }
+
+    /// What it remarked on expressions since this was last asked: nothing that takes from their values.
+    pub fn take_infos(&self) -> Vec<String> {
+        let mut infos = self.infos.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *infos).into_iter().collect()
     }
 
     /// An instant query, at a time or now.
     pub async fn query(&self, expression: &str, at: Option<f64>) -> Result<QueryResult> {
-        match self.ask(expression, at).await? {
-            Data::Vector(series) => {
-                Ok(QueryResult::Vector(series.into_iter().map(|s| (s.metric, s.value.value())).collect()))
-            }
-            Data::Scalar(point) => Ok(QueryResult::Scalar(point.value())),
-            Data::Matrix(_) | Data::String(_) => {
-                Err(Error::no_data(format!("`{expression}` gives neither series nor a number")))
-            }
-        }
+        query::instant(self.ask(expression, at).await?, &self.asked(expression))
     }
 
-    /// The raw samples of a selector's series, from one time to another, both included. Stale markers are left out.
+    /// The raw samples of a selector's series, from one time to another, both included, in the order of their times.
+    /// Stale markers are left out: some products give them as NaN.
     pub async fn samples(&self, selector: &str, from: f64, to: f64) -> Result<Vec<Series>> {
-        self.range(selector, "", from, to).await
+        query::raw(self.range(selector, "", from, to).await?, &self.asked(selector))
     }
 
     async fn range(&self, selector: &str, step: &str, from: f64, to: f64) -> Result<Vec<Series>> {
         // One second more on the left: Prometheus 3 leaves that end of a range open, 2 closes it.
         let window = ((to - from).max(0.0) * 1000.0).ceil() + 1000.0;
-        match self.ask(&format!("{selector}[{window}ms{step}]"), Some(to)).await? {
-            Data::Matrix(series) => Ok(series
-                .into_iter()
-                .map(|series| Series {
-                    labels: series.metric,
-                    samples: series
-                        .values
-                        .iter()
-                        .map(|point| Sample { time: point.0, value: point.value() })
-                        .filter(|sample| (from..=to).contains(&sample.time))
-                        .collect(),
-                })
-                .filter(|series| !series.samples.is_empty())
-                .collect()),
-            _ => Err(Error::no_data(format!("`{selector}` selects no series"))),
-        }
+        let data = self.ask(&format!("{selector}[{window}ms{step}]"), Some(to)).await?;
+        query::range(data, from..=to, &self.asked(selector))
+    }
+
+    fn asked<'a>(&self, expression: &'a str) -> Asked<'a> {
+        Asked { whom: self.http.name(), expression }
     }
 
     /// The values of a label, of the series of a selector that had samples from one time to another.
     pub async fn label_values(&self, label: &str, selector: &str, from: f64, to: f64) -> Result<Vec<String>> {
         let query =
             [("match[]", selector.to_owned()), ("start", format!("{from:.3}")), ("end", format!("{to:.3}"))];
-        let answer: Answer<Vec<String>> =
-            self.http.get(&format!("api/v1/label/{label}/values"), &query).await?;
-        Ok(answer.data)
+        self.get(&format!("api/v1/label/{label}/values"), &query).await
     }
 
     /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
@@ -276,15 +244,52 @@ impl Prometheus {
         self.range(&format!("({expression}\n)"), &format!(":{step}ms"), from, to).await
     }
 
-    /// The active scrape targets.
+    /// The active scrape targets. Where it lists none, or has no such list (Thanos, Mimir, what others write to), those
+    /// whose `up` it has.
     pub async fn targets(&self) -> Result<Vec<Target>> {
+        match self.listed_targets().await? {
+            Some(targets) if !targets.is_empty() => Ok(targets),
+            _ => self.targets_by_up(&selector("up", [])).await,
+        }
+    }
+
+    /// The same; and of jobs none of whose targets is listed, those whose `up` it has from elsewhere.
+    pub async fn targets_with<J: AsRef<str>>(&self, jobs: &[J]) -> Result<Vec<Target>> {
+        let mut targets = self.targets().await?;
+        let missing: Vec<&str> = jobs
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|job| !targets.iter().any(|target| target.job() == *job))
+            .collect();
+        if !missing.is_empty() {
+            targets.extend(self.targets_by_up(&selector("up", [one_of("job", missing)])).await?);
+        }
+        Ok(targets)
+    }
+
+    async fn listed_targets(&self) -> Result<Option<Vec<Target>>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Targets {
             active_targets: Vec<Target>,
         }
-        let answer: Answer<Targets> = self.http.get("api/v1/targets", &[("state", "active".into())]).await?;
-        Ok(answer.data.active_targets)
+        let listed =
+            self.http.told_if_there::<Targets>("api/v1/targets", &[("state", "active".into())]).await?;
+        Ok(listed.and_then(|told| told.data).map(|targets| targets.active_targets))
+    }
+
+    async fn targets_by_up(&self, up: &str) -> Result<Vec<Target>> {
+        let now = self.time().await?;
+        let mut all = stand_in::targets(self.samples(up, now - LOOK_BACK, now).await?);
+        // A target that left is remembered for a while; an instant query knows that it has.
+        if let QueryResult::Vector(there) = self.query(up, Some(now)).await? {
+            all.retain(|target| {
+                there.iter().any(|(labels, _)| {
+                    labels.iter().filter(|(name, _)| *name != "__name__").eq(target.labels.iter())
+                })
+            });
+        }
+        Ok(all)
     }
 
     /// The alerting rules that it has loaded.
@@ -302,8 +307,8 @@ impl Prometheus {
 
     /// All groups of rules that it has loaded.
     pub async fn groups(&self) -> Result<Vec<RuleGroup>> {
-        let answer: Answer<Groups<RuleGroup>> = self.http.get("api/v1/rules", &[]).await?;
-        Ok(answer.data.groups)
+        let answer: Groups<RuleGroup> = self.get("api/v1/rules", &[]).await?;
+        Ok(answer.groups)
     }
 
     /// The configuration that it has loaded, as YAML in its own spelling.
@@ -312,14 +317,13 @@ impl Prometheus {
         struct Config {
             yaml: String,
         }
-        let answer: Answer<Config> = self.http.get("api/v1/status/config", &[]).await?;
-        Ok(answer.data.yaml)
+        let answer: Config = self.get("api/v1/status/config", &[]).await?;
+        Ok(answer.yaml)
     }
 
     async fn rule_groups(&self) -> Result<Vec<AlertingGroup>> {
-        let answer: Answer<Groups<AlertingGroup>> =
-            self.http.get("api/v1/rules", &[("type", "alert".into())]).await?;
-        Ok(answer.data.groups)
+        let answer: Groups<AlertingGroup> = self.get("api/v1/rules", &[("type", "alert".into())]).await?;
+        Ok(answer.groups)
     }
 
     /// Whether it knows an Alertmanager.
@@ -329,18 +333,34 @@ impl Prometheus {
         struct Alertmanagers {
             active_alertmanagers: Vec<serde::de::IgnoredAny>,
         }
-        let answer: Answer<Alertmanagers> = self.http.get("api/v1/alertmanagers", &[]).await?;
-        Ok(!answer.data.active_alertmanagers.is_empty())
+        let answer: Alertmanagers = self.get("api/v1/alertmanagers", &[]).await?;
+        Ok(!answer.active_alertmanagers.is_empty())
     }
 
-    /// Its version.
+    /// Its version, where it tells one; that it answers, in any case.
     pub async fn version(&self) -> Result<String> {
         #[derive(Deserialize)]
         struct Build {
+            #[serde(default)]
             version: String,
         }
-        let answer: Answer<Build> = self.http.get("api/v1/status/buildinfo", &[]).await?;
-        Ok(answer.data.version)
+        let told = self.http.told_if_there::<Build>("api/v1/status/buildinfo", &[]).await?;
+        match told.and_then(|told| told.data).map(|build| build.version).filter(|text| !text.is_empty()) {
+            Some(version) => Ok(version),
+            // Other products do without: that it answers queries is what counts.
+            None => self.time().await.map(|_| UNTOLD_VERSION.to_owned()),
+        }
+    }
+
+    /// Since when it runs, where it tells.
+    pub async fn running_since(&self) -> Result<Option<jiff::Timestamp>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Runtime {
+            start_time: Option<jiff::Timestamp>,
+        }
+        let told = self.http.told_if_there::<Runtime>("api/v1/status/runtimeinfo", &[]).await?;
+        Ok(told.and_then(|told| told.data?.start_time))
     }
 
     /// The type that a metric's exposition gives it (`counter`, `gauge`); `None` where it gives none.
@@ -350,17 +370,31 @@ impl Prometheus {
             r#type: String,
         }
         let query = [("metric", metric.to_owned())];
-        let answer: Answer<BTreeMap<String, Vec<Metadata>>> =
-            self.http.get("api/v1/metadata", &query).await?;
-        let known = answer.data.into_values().flatten().map(|metadata| metadata.r#type);
+        let told =
+            self.http.told_if_there::<BTreeMap<String, Vec<Metadata>>>("api/v1/metadata", &query).await?;
+        let known = told
+            .and_then(|told| told.data)
+            .unwrap_or_default()
+            .into_values()
+            .flatten()
+            .map(|metadata| metadata.r#type);
         Ok(known.into_iter().find(|name| name != "unknown"))
     }
 
     async fn ask(&self, expression: &str, at: Option<f64>) -> Result<Data> {
-        let mut query = vec![("query", expression.to_owned())];
+        // VictoriaMetrics answers as of 30 s ago unless it is told not to.
+        let mut query = vec![("query", expression.to_owned()), ("nocache", "1".to_owned())];
         query.extend(at.map(|at| ("time", format!("{at:.3}"))));
-        let answer: Answer<Data> = self.http.get("api/v1/query", &query).await?;
-        Ok(answer.data)
+        self.get("api/v1/query", &query).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T> {
+        let told = self.http.told(path, query).await?;
+        self.infos.lock().unwrap_or_else(PoisonError::into_inner).extend(told.infos);
+        told.data.ok_or_else(|| {
+            Error::no_data(format!("{} gave an answer without data", self.http.name()))
+                .because_of(format!("asked for /{path}"))
+        })
     }
 }
 
@@ -374,42 +408,4 @@ struct AlertingGroup {
     file: std::path::PathBuf,
     interval: f64,
     rules: Vec<AlertingRule>,
-}
-
-#[derive(Deserialize)]
-struct Answer<T> {
-    data: T,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
-    Vector(Vec<VectorSeries>),
-    Matrix(Vec<MatrixSeries>),
-    Scalar(Point),
-    // Its content is of no use to a verdict; a text never compares.
-    String(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct VectorSeries {
-    metric: Labels,
-    value: Point,
-}
-
-#[derive(Deserialize)]
-struct MatrixSeries {
-    metric: Labels,
-    #[serde(default)]
-    values: Vec<Point>,
-}
-
-#[derive(Deserialize)]
-struct Point(f64, String);
-
-impl Point {
-    /// Prometheus writes `NaN`, `+Inf` and `-Inf` as Rust reads them.
-    fn value(&self) -> f64 {
-        self.1.parse().unwrap_or(f64::NAN)
-    }
 }

@@ -120,17 +120,16 @@ impl RemoteWrite {
         (|| self.once(series))
             .retry(retries)
             .when(|failure| failure.passing)
+            .adjust(super::http::rest)
             .await
             .map_err(|failure| self.refused(failure))
     }
 
     async fn once(&self, series: &[TimeSeries]) -> Result<(), Failure> {
         let message = WriteRequest { timeseries: series.to_vec() }.encode_to_vec();
-        let body = snap::raw::Encoder::new().compress_vec(&message).map_err(|e| Failure {
-            passing: false,
-            status: None,
-            error: Error::no_data("samples cannot be compressed").because(e),
-        })?;
+        let body = snap::raw::Encoder::new()
+            .compress_vec(&message)
+            .map_err(|e| Failure::of(Error::no_data("samples cannot be compressed").because(e)))?;
         let headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf")),
             (CONTENT_ENCODING, HeaderValue::from_static("snappy")),

@@ -14,7 +14,7 @@ use crate::fault::kubernetes::Scene;
 use crate::fault::{self, Clock, Journal, Timeline};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
-use crate::observe::Prometheus;
+use crate::observe::{Prometheus, ensure_credentials};
 use crate::scenario::{Check, Scenario};
 use crate::target::kubernetes::reach::Reached;
 use crate::target::{Folder, Lab};
@@ -99,6 +99,9 @@ impl Run<'_> {
     }
 
     async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
+        if self.judged {
+            ensure_credentials(&self.lab.endpoints)?;
+        }
         let prometheus = self.prometheus().await?;
         let mut faults = self.faults().await?;
         fault::ensure_none(self.state, self.terminal, self.interrupt).await?;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::load;
-use crate::observe::Prometheus;
+use crate::observe::{Prometheus, ensure_credentials};
 use crate::target::kubernetes::reach::instances_of;
 use crate::target::{Endpoints, Lab, PodChanges, ServicePod};
 
@@ -18,7 +18,7 @@ use crate::target::{Endpoints, Lab, PodChanges, ServicePod};
 /// `lab` is what is up here now: where it is the run's own stack, its Prometheus is asked.
 ///
 /// # Errors
-/// Where the run has no load that came to its end (3), was interrupted (130, 143), or its log cannot be written (5).
+/// Where the run has no load that came to its end (3), credentials are not in the environment (5), it was interrupted (130, 143), or its log cannot be written (5).
 pub async fn verify(
     folder: &RunFolder,
     state: &Path,
@@ -41,9 +41,11 @@ async fn judged(
 ) -> Result<Exit> {
     let record = Record::read(folder)?;
     let load = finished(&record, folder)?;
+    let endpoints = endpoints(&record, load, lab);
+    // Nothing is judged by half because a variable is not set.
+    ensure_credentials(&endpoints)?;
     events.emit(EventKind::VerifyStarted)?;
     let mut outcomes = tell_of_load(&record, load, events)?;
-    let endpoints = endpoints(&record, load, lab);
     let pods = load
         .pods
         .as_ref()

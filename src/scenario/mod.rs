@@ -15,4 +15,6 @@ pub(crate) use named::list as named_list;
 pub use threshold::{Metric, Threshold};
 pub use units::{Comparison, Duration, DurationRange, Expect, Operator, Rate, Ratio};
 pub use validate::validate;
-pub(crate) use validate::{Flaw, checks, expression, is_label_name, is_metric_name, stream_selector};
+pub(crate) use validate::{
+    Flaw, checks, expression, is_label_name, is_metric_name, metric_of, stream_selector,
+};

@@ -10,4 +10,4 @@ pub use cluster::*;
 pub use model::*;
 pub use parameters::{declared, resolve};
 pub use rules::{AlertRule, alert_rules};
-pub use validate::{base_url, validate};
+pub use validate::{base_url, header, validate};

@@ -306,4 +306,10 @@ pub struct ExternalEndpoint {
     /// The environment variables that hold what it wants to know of who asks.
     #[serde(default)]
     pub credentials: Option<Credentials>,
+    /// Headers that each request to it has: `{X-Scope-OrgID: lab}` names a tenant. They are no place for secrets.
+    #[serde(default)]
+    pub headers: IndexMap<String, String>,
+    /// How many MiB an answer of it may have [default: 64].
+    #[serde(default)]
+    pub largest_answer_mib: Option<u64>,
 }

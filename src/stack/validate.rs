@@ -1,5 +1,9 @@
 //! What makes a stack sound, beyond its types. Pure: a stack in, problems out.
 
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName,
+    HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+};
 use url::Url;
 
 use super::{Counter, ExternalEndpoint, ExternalStack, LocalService, LocalStack, LogFormat, LogLines, Stack};
@@ -152,6 +156,19 @@ fn external(external: &ExternalStack, path: &Path, problems: &mut Vec<Problem>) 
     }
     let endpoint = |endpoint: &ExternalEndpoint, key: &str, problems: &mut Vec<Problem>| {
         url(&endpoint.url, &path.key(key).key("url"), problems);
+        for (name, value) in &endpoint.headers {
+            if let Err(why) = header(name, value) {
+                let problem = Problem::key_error(&path.key(key).key("headers").key(name), why);
+                problems.push(match why {
+                    HEADER_SECRETS => problem.help("name environment variables by `credentials`"),
+                    _ => problem,
+                });
+            }
+        }
+        if endpoint.largest_answer_mib == Some(0) {
+            let path = path.key(key).key("largest_answer_mib");
+            problems.push(Problem::error(&path, "an answer has at least some bytes"));
+        }
     };
     endpoint(&external.prometheus, "prometheus", problems);
     let optional = [
@@ -176,6 +193,24 @@ fn url(url: &Url, path: &Path, problems: &mut Vec<Problem>) {
 }
 
 const SECRETS: &str = "no secrets in a file: this URL holds credentials";
+
+const HEADER_SECRETS: &str = "no secrets in a file: this header holds credentials";
+
+/// Whether a header can be sent to an observer with each request.
+///
+/// # Errors
+/// Why it cannot, in words.
+pub fn header(name: &str, value: &str) -> Result<(), &'static str> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not the name of a header")?;
+    HeaderValue::from_str(value).map_err(|_| "this cannot be the value of a header")?;
+    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
+        return Err(HEADER_SECRETS);
+    }
+    if [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING, CONNECTION].contains(&name) {
+        return Err("this header belongs to the connection");
+    }
+    Ok(())
+}
 
 /// Whether this can be the base URL of a service or an observer.
 ///

@@ -1,5 +1,6 @@
 //! Where a target's parts answer: all that load and checks know of a target.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -101,12 +102,18 @@ pub struct Endpoint {
     /// What it wants to know of who asks.
     #[serde(default)]
     pub credentials: Option<Credentials>,
+    /// Headers that each request to it has: `X-Scope-OrgID` names a tenant.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, String>,
+    /// How many MiB an answer of it may have, where more than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_answer_mib: Option<u64>,
 }
 
 impl Endpoint {
     /// An endpoint that asks for no credentials.
     pub fn new(url: Url) -> Endpoint {
-        Endpoint { url, credentials: None }
+        Endpoint { url, credentials: None, headers: IndexMap::new(), largest_answer_mib: None }
     }
 }
 

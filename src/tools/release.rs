@@ -15,6 +15,7 @@ use super::versions::{Archive, Form, Release};
 use super::{Cache, Tool};
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::http_client;
 
 /// Where releases are downloaded from: `SRE_MIRROR`, else each project's own place.
 pub fn mirror() -> Result<Option<Url>> {
@@ -114,14 +115,15 @@ pub async fn save(release: &Release, archive: &Archive, platform: &str, path: &P
 
 async fn download(address: &str, file: &mut File) -> Result<()> {
     let failed = || Error::prerequisite(format!("{address} cannot be downloaded"));
-    if let Some(path) = address.parse::<Url>().ok().filter(|url| url.scheme() == "file") {
+    let url: Url = address.parse().map_err(|e| failed().because(e))?;
+    if url.scheme() == "file" {
         let path =
-            path.to_file_path().map_err(|()| failed().because_of("it names no file of this machine"))?;
+            url.to_file_path().map_err(|()| failed().because_of("it names no file of this machine"))?;
         let mut source = File::open(path).map_err(|e| failed().because(e))?;
         std::io::copy(&mut source, file).map_err(|e| failed().because(e))?;
         return Ok(());
     }
-    let client = reqwest::Client::builder()
+    let client = http_client::downloader_for(&url)
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_secs(30))
         .build()

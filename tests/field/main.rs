@@ -16,12 +16,17 @@ mod serve;
 
 mod addresses;
 mod alerts;
+mod answers;
 mod bodies;
+mod commands;
 mod connections;
 mod counters;
 mod heads;
+mod hostile;
 mod no_answers;
 mod notifications;
 mod observers;
+mod programs;
 mod redirects;
+mod stand_in;
 mod targets;

@@ -28,6 +28,7 @@ pub struct Lab {
     loki: Option<SocketAddr>,
     services: Vec<SocketAddr>,
     instances: Vec<String>,
+    job: Option<String>,
 }
 
 /// What a run ended with.
@@ -101,6 +102,7 @@ impl Lab {
             loki: None,
             services: liars.iter().map(|liar| liar.address).collect(),
             instances: liars.iter().map(|liar| liar.metrics.to_string()).collect(),
+            job: None,
         }
     }
 
@@ -296,6 +298,20 @@ impl Lab {
         self
     }
 
+    pub fn alertmanager(&self) -> Option<SocketAddr> {
+        self.alertmanager
+    }
+
+    pub fn receiver(&self) -> Option<SocketAddr> {
+        self.receiver
+    }
+
+    /// The stack names the job of its targets.
+    pub fn with_job(mut self, job: &str) -> Lab {
+        self.job = Some(job.into());
+        self
+    }
+
     /// Changes Prometheus' configuration, before it starts.
     pub fn configured(mut self, from: &str, to: &str) -> Lab {
         assert!(self.config.contains(from), "{from} is not in {}", self.config);
@@ -361,9 +377,10 @@ impl Lab {
         let services: Vec<String> =
             self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
         let instances: Vec<String> = self.instances.iter().map(|instance| format!("{instance:?}")).collect();
+        let job = self.job.as_ref().map_or(String::new(), |job| format!("job: {job}, "));
         let mut stack = format!(
             "name: liar\nrules: [rules.yml]\n\
-             counter: {{metric: requests_total, path: path, status: code}}\n\
+             counter: {{metric: requests_total, {job}path: path, status: code}}\n\
              external:\n  service: [{}]\n  instances: [{}]\n  prometheus: {{url: {url:?}}}\n",
             services.join(", "),
             instances.join(", "),

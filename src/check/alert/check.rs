@@ -48,7 +48,7 @@ pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck) -> Result<Vec
                 let left = left(seen.expectation.resolves_by, seen.now);
                 format!("waiting for {} to resolve ({left} left)", asked.name)
             }
-            Err(error) if stopwatch.over() => return Ok(no_data(asked, &error.to_string())),
+            Err(error) if stopwatch.gives_up(&error) => return Ok(no_data(asked, &error.to_string())),
             Err(error) => format!("waiting for Prometheus: {}", error.what()),
         };
         context.waiting(&asked.name, &message)?;

@@ -63,7 +63,7 @@ async fn delivered(
     loop {
         let (arrived, now) = match look(context, asked, expectation, told).await {
             Ok(seen) => seen,
-            Err(error) if stopwatch.over() => {
+            Err(error) if stopwatch.gives_up(&error) => {
                 // Delivery was asked for: a receiver that cannot be reached did not get it.
                 let mut outcome = outcome(told.name, Verdict::Fail, "not delivered".into());
                 outcome.notes.push(error.to_string());

@@ -93,7 +93,7 @@ impl<'a> Watch<'a> {
                     let left = duration((window.over_by - now).max(0.0));
                     format!("waiting for recovery to be seen ({left} left)")
                 }
-                Err(error) if stopwatch.over() => return Ok(self.told.blind(&error.to_string())),
+                Err(error) if stopwatch.gives_up(&error) => return Ok(self.told.blind(&error.to_string())),
                 Err(error) => format!("waiting for Prometheus: {}", error.what()),
             };
             self.context.waiting(&self.told.sentence, &message)?;

@@ -211,21 +211,27 @@ fn behind_one(context: &CheckContext<'_>) -> Option<usize> {
 struct Clock {
     started: Timestamp,
     ended: Timestamp,
+    /// Since the last answer when the check began; from then on the clock that is never set goes on.
+    before: f64,
+    began: Instant,
 }
 
 impl Clock {
     fn new(context: &CheckContext<'_>) -> Clock {
         let summary = &context.load.summary;
         let lasted = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
-        Clock {
-            started: summary.started,
-            ended: summary.started.checked_add(lasted).unwrap_or(summary.started),
-        }
+        let ended = summary.started.checked_add(lasted).unwrap_or(summary.started);
+        Clock::at(summary.started, ended, Timestamp::now())
+    }
+
+    fn at(started: Timestamp, ended: Timestamp, now: Timestamp) -> Clock {
+        let before = now.duration_since(ended).as_secs_f64().max(0.0);
+        Clock { started, ended, before, began: Instant::now() }
     }
 
     /// Seconds since the last answer.
     fn since_end(&self) -> f64 {
-        Timestamp::now().duration_since(self.ended).as_secs_f64()
+        self.before + self.began.elapsed().as_secs_f64()
     }
 
     /// The times, in nanoseconds, between which the run's lines are looked for.
@@ -241,4 +247,23 @@ fn now() -> i64 {
 
 fn nanoseconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX - MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_is_not_waited_for() {
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let at = |now: &str| {
+            let clock = Clock::at(time("2026-11-28T12:00:00Z"), time("2026-11-28T12:01:00Z"), time(now));
+            clock.since_end()
+        };
+        assert!((10.0..60.0).contains(&at("2026-11-28T12:01:10Z")));
+        assert!(
+            (0.0..60.0).contains(&at("2026-11-28T11:00:00Z")),
+            "an hour would pass before the bound ends"
+        );
+    }
 }

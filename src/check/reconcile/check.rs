@@ -35,7 +35,7 @@ pub async fn take_baseline(
 ) -> Result<Baseline> {
     let counters = counters(stack, scenario);
     let asked = prometheus.time().await?;
-    let targets = prometheus.targets().await?;
+    let targets = prometheus.targets_with(jobs(stack)).await?;
     let longest = longest_round(&targets, stack.counter.job.as_deref());
     let mut told = false;
     loop {
@@ -53,6 +53,11 @@ pub async fn take_baseline(
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// The job of the counter's targets.
+fn jobs(stack: &Stack) -> &[String] {
+    stack.counter.job.as_slice()
 }
 
 fn counters<'a>(stack: &'a Stack, scenario: &Scenario) -> Counters<'a> {
@@ -119,7 +124,7 @@ pub async fn check(context: &CheckContext<'_>, asked: &ReconcileCheck) -> Result
             Ok(Judgement::Final(outcomes)) => return Ok(outcomes),
             Ok(Judgement::Wait(message)) => message,
             // Prometheus may come back within the bound.
-            Err(error) if stopwatch.over() => return Ok(no_data(error.to_string())),
+            Err(error) if stopwatch.gives_up(&error) => return Ok(no_data(error.to_string())),
             Err(error) => format!("waiting for Prometheus: {}", error.what()),
         };
         context.waiting(NAME, &message)?;
@@ -141,7 +146,7 @@ pub async fn interruptions(
     let instances: Vec<String> =
         context.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
     let counters = counters(context.stack, context.scenario);
-    let targets = prometheus.targets().await?;
+    let targets = prometheus.targets_with(jobs(context.stack)).await?;
     let histories = fetch::since(prometheus, &counters, &instances, baseline, now).await?;
     Ok(histories
         .into_iter()
@@ -168,7 +173,7 @@ async fn look(
     let now = prometheus.time().await?;
     // Any time after the last answer will do; without one from then, this is the first that is known.
     let ended = *ended.get_or_insert(now);
-    let targets = prometheus.targets().await?;
+    let targets = prometheus.targets_with(jobs(context.stack)).await?;
     let longest = longest_round(&targets, context.stack.counter.job.as_deref());
     let deadline = ended + asked.wait.as_secs_f64().max(longest);
     // A clock that is set back meanwhile must not hold this up.

@@ -3,7 +3,7 @@
 use super::baseline::{Baseline, BaselineSeries, BaselineTarget};
 use super::history::TargetHistory;
 use crate::error::Result;
-use crate::observe::{Labels, Prometheus, Sample, Series, matcher};
+use crate::observe::{Labels, Prometheus, Sample, Series, matcher, selector};
 use crate::stack::Counter;
 
 /// How far back a target's last successful scrape is looked for, in seconds; Prometheus' own look-back.
@@ -27,14 +27,14 @@ impl Counters<'_> {
             .iter()
             .flat_map(|(label, values)| values.iter().map(move |value| matcher(label, "!=", value)));
         let all: Vec<String> = self.job().into_iter().chain(matching).chain(except).collect();
-        let mut selectors = vec![format!("{}{{{}}}", counter.metric, all.join(","))];
+        let mut selectors = vec![selector(&counter.metric, all)];
         selectors.extend(self.others.iter().map(|name| self.of_targets(name)));
         selectors
     }
 
     /// A metric of the targets themselves.
     fn of_targets(&self, metric: &str) -> String {
-        format!("{metric}{{{}}}", self.job().unwrap_or_default())
+        selector(metric, self.job())
     }
 
     fn job(&self) -> Option<String> {

@@ -222,23 +222,25 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Reads `name{label="value",…}`; `None` for anything else.
+    /// Reads `name{label="value",…}`, or `{"name", …}`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Selector> {
         let promql_parser::parser::Expr::VectorSelector(selector) =
             promql_parser::parser::parse(text).ok()?
         else {
             return None;
         };
+        let name = crate::scenario::metric_of(&selector)?.to_owned();
         let labels = selector
             .matchers
             .matchers
             .iter()
+            .filter(|matcher| matcher.name != "__name__")
             .map(|matcher| {
                 let equal = matches!(matcher.op, promql_parser::label::MatchOp::Equal);
                 equal.then(|| (matcher.name.clone(), matcher.value.clone()))
             })
             .collect::<Option<_>>()?;
-        Some(Selector { name: selector.name?, labels })
+        Some(Selector { name, labels })
     }
 
     /// The metric's name.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
+
 use super::eyes::Eyes;
 use super::model::{ClusterFacts, Inspection, Missing, Part, PrometheusFacts, SCHEMA};
 use super::source::{Named, Source};
@@ -43,6 +45,8 @@ pub struct Question {
     pub prometheus: Option<Named>,
     /// Its credentials, where it was named by a URL.
     pub credentials: Option<Credentials>,
+    /// Headers for it, where it was named by a URL.
+    pub headers: IndexMap<String, String>,
 }
 
 /// Looks at a system.
@@ -118,7 +122,11 @@ where
 
 async fn source(cluster: &Result<Cluster, Missing>, question: &Question) -> Result<Source, Missing> {
     if let Some(Named::Url(url)) = &question.prometheus {
-        let endpoint = Endpoint { url: url.clone(), credentials: question.credentials.clone() };
+        let endpoint = Endpoint {
+            credentials: question.credentials.clone(),
+            headers: question.headers.clone(),
+            ..Endpoint::new(url.clone())
+        };
         return Ok(Source::at(&endpoint).await?);
     }
     let cluster = cluster.as_ref().map_err(|_| {

@@ -12,6 +12,7 @@ use super::super::otlp::{
 };
 use super::Options;
 use crate::error::{Error, Result};
+use crate::http_client;
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,7 +42,7 @@ impl Client {
     /// A prerequisite (exit 5) where no HTTP client can be made.
     pub fn new(options: &Options) -> Result<Client> {
         // It sends within one lab: a proxy of the user's has no part in that.
-        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
+        let http = http_client::builder().timeout(TIMEOUT).no_proxy().build();
         let http = http.map_err(|e| Error::prerequisite("no HTTP client could be made").because(e))?;
         let mut url = options.to.clone();
         url.set_path(&format!("{}/v1/logs", url.path().trim_end_matches('/')));
@@ -70,7 +71,7 @@ impl Client {
             Err(e) => return Sent::Later(format!("{} does not answer: {}", self.url, innermost(&e))),
         };
         let status = answer.status();
-        let body = match answer.bytes().await {
+        let body = match http_client::read(answer, http_client::LARGEST_ANSWER).await {
             Ok(body) => body,
             Err(e) => {
                 return Sent::Later(format!("the answer of {} ended early: {}", self.url, innermost(&e)));

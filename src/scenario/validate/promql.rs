@@ -1,5 +1,6 @@
 //! PromQL as far as it can be judged without a Prometheus.
 
+use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{self, Expr, VectorSelector, value::ValueType};
 
 /// What can be said of an expression before Prometheus sees it.
@@ -30,7 +31,7 @@ pub(crate) fn expression(text: &str) -> Result<(), Flaw> {
 pub(crate) fn selector(text: &str) -> Result<VectorSelector, String> {
     let example = "write for example `app_error_count_total{endpoint=\"/api/users\"}`";
     match parser::parse(text) {
-        Ok(Expr::VectorSelector(selector)) if selector.name.is_none() => {
+        Ok(Expr::VectorSelector(selector)) if metric_of(&selector).is_none() => {
             Err(format!("the name of the metric is missing; {example}"))
         }
         Ok(Expr::VectorSelector(selector)) if selector.offset.is_some() || selector.at.is_some() => {
@@ -40,6 +41,13 @@ pub(crate) fn selector(text: &str) -> Result<VectorSelector, String> {
         Ok(_) => Err(format!("this is an expression, not a series; {example}")),
         Err(why) => Err(format!("this is not a series: {why}; {example}")),
     }
+}
+
+/// The metric that a selector names: before its braces, or quoted within them.
+pub(crate) fn metric_of(selector: &VectorSelector) -> Option<&str> {
+    let named = |matcher: &&Matcher| matcher.name == "__name__" && matches!(matcher.op, MatchOp::Equal);
+    let quoted = || selector.matchers.matchers.iter().find(named).map(|matcher| matcher.value.as_str());
+    selector.name.as_deref().or_else(quoted)
 }
 
 /// A selector of log streams, which LogQL writes as PromQL does: `{label="value"}`.
@@ -56,16 +64,15 @@ pub(crate) fn stream_selector(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether this can be the name of a metric.
+/// Whether this can be the name of a metric. Since Prometheus 3 any text can; a piece of a selector is a mistake.
 pub(crate) fn is_metric_name(name: &str) -> bool {
-    let mut letters = name.chars();
-    letters.next().is_some_and(|c| c.is_ascii_alphabetic() || "_:".contains(c))
-        && letters.all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+    let odd = |c: char| c.is_control() || "{}\"'`=".contains(c);
+    !name.is_empty() && name.trim() == name && !name.contains(odd)
 }
 
 /// Whether this can be the name of a label.
 pub(crate) fn is_label_name(name: &str) -> bool {
-    is_metric_name(name) && !name.contains(':')
+    is_metric_name(name) && !(name.contains(':') && crate::observe::is_bare(name))
 }
 
 #[cfg(test)]
@@ -93,8 +100,21 @@ mod tests {
     #[test]
     fn a_series_has_a_name_and_nothing_around_it() {
         assert!(selector("a{b=\"c\"}").is_ok());
+        let quoted = selector("{\"http.requests\", \"http.route\"=\"/list\"}").expect("a series");
+        assert_eq!(metric_of(&quoted), Some("http.requests"));
         for wrong in ["{b=\"c\"}", "sum(a)", "a[5m]", "a offset 5m", "a{b=c}", ""] {
             assert!(selector(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_may_have_any_letters_and_no_piece_of_a_selector() {
+        for name in ["requests_total", "http.server.requests", "größe", "user id", "1st", "a-b"] {
+            assert!(is_metric_name(name) && is_label_name(name), "{name}");
+        }
+        assert!(is_metric_name("job:requests:rate5m") && !is_label_name("job:requests:rate5m"));
+        for wrong in ["", " a", "a{b=\"c\"}", "a=b", "a\nb", "'a'"] {
+            assert!(!is_metric_name(wrong) && !is_label_name(wrong), "{wrong}");
         }
     }
 }

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::look::Found;
 use super::propose::Proposal;
+use crate::observe::is_bare;
 use crate::stack::{MethodAs, StatusAs};
 use crate::target::{Credentials, Endpoint};
 
@@ -36,7 +37,7 @@ pub fn stack_file(name: &str, found: &Found, addresses: &Addresses<'_>) -> Strin
          # Each request must raise exactly one series of this counter, by one.\n\
          counter:\n  metric: {metric}\n  job: {job}\n",
         told = quoted(&told),
-        metric = best.metric,
+        metric = bare(&best.metric),
         job = quoted(&found.job),
     );
     text += &labels(found);
@@ -72,7 +73,7 @@ fn labels(found: &Found) -> String {
     let best = found.best();
     let mut text = String::new();
     match (found.path_label(), best.path.as_ref().or(best.handler.as_ref())) {
-        (Some(label), _) => text += &format!("  path: {label}\n"),
+        (Some(label), _) => text += &format!("  path: {}\n", bare(label)),
         (None, Some(label)) => {
             let values = best.values(|seen| seen.path.as_deref());
             text += &format!(
@@ -83,14 +84,14 @@ fn labels(found: &Found) -> String {
         (None, None) => text += "  # path: the label that holds the path; none was found\n",
     }
     match &best.method {
-        Some(label) => text += &format!("  method: {label}\n"),
+        Some(label) => text += &format!("  method: {}\n", bare(label)),
         None => text += "  # method: the label that holds the method; none was found\n",
     }
     if best.method_as == MethodAs::Lower {
         text += "  method_as: lower\n";
     }
     match &best.status {
-        Some(label) => text += &format!("  status: {label}\n"),
+        Some(label) => text += &format!("  status: {}\n", bare(label)),
         None => text += "  # status: the label that holds the status; none was found\n",
     }
     if best.status_as == StatusAs::Class {
@@ -99,7 +100,7 @@ fn labels(found: &Found) -> String {
     if let Some((label, values)) = found.scrapes() {
         let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
         text += "  # What others send does not count: Prometheus' scrapes here; add the paths of health probes.\n";
-        text += &format!("  except: {{{label}: [{}]}}\n", values.join(", "));
+        text += &format!("  except: {{{}: [{}]}}\n", bare(label), values.join(", "));
     }
     text
 }
@@ -112,7 +113,12 @@ fn endpoint(key: &str, endpoint: &Endpoint) -> String {
             format!(", credentials: {{basic: {{user: {user}, password: {password}}}}}")
         }
     };
-    format!("  {key}: {{url: {}{credentials}}}\n", quoted(endpoint.url.as_str()))
+    let headers = match endpoint.headers.is_empty() {
+        true => String::new(),
+        // JSON is YAML.
+        false => format!(", headers: {}", serde_json::to_string(&endpoint.headers).unwrap_or_default()),
+    };
+    format!("  {key}: {{url: {}{credentials}{headers}}}\n", quoted(endpoint.url.as_str()))
 }
 
 /// A scenario to begin with: the paths that were answered well, gently.
@@ -144,7 +150,7 @@ pub fn scenario_file(name: &str, found: &Found) -> String {
         text += "  # A template stands for many paths: name one, and the label's value that counts it.\n";
         for template in templates.iter().take(3) {
             let path = quoted(&example(template));
-            text += &format!("  # {{path: {path}, labels: {{{label}: {}}}}}\n", quoted(template));
+            text += &format!("  # {{path: {path}, labels: {{{}: {}}}}}\n", bare(label), quoted(template));
         }
     }
     text += &format!("\nchecks:\n  - targets: {{jobs: [{}]}}\n  - reconcile: {{}}\n", quoted(&found.job));
@@ -241,6 +247,11 @@ fn is_template(path: &str) -> bool {
 fn example(template: &str) -> String {
     let segments = template.split('/').map(|segment| if is_template(segment) { "1" } else { segment });
     segments.collect::<Vec<_>>().join("/")
+}
+
+/// A name as it is, where YAML takes it for text anywhere; else quoted.
+fn bare(name: &str) -> String {
+    if is_bare(name) { name.to_owned() } else { quoted(name) }
 }
 
 /// As a double-quoted scalar, which YAML shares with JSON.

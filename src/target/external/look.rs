@@ -7,6 +7,7 @@ use url::Url;
 
 use super::propose::{Proposal, propose};
 use crate::error::{Error, Result};
+use crate::http_client::host_and_port;
 use crate::observe::{Labels, Prometheus, QueryResult, Target, matcher};
 use crate::target::Endpoint;
 
@@ -33,7 +34,8 @@ pub struct Found {
 pub async fn look(services: &[Url], prometheus: &Endpoint, job: Option<&str>) -> Result<Found> {
     let client = Prometheus::new(prometheus)?;
     let version = client.version().await.map_err(is_it_prometheus)?;
-    let targets = client.targets().await?;
+    let named: Vec<&str> = job.into_iter().collect();
+    let targets = client.targets_with(&named).await?;
     let mut of_services = Vec::new();
     for service in services {
         of_services.push(target_at(service, &targets).await);
@@ -78,7 +80,7 @@ fn is_it_prometheus(error: Error) -> Error {
 
 /// The counters of a job that may count requests, best first. A gauge counts nothing, whatever its name.
 async fn proposals(client: &Prometheus, job: &str) -> Result<Vec<Proposal>> {
-    let names = matcher("__name__", "=~", ".+(_total|_count|_requests)");
+    let names = matcher("__name__", "=~", ".+[._](total|count|requests)");
     let selector = format!("{{{},{names}}}", matcher("job", "=", job));
     let series: Vec<(Labels, f64)> = match client.query(&selector, None).await? {
         QueryResult::Vector(series) => series,
@@ -108,11 +110,11 @@ async fn target_at<'a>(service: &Url, targets: &'a [Target]) -> Option<&'a Targe
 }
 
 async fn addresses(url: &Url) -> Vec<IpAddr> {
-    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
-    // `Url` writes an IPv6 address in brackets.
-    let host = host.trim_matches(['[', ']']);
-    let found =
-        tokio::time::timeout(std::time::Duration::from_secs(2), tokio::net::lookup_host((host, port)));
+    let Some((host, port)) = host_and_port(url) else { return Vec::new() };
+    let found = tokio::time::timeout(
+        std::time::Duration::from_secs(2),
+        tokio::net::lookup_host((host.as_str(), port)),
+    );
     match found.await {
         Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
         _ => Vec::new(),

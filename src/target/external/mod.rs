@@ -11,4 +11,4 @@ mod up;
 pub use files::{Addresses, scenario_file, some, stack_file};
 pub use look::{Found, look};
 pub use propose::{Proposal, Seen, propose};
-pub use up::up;
+pub use up::{has_moved, moved, up};

@@ -1,6 +1,6 @@
 //! Which counter counts the service's requests, and which of its labels hold path, method and status: pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -77,10 +77,18 @@ pub fn propose(series: &[(Labels, f64)]) -> Vec<Proposal> {
 /// A counter by its name, or the count of a histogram or summary, which counts as exactly. Go's handler of
 /// /metrics counts scrapes only.
 fn may_count(name: &str) -> bool {
+    let name = underscored(name);
     ["_total", "_count", "_requests"].iter().any(|end| name.ends_with(end)) && !name.starts_with("promhttp_")
 }
 
+/// A name as older versions spell it.
+fn underscored(name: &str) -> String {
+    name.replace('.', "_")
+}
+
 fn proposal(metric: &str, series: &[&(Labels, f64)]) -> Proposal {
+    let known: BTreeSet<&str> =
+        series.iter().flat_map(|(labels, _)| labels.keys().map(String::as_str)).collect();
     // The first label of these names that has values, all of which are what they should be.
     let label = |names: &[&str], fits: &dyn Fn(&[&str]) -> bool| {
         let holds = |name: &&&str| {
@@ -88,7 +96,12 @@ fn proposal(metric: &str, series: &[&(Labels, f64)]) -> Proposal {
                 series.iter().filter_map(|(labels, _)| Some(labels.get(**name)?.as_str())).collect();
             !values.is_empty() && fits(&values)
         };
-        names.iter().find(holds).map(|name| (*name).to_owned())
+        // As they are spelt there: since Prometheus 3 a name may have dots.
+        let spelt = names
+            .iter()
+            .flat_map(|name| known.iter().copied().filter(move |known| underscored(known) == *name));
+        let spelt: Vec<&str> = spelt.collect();
+        spelt.iter().find(holds).map(|name| (*name).to_owned())
     };
     let path = label(PATHS, &|values| values.iter().any(|value| value.starts_with('/')));
     let handler = match path {
@@ -137,7 +150,7 @@ fn score(proposal: &Proposal) -> i32 {
     score += 2 * i32::from(name.contains("http"));
     score += 2 * i32::from(proposal.method.is_some());
     score += 3 * i32::from(proposal.path.is_some());
-    score += 2 * i32::from(name.ends_with("_total"));
+    score += 2 * i32::from(underscored(name).ends_with("_total"));
     // Sizes, errors and what the service sends itself are counted by names that look alike.
     for other in
         ["error", "exception", "size", "bytes", "client", "in_flight", "active", "fail", "rejected", "retr"]
@@ -207,6 +220,18 @@ mod tests {
         ]);
         assert_eq!(otel.metric, "http_server_request_duration_seconds_count");
         assert_eq!(otel.status.as_deref(), Some("http_response_status_code"));
+    }
+
+    #[test]
+    fn names_with_dots_are_known_as_they_are_spelt() {
+        let found = best(&[(
+            "http.server.request.duration_count",
+            &[("http.route", "/a"), ("http.request.method", "GET"), ("http.response.status_code", "200")],
+        )]);
+        assert_eq!(found.metric, "http.server.request.duration_count");
+        assert_eq!(found.path.as_deref(), Some("http.route"));
+        assert_eq!(found.method.as_deref(), Some("http.request.method"));
+        assert_eq!(found.status.as_deref(), Some("http.response.status_code"));
     }
 
     #[test]

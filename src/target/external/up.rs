@@ -1,32 +1,47 @@
 //! Looks whether everything of an external stack answers, and records where.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::observe::{Alertmanager, Health, Prometheus, Target};
+use crate::exit::Exit;
+use crate::http_client::host_and_port;
+use crate::observe::{Alertmanager, Health, Prometheus, Target, ensure_credentials};
 use crate::stack::{ExternalEndpoint, ExternalStack, Stack};
 use crate::target::{Endpoint, Endpoints, Lab, Replica, TargetKind};
 
+/// How long a Prometheus that has just started is waited for: it looks for targets after five seconds, and scrapes them
+/// somewhat later.
+const YOUNG: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether it knows them now.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
 /// Looks whether the service answers, Prometheus answers, and every instance is scraped. Starts nothing.
 ///
+/// `waiting` is told what is waited for.
+///
 /// # Errors
-/// Usage (exit 2) where the stack has no part `external`; the target (exit 6) where something does not answer.
-pub async fn up(stack: &Stack, parameters: &IndexMap<String, String>) -> Result<Lab> {
-    let external = stack.external.as_ref().ok_or_else(|| {
-        Error::usage(format!("the stack {} is not on the target external", stack.name))
-            .because_of("its file has no key `external`")
-            .hint("sre init --external URL writes a stack file for a service of your own")
-    })?;
+/// Usage (exit 2) where the stack has no part `external`; the target (exit 6) where something does not answer; a
+/// prerequisite (exit 5) where credentials are not in the environment.
+pub async fn up(
+    stack: &Stack,
+    parameters: &IndexMap<String, String>,
+    waiting: &(dyn Fn(&str) + Sync),
+) -> Result<Lab> {
+    let external = part(stack)?;
+    let endpoints = endpoints(stack, external);
+    ensure_credentials(&endpoints)?;
     for url in &external.service {
         answers(url).await?;
     }
     let prometheus = Prometheus::new(&endpoint(&external.prometheus))?;
     let version = prometheus.version().await.map_err(unreachable)?;
-    let targets = prometheus.targets().await.map_err(unreachable)?;
-    scraped(external, stack.counter.job.as_deref(), &targets)?;
+    // An agent tells its version and its targets, and answers no query.
+    prometheus.time().await.map_err(unreachable)?;
+    all_scraped(external, stack.counter.job.as_deref(), &prometheus, waiting).await?;
     let mut versions = IndexMap::from([("prometheus".to_owned(), version)]);
     if let Some(alertmanager) = &external.alertmanager {
         let version = Alertmanager::new(&endpoint(alertmanager))?.version().await;
@@ -38,15 +53,69 @@ pub async fn up(stack: &Stack, parameters: &IndexMap<String, String>) -> Result<
         target: TargetKind::External,
         parameters: parameters.clone(),
         complete: true,
-        endpoints: endpoints(stack, external),
+        endpoints,
         processes: Vec::new(),
         versions,
         cluster: None,
     })
 }
 
+fn part(stack: &Stack) -> Result<&ExternalStack> {
+    stack.external.as_ref().ok_or_else(|| {
+        Error::usage(format!("the stack {} is not on the target external", stack.name))
+            .because_of("its file has no key `external`")
+            .hint("sre init --external URL writes a stack file for a service of your own")
+    })
+}
+
+/// Whether the stack's file names other addresses than the lab was brought up with.
+pub fn has_moved(stack: &Stack, lab: &Lab) -> bool {
+    stack.external.as_ref().is_some_and(|external| endpoints(stack, external) != lab.endpoints)
+}
+
+/// The lab with the addresses that its stack's file has.
+pub fn moved(stack: &Stack, lab: Lab) -> Lab {
+    match &stack.external {
+        Some(external) => Lab { endpoints: endpoints(stack, external), ..lab },
+        None => lab,
+    }
+}
+
+/// Waits, while Prometheus is young, until it scrapes what it must.
+async fn all_scraped(
+    external: &ExternalStack,
+    job: Option<&str>,
+    prometheus: &Prometheus,
+    waiting: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
+    let jobs: Vec<&str> = job.into_iter().collect();
+    let asked = Instant::now();
+    let mut told = false;
+    loop {
+        let targets = prometheus.targets_with(&jobs).await.map_err(unreachable)?;
+        let Err(error) = scraped(external, job, &targets) else { return Ok(()) };
+        if asked.elapsed() > YOUNG || !is_young(prometheus).await {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut told, true) {
+            waiting("Prometheus has only just started: waiting for its targets");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether it may not know its targets yet. One that does not tell since when it runs is taken for old.
+async fn is_young(prometheus: &Prometheus) -> bool {
+    let Ok(Some(since)) = prometheus.running_since().await else { return false };
+    let Ok(now) = prometheus.time().await else { return false };
+    now - since.as_millisecond() as f64 / 1000.0 < YOUNG.as_secs_f64()
+}
+
 /// What an observer did not tell, as an error of the target.
 fn unreachable(error: Error) -> Error {
+    if error.exit() == Exit::Prerequisite {
+        return error;
+    }
     let causes = error.causes().iter().fold(Error::target(error.what()), |all, cause| all.because_of(cause));
     causes.hint(error.next_step().unwrap_or("Its address stands in the stack file, under `external`."))
 }
@@ -75,7 +144,12 @@ fn endpoints(stack: &Stack, external: &ExternalStack) -> Endpoints {
 }
 
 fn endpoint(external: &ExternalEndpoint) -> Endpoint {
-    Endpoint { url: external.url.clone(), credentials: external.credentials.clone() }
+    Endpoint {
+        url: external.url.clone(),
+        credentials: external.credentials.clone(),
+        headers: external.headers.clone(),
+        largest_answer_mib: external.largest_answer_mib,
+    }
 }
 
 /// A connection will do: a request would be counted, by a service whose metrics lag perhaps only after the
@@ -86,9 +160,10 @@ async fn answers(url: &Url) -> Result<()> {
             "Start it, or mend its address in the stack file: `sre` starts nothing on the target external.",
         )
     };
-    let host = url.host_str().ok_or_else(|| failed().because_of("the address names no host"))?;
-    let port = url.port_or_known_default().unwrap_or(80);
-    match tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect((host, port))).await {
+    let (host, port) = host_and_port(url).ok_or_else(|| failed().because_of("the address names no host"))?;
+    match tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect((host.as_str(), port)))
+        .await
+    {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(failed().because(e)),
         Err(_) => Err(failed().because_of("no connection within 5 s")),
@@ -112,7 +187,8 @@ fn scraped(external: &ExternalStack, job: Option<&str>, targets: &[Target]) -> R
                         "Mend `external.instances` in the stack file, or Prometheus' scrape configuration.",
                     ));
             }
-            Some(target) if target.health == Health::Down => {
+            // One that was not scraped yet is down without a reason in some products.
+            Some(target) if target.health == Health::Down && !target.last_error.is_empty() => {
                 return Err(Error::target(format!("Prometheus cannot scrape {instance}"))
                     .because_of(target.last_error.clone()));
             }

@@ -77,7 +77,7 @@ pub fn read_objects(file: &str, text: &str) -> Result<Vec<DynamicObject>> {
 /// Reads all documents of a YAML file that hold anything.
 pub fn read_documents(file: &str, text: &str) -> Result<Vec<Value>> {
     // Manifests write file modes as YAML 1.1 octals (`0755`), and may be longer than untrusted input should be.
-    let options = serde_saphyr::options! { legacy_octal_numbers: true, budget: None };
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, budget: crate::config::large() };
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|e| Error::usage(format!("{file} is not valid YAML")).because(e))?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())

@@ -278,7 +278,7 @@ async fn stir(cluster: &Cluster, endpoint: &ClusterEndpoint, namespace: &str, ke
 
 /// A configuration as data; null, which lacks everything, if it cannot be read.
 fn configuration(text: &str) -> Value {
-    let options = serde_saphyr::options! { budget: None };
+    let options = serde_saphyr::options! { budget: crate::config::large() };
     serde_saphyr::from_str_with_options(text, options).unwrap_or_default()
 }
 

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::plan::ExpectedTarget;
 use crate::error::{Error, Result};
+use crate::http_client;
 use crate::observe;
 use crate::target::Endpoint;
 
@@ -48,10 +49,22 @@ pub struct Target {
     pub last_scrape: Timestamp,
 }
 
+impl From<observe::Target> for Target {
+    fn from(target: observe::Target) -> Target {
+        Target {
+            job: target.job().to_owned(),
+            instance: target.instance().to_owned(),
+            healthy: target.health == observe::Health::Up,
+            last_scrape: target.last_scrape,
+            error: target.last_error,
+        }
+    }
+}
+
 impl Health {
     /// One that never uses a proxy: all of a lab is on this machine.
     pub fn new() -> Result<Health> {
-        let http = reqwest::Client::builder()
+        let http = http_client::builder()
             .no_proxy()
             .timeout(ANSWER_BOUND)
             .build()
@@ -72,7 +85,12 @@ impl Health {
     pub async fn reload(&self, url: &Url) -> Reload {
         match self.http.post(url.clone()).send().await {
             Ok(answer) if answer.status().is_success() => Reload::Done,
-            Ok(answer) => Reload::Refused(answer.text().await.unwrap_or_default().trim().to_owned()),
+            Ok(answer) if answer.status().is_redirection() => {
+                let to = answer.headers().get(reqwest::header::LOCATION);
+                let to = to.map_or("nowhere".into(), |to| String::from_utf8_lossy(to.as_bytes()));
+                Reload::Refused(format!("{url} sends on to {to}: nothing was read again"))
+            }
+            Ok(answer) => Reload::Refused(http_client::excerpt(answer).await),
             Err(_) => Reload::NoAnswer,
         }
     }
@@ -80,16 +98,7 @@ impl Health {
     /// Prometheus' active targets.
     pub async fn targets(&self, prometheus: &Url) -> Result<Vec<Target>, String> {
         let targets = client(prometheus)?.targets().await.map_err(why)?;
-        Ok(targets
-            .into_iter()
-            .map(|target| Target {
-                job: target.job().to_owned(),
-                instance: target.instance().to_owned(),
-                healthy: target.health == observe::Health::Up,
-                last_scrape: target.last_scrape,
-                error: target.last_error,
-            })
-            .collect())
+        Ok(targets.into_iter().map(Target::from).collect())
     }
 
     /// The rule files that Prometheus has loaded.
@@ -109,7 +118,8 @@ fn client(prometheus: &Url) -> Result<observe::Prometheus, String> {
     Ok(client.once_only())
 }
 
-fn why(error: Error) -> String {
+/// The reason at the bottom of an error.
+pub(super) fn why(error: Error) -> String {
     error.causes().last().cloned().unwrap_or_else(|| error.what().to_owned())
 }
 

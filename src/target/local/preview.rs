@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::plan::{Programs, RuleFile, plan, port_names, port_owner};
 use super::process::is_alive;
-use super::up::Request;
+use super::up::{Request, not_local};
 use super::{ports, programs};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stack::LogKeeping;
 use crate::target::Lab;
 use crate::tools::{self, Cache, Tool};
@@ -58,10 +58,7 @@ pub struct PreviewFile {
 /// What `up` would do now; changes nothing. Ports are those that are free at this moment.
 pub async fn preview(request: &Request<'_>) -> Result<Preview> {
     let (stack, folder) = (request.stack, request.folder);
-    let local = stack
-        .local
-        .as_ref()
-        .ok_or_else(|| Error::usage(format!("the stack {} cannot run on the target local", stack.name)))?;
+    let local = stack.local.as_ref().ok_or_else(|| not_local(stack))?;
     let rules = stack
         .rules
         .iter()

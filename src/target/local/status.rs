@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::health::{Health, Target};
+use super::health::{Target, why};
 use super::ports::{self, Ports};
 use super::process::{State, memory, state};
 use super::tail::last_lines;
 use crate::error::Result;
+use crate::observe;
 use crate::target::{Endpoint, Folder, Lab, Process, TargetKind};
 
 /// How many last lines of a dead process are shown.
@@ -70,12 +71,13 @@ pub struct TargetsStatus {
     pub error: Option<String>,
 }
 
-/// Looks at a lab; changes nothing.
-pub async fn status(lab: &Lab, folder: &Folder) -> Result<Status> {
+/// Looks at a lab; changes nothing. `meant` tells which targets of Prometheus are the lab's: somebody else's Prometheus
+/// has others, too.
+pub async fn status(lab: &Lab, folder: &Folder, meant: impl Fn(&observe::Target) -> bool) -> Result<Status> {
     let ports = ports::load(folder);
     let processes: Vec<ProcessStatus> =
         lab.processes.iter().map(|process| process_status(process, &ports)).collect();
-    let targets = TargetsStatus::of(lab.endpoints.prometheus.as_ref()).await?;
+    let targets = TargetsStatus::of(lab.endpoints.prometheus.as_ref(), meant).await?;
     let healthy =
         lab.complete && processes.iter().all(|process| process.state == State::Running) && targets.healthy();
     Ok(Status {
@@ -103,14 +105,21 @@ fn process_status(process: &Process, ports: &Ports) -> ProcessStatus {
 }
 
 impl TargetsStatus {
-    /// What Prometheus sees now.
-    pub async fn of(prometheus: Option<&Endpoint>) -> Result<TargetsStatus> {
+    /// What Prometheus sees now of the targets that are meant.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where credentials are not in the environment.
+    pub async fn of(
+        prometheus: Option<&Endpoint>,
+        meant: impl Fn(&observe::Target) -> bool,
+    ) -> Result<TargetsStatus> {
         let seen = match prometheus {
-            Some(prometheus) => Health::new()?.targets(&prometheus.url).await,
+            Some(prometheus) => observe::Prometheus::new(prometheus)?.targets().await.map_err(why),
             None => Err("the lab has no Prometheus".into()),
         };
         Ok(match seen {
             Ok(seen) => {
+                let seen: Vec<Target> = seen.into_iter().filter(meant).map(Target::from).collect();
                 let total = seen.len();
                 let unhealthy: Vec<Target> = seen.into_iter().filter(|target| !target.healthy).collect();
                 TargetsStatus { healthy: total - unhealthy.len(), total, unhealthy, error: None }

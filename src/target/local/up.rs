@@ -39,6 +39,17 @@ pub struct Request<'a> {
     pub bound: Duration,
 }
 
+/// The error for a stack that is somewhere else, with the targets that it has.
+pub(super) fn not_local(stack: &Stack) -> Error {
+    let error = Error::usage(format!("the stack {} cannot run on the target local", stack.name))
+        .because_of("it has no `local`");
+    match (&stack.external, &stack.cluster) {
+        (Some(_), _) => error.hint("--target external: it says where it runs already"),
+        (None, Some(_)) => error.hint("--target cluster --context NAME, or --target minikube"),
+        (None, None) => error,
+    }
+}
+
 /// Brings the stack up on this machine. Comes back when every scrape target is healthy, every rule
 /// file is loaded, and Alertmanager and the receiver answer. Where nothing was up before, an error
 /// or an interruption leaves nothing running.
@@ -48,10 +59,7 @@ pub struct Request<'a> {
 pub async fn up(request: &Request<'_>, terminal: &Terminal, interrupt: &Interrupt) -> Result<Lab> {
     let stack = request.stack;
     let folder = request.folder;
-    let local = stack.local.as_ref().ok_or_else(|| {
-        Error::usage(format!("the stack {} cannot run on the target local", stack.name))
-            .because_of("it has no `local`")
-    })?;
+    let local = stack.local.as_ref().ok_or_else(|| not_local(stack))?;
     let rules = stack
         .rules
         .iter()
