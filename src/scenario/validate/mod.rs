@@ -8,6 +8,7 @@ mod promql;
 mod requests;
 mod scenario;
 mod thresholds;
+mod traps;
 
 pub(crate) use checks::checks;
 use detected::detected;

@@ -7,13 +7,19 @@ use promql_parser::label::MatchOp;
 
 use super::load::unfit_name;
 use super::promql::{is_label_name, selector};
+use super::traps::traps;
 use crate::config::{Path, Problem};
-use crate::scenario::{Raises, Request};
+use crate::scenario::{Http, Raises, Request};
 
 /// Every name is a row of every report and a histogram for each replica.
 const MAX_NAMES: usize = 200;
 
-pub(super) fn requests(requests: &IndexMap<String, Request>, path: &Path, problems: &mut Vec<Problem>) {
+pub(super) fn requests(
+    requests: &IndexMap<String, Request>,
+    http: &Http,
+    path: &Path,
+    problems: &mut Vec<Problem>,
+) {
     if requests.is_empty() {
         problems.push(Problem::error(path, "there must be at least one request"));
     } else if requests.values().all(|request| request.weight == 0) {
@@ -36,6 +42,7 @@ pub(super) fn requests(requests: &IndexMap<String, Request>, path: &Path, proble
         for (header, value) in &request.headers {
             self::header(header, value, &path.key("headers").key(header), problems);
         }
+        traps(request, http, &path, problems);
         if request.body.is_some() && request.json.is_some() {
             problems.push(Problem::key_error(&path.key("json"), "a request has either `body` or `json`"));
         }
@@ -85,7 +92,11 @@ fn target(target: &str, path: &Path, problems: &mut Vec<Problem>) {
 fn header(name: &str, value: &str, path: &Path, problems: &mut Vec<Problem>) {
     match HeaderName::from_bytes(name.as_bytes()) {
         Err(_) => {
-            problems.push(Problem::key_error(path, format!("`{name}` is not the name of a header")));
+            let problem = Problem::key_error(path, format!("`{name}` is not the name of a header"));
+            problems.push(match pseudo(name, value) {
+                Some(help) => problem.help(help),
+                None => problem,
+            });
         }
         Ok(name) if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) => {
             problems.push(Problem::key_error(path, format!("`{name}` follows from the body")));
@@ -95,6 +106,20 @@ fn header(name: &str, value: &str, path: &Path, problems: &mut Vec<Problem>) {
     if HeaderValue::from_str(value).is_err() {
         problems.push(Problem::error(path, "a header holds no line breaks and no control characters"));
     }
+}
+
+/// What stands for one of HTTP/2's pseudo-headers, as a browser shows them.
+fn pseudo(name: &str, value: &str) -> Option<String> {
+    Some(match name {
+        ":authority" => format!(
+            "leave it out; to ask for another host than that of the service's address, write `host: {value}`"
+        ),
+        ":method" => format!("leave it out, and write `method: {value}` beside `path`"),
+        ":path" => format!("leave it out, and write `path: {value}`"),
+        ":scheme" => "leave it out: the service's address says it".into(),
+        _ if name.starts_with(':') => "leave it out: it belongs to an answer".into(),
+        _ => return None,
+    })
 }
 
 fn raises(raises: &Raises, path: &Path, problems: &mut Vec<Problem>) {

@@ -2,7 +2,7 @@
 
 use super::{checks, detected, faults, load, requests, thresholds};
 use crate::config::{Path, Problem};
-use crate::scenario::{Check, Request, Scenario};
+use crate::scenario::{Check, Http, Load, Request, Scenario};
 
 /// The header that a request's id is sent in.
 const REQUEST_ID: &str = "x-request-id";
@@ -12,12 +12,20 @@ pub fn validate(scenario: &Scenario) -> Vec<Problem> {
     let root = Path::root();
     let mut problems = Vec::new();
     load::load(&scenario.load, &root.key("load"), &mut problems);
-    requests::requests(&scenario.requests, &root.key("requests"), &mut problems);
+    requests::requests(&scenario.requests, http(scenario), &root.key("requests"), &mut problems);
     thresholds::thresholds(scenario, &root.key("thresholds"), &mut problems);
     faults::faults(scenario, &root.key("faults"), &mut problems);
     checks(&scenario.checks, &root.key("checks"), &mut problems);
     together(scenario, &mut problems);
     problems
+}
+
+/// What holds for every request.
+fn http(scenario: &Scenario) -> &Http {
+    match &scenario.load {
+        Load::ArrivalRate(load) => &load.http,
+        Load::Users(load) => &load.http,
+    }
 }
 
 fn together(scenario: &Scenario, problems: &mut Vec<Problem>) {
