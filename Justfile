@@ -78,3 +78,7 @@ bench-parts:
 # nginx and wrk, unpacked from the distribution's packages, and oha, built: into the cache, where they are missing
 bench-tools:
     ./benches/tools.sh
+
+# A log of times is read by the libraries of Rust, Python, JavaScript, Java and Go, which come from their registries; prints what each read
+hlog-readers:
+    SRE_TEST_HLOG_READERS=here cargo test --locked --test load_wire -- --nocapture the_log_of_times_is_read_alike

@@ -103,6 +103,8 @@ impl Histograms {
 
     /// Writes an HdrHistogram V2 interval log: one interval a phase, one line a histogram that holds a time.
     /// A line's tag reads `phase=steady&request=list-users&time=since-due`; values are microseconds, maxima milliseconds.
+    /// The first line of each phase has no tag and holds the times since due of all its requests: tools that leave tagged
+    /// lines out read the whole from these.
     pub fn write(&self, summary: &LoadSummary, out: &mut impl Write) -> Result<()> {
         let problem = || Error::target("the histograms cannot be written");
         let mut serializer = V2DeflateSerializer::new();
@@ -115,18 +117,17 @@ impl Histograms {
             .map_err(|e| problem().because(e))?;
         let mut start = 0.0;
         for phase in &summary.phases {
-            for (key, histogram) in self.0.iter().filter(|(key, h)| key.phase == phase.name && !h.is_empty())
-            {
-                let tag = form_urlencoded::Serializer::new(String::new())
-                    .append_pair("phase", &key.phase)
-                    .append_pair("request", &key.request)
-                    .append_pair("time", key.timing.name())
-                    .finish();
+            let whole = self.select(Timing::SinceDue, None, Some(&phase.name));
+            let of_phase = self.0.iter().filter(|(key, _)| key.phase == phase.name);
+            let lines = std::iter::once((None, &whole))
+                .chain(of_phase.map(|(key, histogram)| (Some(tag(key)), histogram)))
+                .filter(|(_, histogram)| !histogram.is_empty());
+            for (tag, histogram) in lines {
                 log.write_histogram(
                     histogram,
                     Duration::from_secs_f64(start),
                     Duration::from_secs_f64(phase.seconds),
-                    Tag::new(&tag),
+                    tag.as_deref().and_then(Tag::new),
                 )
                 .map_err(|e| problem().because_of(format!("{e:?}")))?;
             }
@@ -142,7 +143,8 @@ impl Histograms {
         let mut deserializer = Deserializer::new();
         for entry in IntervalLogIterator::new(log) {
             let LogEntry::Interval(line) = entry.map_err(|e| problem(format!("{e:?}")))? else { continue };
-            let tag = line.tag().map_or("", |tag| tag.as_str());
+            // The whole of a phase, which its parts say, too.
+            let Some(tag) = line.tag().map(|tag| tag.as_str()) else { continue };
             let key = key(tag).ok_or_else(|| problem(format!("`{tag}` names no phase, request and time")))?;
             let bytes =
                 base64::Engine::decode(&base64::engine::general_purpose::STANDARD, line.encoded_histogram())
@@ -153,6 +155,14 @@ impl Histograms {
         }
         Ok(histograms)
     }
+}
+
+fn tag(key: &Key) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("phase", &key.phase)
+        .append_pair("request", &key.request)
+        .append_pair("time", key.timing.name())
+        .finish()
 }
 
 fn key(tag: &str) -> Option<Key> {
@@ -292,6 +302,26 @@ pub(super) mod tests {
                 prop_assert_eq!(read.0.get(key), Some(histogram));
             }
         }
+    }
+
+    #[test]
+    fn each_phase_begins_with_the_whole_for_tools_that_leave_tagged_lines_out() {
+        let all = histograms(&[(0, 0, 5), (0, 0, 7), (0, 1, 5), (1, 0, 9)]);
+        let mut log = Vec::new();
+        all.write(&summary(2), &mut log).expect("a log");
+        assert_eq!(log.last(), Some(&b'\n'), "some readers refuse a last line without its end");
+        let mut whole = Vec::new();
+        for entry in IntervalLogIterator::new(&log) {
+            let LogEntry::Interval(line) = entry.expect("a line") else { continue };
+            if line.tag().is_none() {
+                let engine = base64::engine::general_purpose::STANDARD;
+                let bytes = base64::Engine::decode(&engine, line.encoded_histogram()).expect("base64");
+                let histogram: Histogram<u64> =
+                    Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram");
+                whole.push((line.start_timestamp().as_secs(), histogram.len(), histogram.max()));
+            }
+        }
+        assert_eq!(whole, [(0, 2, 7), (5, 1, 9)]);
     }
 
     #[test]
