@@ -1,9 +1,9 @@
 //! Load: executors, pacing, recording, and what the client knows afterwards.
 
 mod capacity;
+mod connections;
 mod engine;
 mod execute;
-mod failure;
 mod histograms;
 mod judge;
 mod mix;
@@ -19,6 +19,7 @@ mod shape;
 mod summary;
 mod users;
 mod watch;
+mod wire;
 mod workers;
 
 pub use capacity::{Capacity, Held, Limit, Search, Step};

@@ -83,6 +83,12 @@ pub enum Unexpected {
     Compressed,
 }
 
+/// An answer's head may be as long as this.
+pub(super) const LONGEST_HEAD: usize = 256 * 1024;
+
+/// An answer may have so many headers.
+pub(super) const MOST_HEADERS: usize = 4096;
+
 impl Unknown {
     /// Whether an answer came that could not be read.
     pub fn is_unreadable(self) -> bool {
@@ -125,7 +131,9 @@ impl Reason {
                 Unknown::BadHeader => "a header of the answer is malformed",
                 Unknown::BadLength => "the answer's content-length is malformed, or contradicts itself",
                 Unknown::BadChunk => "a chunk of the answer is malformed",
-                Unknown::BadFrame => "the answer breaks the rules of HTTP/2",
+                Unknown::BadFrame => {
+                    "the answer breaks the rules of HTTP/2, or its head is longer than 1 MiB"
+                }
             },
             Reason::Unexpected(why) => match why {
                 Unexpected::Status => "the status was not expected",
@@ -154,6 +162,14 @@ mod tests {
         assert_eq!(serde_json::from_str::<BTreeMap<Reason, u64>>(&text).expect("reasons"), reasons);
         let buffered = serde_json::from_value::<BTreeMap<Reason, u64>>(serde_json::json!({"refused": 4}));
         assert_eq!(buffered.expect("reasons"), BTreeMap::from([(Reason::NotSent(NotSent::Refused), 4)]));
+    }
+
+    #[test]
+    fn the_words_tell_the_true_limits() {
+        let kibibytes = format!("longer than {} KiB", LONGEST_HEAD / 1024);
+        let headers = format!("more than {} headers", crate::figures::count(MOST_HEADERS as u64));
+        assert!(Reason::Unknown(Unknown::HeadTooLong).words().ends_with(&kibibytes));
+        assert!(Reason::Unknown(Unknown::TooManyHeaders).words().ends_with(&headers));
     }
 
     #[test]

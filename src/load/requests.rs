@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::Url;
 
@@ -26,6 +28,8 @@ pub(super) struct Template {
     pub contains: Option<Vec<u8>>,
     /// Whether each request gets an id of its own: unless the scenario sets the header.
     pub identified: bool,
+    /// Whether it asks for the end of its connection, so that no further request may follow there (RFC 9112, 9.6).
+    pub closes: bool,
     /// By replica.
     pub to: Vec<Address>,
 }
@@ -96,6 +100,7 @@ impl Template {
             expect: request.expect.clone(),
             contains: request.contains.clone().map(String::into_bytes),
             identified: !headers.contains_key(REQUEST_ID),
+            closes: closes(&headers),
             to,
         })
     }
@@ -124,13 +129,16 @@ impl Address {
                 target.parse()
             }
             // HTTP/2 has a pseudo-header in place of `host`; a host of the scenario's own takes its place.
-            HttpVersion::Http2 => match headers.remove(HOST) {
-                Some(host) => {
-                    format!("{}://{}{target}", replica.url.scheme(), host.to_str().unwrap_or(authority))
-                        .parse()
+            HttpVersion::Http2 => {
+                without_connection(&mut headers);
+                match headers.remove(HOST) {
+                    Some(host) => {
+                        let host = host.to_str().unwrap_or(authority);
+                        format!("{}://{host}{target}", replica.url.scheme()).parse()
+                    }
+                    None => whole.parse(),
                 }
-                None => whole.parse(),
-            },
+            }
         };
         let uri = uri.map_err(|e: http::uri::InvalidUri| problem().because(e).hint("percent-encode it"))?;
         let mut written = Vec::new();
@@ -144,6 +152,31 @@ impl Address {
             head: written,
         })
     }
+}
+
+/// Whether a request says that its connection ends after it.
+fn closes(headers: &HeaderMap) -> bool {
+    let words =
+        headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    words.map(<[u8]>::trim_ascii).any(|word| word.eq_ignore_ascii_case(b"close"))
+}
+
+/// HTTP/2 has no headers of the connection, and a server refuses a request that has one (RFC 9113, 8.2.2).
+fn without_connection(headers: &mut HeaderMap) {
+    for name in ["keep-alive", "proxy-connection"] {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    if headers.get(TE).is_some_and(|te| te != "trailers") {
+        headers.remove(TE);
+    }
+}
+
+/// Whether a body is to be expected of a request with this method, so that it has to be said where there is none.
+pub(super) fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// Writes the request line and the headers of a request in HTTP/1.1, without the line that ends them.
@@ -160,8 +193,7 @@ pub(super) fn head(method: &Method, uri: &Uri, headers: &HeaderMap, body: Option
         to.extend_from_slice(b"\r\n");
     }
     let length = body.map_or(0, Bytes::len);
-    // Where a body is to be expected, that there is none has to be said, too.
-    let expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    let expected = expects_body(method);
     let framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
     if !framed && (length > 0 || expected) {
         to.extend_from_slice(format!("{CONTENT_LENGTH}: {length}\r\n").as_bytes());
@@ -322,6 +354,19 @@ mod tests {
         let (lines, body) = written(chunked);
         assert!(!lines.iter().any(|line| line.starts_with("content-length")), "{lines:?}");
         assert_eq!(body, "c\r\nhello, world\r\n0\r\n\r\n");
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_heeded_and_never_sent_in_http_2() {
+        let request = serde_json::json!({
+            "path": "/", "headers": {"Connection": "TE, Close", "Keep-Alive": "timeout=5", "TE": "gzip", "Upgrade": "h2c"},
+        });
+        let one = template(request.clone(), "http://127.0.0.1:8080", "1.1").expect("a template");
+        assert!(one.closes && one.to[0].headers.contains_key(CONNECTION));
+        let two = template(request, "http://127.0.0.1:8080", "2").expect("a template");
+        assert_eq!(two.to[0].headers.keys().collect::<Vec<_>>(), [USER_AGENT]);
+        let stays = serde_json::json!({"path": "/", "headers": {"Connection": "keep-alive"}});
+        assert!(!template(stays, "http://127.0.0.1:8080", "1.1").expect("a template").closes);
     }
 
     #[test]

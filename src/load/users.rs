@@ -1,6 +1,6 @@
 //! The closed model on goose: each user waits for an answer before sending the next request.
 //!
-//! goose drives the users, one task each. Requests, times and fates are our own, because goose's times end
+//! goose drives the users, one task each. Connections, requests, times and fates are our own, because goose's times end
 //! with the first byte, and it neither tells sent from unsent nor holds back from a server that is gone.
 
 use std::pin::Pin;
@@ -11,21 +11,20 @@ use std::time::{Duration, Instant};
 use goose::GooseAttack;
 use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario as Journey, Transaction, TransactionResult};
-use http::header::LOCATION;
-use http::{HeaderValue, StatusCode};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::Connections;
 use super::execute::{LoadRun, PhaseRow, Recorded};
-use super::failure::fate;
 use super::mix::{Mix, hash, unit};
 use super::plan::USERS_PHASE;
 use super::progress::{Progress, Tell};
 use super::recorder::{Ended, Recorder};
 use super::redirect::{Hop, follow};
-use super::requests::{Ids, Number, REQUEST_ID, Search, Template};
-use super::{Fate, Noted, Notes, Share, Unexpected, Unknown};
+use super::requests::{Ids, Number, Template};
+use super::wire::{Asked, Connector, End, native_roots};
+use super::{Fate, NotSent, Noted, Notes, Share, Unexpected, Unknown};
 use crate::error::{Error, Result};
-use crate::scenario::{Http, HttpVersion, Users};
+use crate::scenario::{Http, Users};
 
 /// After an interruption, answers are waited for this long.
 const GRACE: Duration = Duration::from_secs(2);
@@ -42,10 +41,10 @@ static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// What all users know.
 struct Shared {
     templates: Vec<Template>,
+    /// By replica.
+    connectors: Arc<Vec<Connector>>,
     weights: Vec<u32>,
     http: Http,
-    /// Whether a replica speaks TLS; redirects are followed within a replica only.
-    tls: bool,
     load: Users,
     /// The users of this worker.
     share: Share,
@@ -69,7 +68,8 @@ struct Shared {
 #[derive(Clone)]
 struct User {
     number: u64,
-    client: reqwest::Client,
+    /// goose asks for users that can be cloned.
+    connections: Arc<tokio::sync::Mutex<Connections>>,
     mix: Mix,
     /// Requests that it has begun, redirects and retries not among them.
     begun: u64,
@@ -80,11 +80,13 @@ struct User {
 /// Lets users send requests until their time is over.
 pub(super) async fn run(run: &LoadRun<'_>, load: &Users, tell: Tell<'_>) -> Result<Recorded> {
     let _turn = TURN.lock().await;
+    let connectors =
+        run.replicas.iter().map(|replica| Connector::new(&replica.url, load.http.version, native_roots));
     let shared = Arc::new(Shared {
         templates: Template::all(run.scenario, run.replicas)?,
+        connectors: Arc::new(connectors.collect::<Result<_>>()?),
         weights: run.scenario.requests.values().map(|request| request.weight).collect(),
         http: load.http.clone(),
-        tls: run.replicas.iter().any(|replica| replica.url.scheme() == "https"),
         load: load.clone(),
         share: run.share,
         seed: run.scenario.seed,
@@ -98,8 +100,6 @@ pub(super) async fn run(run: &LoadRun<'_>, load: &Users, tell: Tell<'_>) -> Resu
         users: AtomicUsize::new(0),
         last_end: Mutex::new(run.start),
     });
-    // A client that cannot be made is found before the load, not by each user.
-    client(&shared.http, shared.tls)?;
     let mut attack = Box::pin(attack(shared.clone(), run.replicas[0].url.as_str())?.execute());
     let mut progress = Progress::new(1, tell);
     let end = run.start + load.duration.get();
@@ -165,7 +165,7 @@ fn attack(shared: Arc<Shared>, host: &str) -> Result<GooseAttack> {
     configuration.no_telnet = true;
     configuration.no_websocket = true;
     // Each goose user has a client of its own that sends nothing; made so, it needs no certificates of this machine.
-    configuration.accept_invalid_certs = !shared.tls;
+    configuration.accept_invalid_certs = true;
     let turn = Transaction::new(Arc::new(move |user| {
         let shared = shared.clone();
         Box::pin(async move { shared.turn(user).await })
@@ -174,10 +174,6 @@ fn attack(shared: Arc<Shared>, host: &str) -> Result<GooseAttack> {
     let journey = Journey::new("users").register_transaction(turn);
     Ok(GooseAttack::initialize_with_config(configuration).map_err(problem)?.register_scenario(journey))
 }
-
-/// The share of a request's time that its connection may take. Less than all of it: the library looks at the whole first,
-/// and would tell of a time-out after which the request may have arrived.
-const TO_CONNECT: f64 = 0.9;
 
 /// Keeps goose's own messages off the screen, unless somebody listens to messages already.
 fn silence() {
@@ -192,21 +188,6 @@ fn silence() {
     let _ = log::set_logger(&Silent);
 }
 
-/// A user's own client. The certificates that this machine trusts are loaded for TLS only: a worker's image has none.
-fn client(http: &Http, tls: bool) -> Result<reqwest::Client> {
-    let builder = crate::http_client::builder()
-        .timeout(http.timeout.get())
-        .connect_timeout(http.timeout.get().mul_f64(TO_CONNECT))
-        .retry(reqwest::retry::never())
-        .no_proxy();
-    let builder = match http.version {
-        HttpVersion::Http1 => builder.http1_only(),
-        HttpVersion::Http2 => builder.http2_prior_knowledge(),
-    };
-    let builder = if tls { builder } else { builder.tls_certs_only([]) };
-    builder.build().map_err(|e| Error::prerequisite("no HTTP client could be made for the users").because(e))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -219,8 +200,7 @@ impl Shared {
     /// One turn of a user: a request, its redirects and retries, and the time to think.
     async fn turn(&self, goose: &mut GooseUser) -> TransactionResult {
         if goose.get_session_data::<User>().is_none() {
-            let Some(user) = self.arrive().await else { return Ok(()) };
-            goose.set_session_data(user);
+            goose.set_session_data(self.arrive().await);
         }
         if let Some(user) = goose.get_session_data_mut::<User>() {
             self.journey(user).await;
@@ -233,17 +213,16 @@ impl Shared {
     }
 
     /// A new user, when its time in the ramp has come.
-    async fn arrive(&self) -> Option<User> {
+    async fn arrive(&self) -> User {
         let arrival = self.users.fetch_add(1, Ordering::Relaxed) as u64;
         let number = arrival * self.share.workers + self.share.worker;
         let ramp = self.load.ramp.map_or(Duration::ZERO, |ramp| ramp.get());
         let turn = ramp.mul_f64(number as f64 / self.load.users.max(1) as f64);
         self.wait_until(self.start + turn).await;
-        // `run` has seen that a client can be made.
-        let client = client(&self.http, self.tls).ok()?;
-        let seed = hash(self.seed, number);
-        let mix = Mix::new(self.weights.iter().copied(), seed);
-        Some(User { number, client, mix, begun: 0, failures: 0 })
+        let ids = Ids::new(self.seed, &self.salt);
+        let connections = Connections::new(self.connectors.clone(), &self.http, ids);
+        let mix = Mix::new(self.weights.iter().copied(), hash(self.seed, number));
+        User { number, connections: Arc::new(connections.into()), mix, begun: 0, failures: 0 }
     }
 
     async fn wait_until(&self, until: Instant) {
@@ -261,14 +240,12 @@ impl Shared {
         user.begun += 1;
         let request = user.mix.choose(number);
         let replica = (user.number + number) as usize % self.templates[request].to.len();
-        let mut ids = Ids::new(self.seed, &self.salt);
+        let mut connections = user.connections.lock().await;
         let (mut hop, mut redirects, mut retries) = (None, self.http.redirects, self.http.retries);
         let mut id = Number { user: Some(user.number), index: number, turn: 0 };
         let answered = loop {
-            let header = ids.id(id);
-            let (fate, next) = self
-                .exchange(&user.client, request, replica, hop.as_ref(), (id, header), redirects > 0)
-                .await;
+            let asked = (request, hop.as_ref(), id);
+            let (fate, next) = self.exchange(&mut connections, replica, asked, redirects > 0).await;
             id.turn += 1;
             match (fate, next) {
                 _ if self.over.is_cancelled() => break true,
@@ -281,6 +258,7 @@ impl Shared {
                 _ => break false,
             }
         };
+        drop(connections);
         let pause = if answered {
             user.failures = 0;
             self.think(user.number, number)
@@ -302,48 +280,39 @@ impl Shared {
     /// Sends one request and records what became of it. Comes back with where it redirects to, if it may be followed.
     async fn exchange(
         &self,
-        client: &reqwest::Client,
-        request: usize,
+        connections: &mut Connections,
         replica: usize,
-        hop: Option<&Hop>,
-        (number, id): (Number, HeaderValue),
+        (request, hop, number): (usize, Option<&Hop>, Number),
         follows: bool,
     ) -> (Fate, Option<Hop>) {
         let template = &self.templates[request];
         let address = &template.to[replica];
-        let (method, url, body) = match hop {
-            None => (template.method.clone(), address.url.clone(), Some(template.body.clone())),
-            Some(hop) => (hop.method.clone(), hop.url.clone(), hop.body.then(|| template.body.clone())),
-        };
-        let mut headers = address.headers.clone();
-        if template.identified {
-            headers.insert(REQUEST_ID, id);
-        }
-        let mut builder = client.request(method, url).headers(headers);
-        if let Some(body) = body.filter(|body| !body.is_empty()) {
-            builder = builder.body(body);
-        }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         lock(&self.recorder).sent();
-        let sent = Instant::now();
-        let answer = tokio::select! {
+        let due = Instant::now();
+        let ended = tokio::select! {
             biased;
-            () = self.abort.cancelled() => Err(Fate::Unknown(Unknown::Interrupted)),
-            answer = read(builder, template) => answer.map_err(|error| fate(&error)),
+            () = self.abort.cancelled() => None,
+            ended = connections.exchange(Asked { template, address, hop, number }, replica) => Some(ended),
         };
         let end = Instant::now();
-        let (fate, unexpected, next) = match answer {
-            Err(fate) => (fate, None, None),
-            Ok((status, location, contained)) => {
+        let (sent, fate, unexpected, next) = match ended {
+            None if connections.is_asking() => (due, Fate::Unknown(Unknown::Interrupted), None, None),
+            None | Some((_, Ok(End::Unsent | End::Unprocessed | End::Refused))) => {
+                (due, Fate::NotSent(NotSent::Connect), None, None)
+            }
+            Some((sent, Err(why))) => (sent, Fate::NotSent(why), None, None),
+            Some((sent, Ok(End::Unknown(why)))) => (sent, Fate::Unknown(why), None, None),
+            Some((sent, Ok(End::Answered { status, missing, location }))) => {
                 let next = location.filter(|_| follows).and_then(|location| {
                     follow(template, address, hop, self.http.version, status, &location)
                 });
-                let unexpected = match (&next, template.expect.allows(status.as_u16()), contained) {
-                    (Some(_), ..) | (None, true, true) => None,
-                    (None, false, _) => Some(Unexpected::Status),
-                    (None, true, false) => Some(Unexpected::Text),
+                let unexpected = match next {
+                    Some(_) => None,
+                    None if !template.expect.allows(status.as_u16()) => Some(Unexpected::Status),
+                    None => missing,
                 };
-                (Fate::Answered(status.as_u16()), unexpected, next)
+                (sent, Fate::Answered(status.as_u16()), unexpected, next)
             }
         };
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -361,25 +330,9 @@ impl Shared {
             });
         }
         let hop = hop.map_or(0, |hop| recorder.hop(hop.method.as_str(), hop.url.path()));
-        recorder.ended(&Ended { phase: 0, request, replica, hop, fate, unexpected, due: sent, sent, end });
+        recorder.ended(&Ended { phase: 0, request, replica, hop, fate, unexpected, due, sent, end });
         let mut last = lock(&self.last_end);
         *last = last.max(end);
         (fate, next)
     }
-}
-
-/// Sends a request and reads its answer to the last byte: status, where it redirects to, and whether its
-/// body contained what it had to.
-async fn read(
-    builder: reqwest::RequestBuilder,
-    template: &Template,
-) -> reqwest::Result<(StatusCode, Option<HeaderValue>, bool)> {
-    let mut response = builder.send().await?;
-    let status = response.status();
-    let location = if status.is_redirection() { response.headers().get(LOCATION).cloned() } else { None };
-    let mut search = Search::new(template.contains.as_deref());
-    while let Some(part) = response.chunk().await? {
-        search.take(&part);
-    }
-    Ok((status, location, search.found()))
 }

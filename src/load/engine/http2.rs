@@ -1,4 +1,4 @@
-//! A connection that speaks HTTP/2: many requests at a time.
+//! A lane's connection that speaks HTTP/2: many requests at a time.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -7,73 +7,54 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::stream::{FuturesUnordered, Stream as _};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 
-use super::connect::Stream;
-use super::exchange::{End, answered};
 use super::lane::{Found, Lane};
 use super::pool::{Job, Slot};
-use crate::load::failure::unknown;
-use crate::load::requests::Search;
+use crate::load::wire::http2::Http2;
+use crate::load::wire::{End, Stream};
 use crate::load::{NotSent, Unknown};
 
-/// Requests at the same time on one connection; servers allow at least this many by RFC 9113's advice.
-pub(super) const STREAMS: usize = 100;
-
-/// Runs hyper's tasks on the lane's own thread.
-#[derive(Clone)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
-    }
-}
-
-/// Sends requests over a new connection until it ends.
-pub(super) async fn serve(lane: &Rc<Lane>, replica: usize, stream: Stream) {
-    let Ok((sender, connection)) = http2::handshake(Local, TokioIo::new(stream)).await else {
-        return lane.connect_failed(replica, NotSent::Connect, None);
+/// Sends requests over a new connection until it ends. Where it is not ready by then, it is none.
+pub(super) async fn serve(lane: &Rc<Lane>, replica: usize, stream: Stream, until: Instant) {
+    let connection = match tokio::time::timeout_at(until.into(), Http2::new(stream)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(why)) => return lane.connect_failed(replica, why, None),
+        Err(_) => return lane.connect_failed(replica, NotSent::ConnectTimeout, None),
     };
-    let slot = lane.connected(replica, STREAMS);
+    let slot = lane.connected(replica, connection.streams());
+    // It offers itself once it has taken what waits already.
+    slot.free.set(0);
     let mut client = Client {
         lane,
         replica,
         slot,
-        sender,
-        connection: Some(Box::pin(connection)),
+        connection,
         streams: FuturesUnordered::new(),
         jobs: HashMap::new(),
         next: 0,
     };
-    while client.slot.free.get() > 0 && client.start(Found::Connected) {}
-    lane.free(replica, &client.slot);
+    client.fill(Found::Connected);
     poll_fn(|cx| client.poll(cx)).await;
     lane.disconnected(replica, &client.slot);
 }
 
-/// A request on its way, the moment it was sent at, and its number on this connection.
+/// A request on its way, by its number on this connection.
 type Exchange<'a> = Pin<Box<dyn Future<Output = (u64, End)> + 'a>>;
-type Connection = Pin<Box<http2::Connection<TokioIo<Stream>, Full<Bytes>, Local>>>;
 
 struct Client<'a> {
     lane: &'a Rc<Lane>,
     replica: usize,
     slot: Rc<Slot>,
-    sender: SendRequest<Full<Bytes>>,
-    /// `None` once it has ended.
-    connection: Option<Connection>,
+    connection: Http2,
     streams: FuturesUnordered<Exchange<'a>>,
+    /// What is on its way, and when it was sent.
     jobs: HashMap<u64, (Job, Instant)>,
     next: u64,
 }
 
 impl Client<'_> {
-    /// Ready when the connection has ended and all its requests have, too.
+    /// Ready when the connection takes no further requests and all those on their way have ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.slot.register(cx.waker());
         loop {
@@ -84,13 +65,11 @@ impl Client<'_> {
                 }
                 return Poll::Ready(());
             }
-            if let Some(connection) = &mut self.connection
-                && connection.as_mut().poll(cx).is_ready()
-            {
-                self.connection = None;
+            // Before anything is sent: what ended meanwhile takes no request that would then be of unknown fate.
+            if self.connection.poll(cx).is_ready() {
                 self.lane.retire(self.replica, &self.slot);
             }
-            while self.connection.is_some()
+            while !self.slot.leaving.get()
                 && let Some(job) = self.slot.receive()
             {
                 self.send(job);
@@ -100,57 +79,54 @@ impl Client<'_> {
                     if let Some((job, sent)) = self.jobs.remove(&number) {
                         self.lane.finish(self.replica, job, sent, end);
                     }
-                    if self.connection.is_some() && !self.start(Found::Freed) {
-                        self.lane.release(self.replica, &self.slot);
+                    self.fill(Found::Freed);
+                }
+                Poll::Ready(None) if self.slot.leaving.get() => return Poll::Ready(()),
+                _ => {
+                    let before = self.next;
+                    // The server's settings may have changed.
+                    self.fill(Found::Freed);
+                    if self.next == before {
+                        return Poll::Pending;
                     }
                 }
-                Poll::Ready(None) if self.connection.is_none() => return Poll::Ready(()),
-                _ => return Poll::Pending,
             }
         }
     }
 
-    /// Sends the next request that waits, if one does, in a place that is taken already.
-    fn start(&mut self, found: Found) -> bool {
-        let job = match found {
-            // The first requests take places of their own.
-            Found::Connected => self.lane.take(self.replica, Instant::now(), found).inspect(|_| {
-                self.slot.free.set(self.slot.free.get() - 1);
-            }),
-            _ => self.lane.take(self.replica, Instant::now(), found),
-        };
-        job.map(|job| self.send(job)).is_some()
+    /// Sends what waits, as far as the server takes it, and offers the places that are left.
+    fn fill(&mut self, found: Found) {
+        if self.slot.leaving.get() {
+            return;
+        }
+        while self.places() > 0
+            && let Some(job) = self.lane.take(self.replica, Instant::now(), found)
+        {
+            self.send(job);
+        }
+        self.lane.offer(self.replica, &self.slot, self.places());
+    }
+
+    /// How many more requests the server takes now.
+    fn places(&self) -> usize {
+        self.connection.streams().saturating_sub(self.jobs.len() + self.slot.handed())
     }
 
     fn send(&mut self, job: Job) {
+        self.lane.note_leaving();
         let sent = Instant::now();
+        let lane = self.lane;
+        let template = &lane.shared.templates[job.request];
+        let begun = self.connection.send(job.asked(template, self.replica), &mut lane.ids.borrow_mut());
+        let stream = match begun {
+            Ok(stream) => stream,
+            Err(end) => return lane.finish(self.replica, job, sent, end),
+        };
         let number = self.next;
         self.next += 1;
-        let request = self.lane.request(&job, self.replica);
-        let answer = self.sender.try_send_request(request);
-        let (lane, name) = (self.lane, job.request);
         self.jobs.insert(number, (job, sent));
         self.streams.push(Box::pin(async move {
-            let exchange = async {
-                let response = match answer.await {
-                    Ok(response) => response,
-                    Err(mut error) => {
-                        let handed_back = error.take_message().is_some();
-                        return if handed_back { End::Unsent } else { End::Unknown(unknown(error.error())) };
-                    }
-                };
-                let (parts, mut body) = response.into_parts();
-                let mut search = Search::new(lane.shared.templates[name].contains.as_deref());
-                while let Some(frame) = body.frame().await {
-                    match frame {
-                        Ok(frame) => frame.data_ref().into_iter().for_each(|data| search.take(data)),
-                        Err(error) => return End::Unknown(unknown(&error)),
-                    }
-                }
-                answered(parts.status, &parts.headers, search.found())
-            };
-            let end = tokio::time::timeout(lane.timeout(), exchange).await;
-            (number, end.unwrap_or(End::Unknown(Unknown::Timeout)))
+            (number, stream.answer(template.contains.as_deref(), lane.timeout()).await)
         }));
     }
 }

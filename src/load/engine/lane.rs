@@ -6,13 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::exchange;
 use super::pool::{Job, Pool, Slot};
 use super::run::{Report, Shared};
 use super::{http1, http2};
@@ -21,13 +17,12 @@ use crate::load::recorder::Recorder;
 use crate::load::requests::Ids;
 use crate::load::schedule::{Ticket, Tickets};
 use crate::load::watch::{LATE, Lateness};
+use crate::load::wire::http1::BUFFER;
+use crate::load::wire::http2::STREAMS;
 use crate::scenario::HttpVersion;
 
 /// How often a lane looks around when nothing wakes it: for requests whose time is over, and pauses that are.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// As many bytes of an answer are read at once.
-const BUFFER: usize = 64 * 1024;
 
 /// After an interruption, answers are waited for this long.
 const GRACE: Duration = Duration::from_secs(2);
@@ -65,7 +60,7 @@ pub(super) struct Lane {
     pub pools: Vec<RefCell<Pool>>,
     slots: RefCell<Vec<Rc<Slot>>>,
     pub left: RefCell<Left>,
-    ids: RefCell<Ids>,
+    pub ids: RefCell<Ids>,
     /// Where answers are read into, by one connection at a time.
     pub buffer: RefCell<Vec<u8>>,
     pub in_flight: Cell<u64>,
@@ -78,7 +73,7 @@ impl Lane {
         let share = shared.share.split(number as u64, shared.wakes.len() as u64);
         let streams = match shared.http.version {
             HttpVersion::Http1 => 1,
-            HttpVersion::Http2 => http2::STREAMS,
+            HttpVersion::Http2 => STREAMS,
         };
         let pools: Vec<_> = (0..replicas)
             .map(|replica| {
@@ -312,23 +307,14 @@ impl Lane {
         }
     }
 
-    /// Makes the request of a job that leaves now.
-    pub(super) fn request(&self, job: &Job, replica: usize) -> Request<Full<Bytes>> {
+    /// A request leaves now.
+    pub(super) fn note_leaving(&self) {
         self.left.borrow_mut().recorder.sent();
-        let template = &self.shared.templates[job.request];
-        exchange::request(job, template, &template.to[replica], &mut self.ids.borrow_mut())
-    }
-
-    /// The same, written as HTTP/1.1 has it.
-    pub(super) fn write(&self, job: &Job, replica: usize, to: &mut Vec<u8>) {
-        self.left.borrow_mut().recorder.sent();
-        let template = &self.shared.templates[job.request];
-        exchange::write(job, template, &template.to[replica], &mut self.ids.borrow_mut(), to);
     }
 
     /// A connection was made; it takes so many requests at the same time.
     pub(super) fn connected(&self, replica: usize, capacity: usize) -> Rc<Slot> {
-        self.pools[replica].borrow_mut().connected();
+        self.pools[replica].borrow_mut().connected(capacity);
         let slot = Slot::new(capacity);
         self.slots.borrow_mut().push(slot.clone());
         slot
@@ -359,24 +345,23 @@ impl Lane {
         }
     }
 
-    /// A place on a connection is free again.
-    pub(super) fn release(&self, replica: usize, slot: &Rc<Slot>) {
-        slot.free.set(slot.free.get() + 1);
-        if slot.free.get() == 1 {
-            self.free(replica, slot);
+    /// A connection takes so many requests now.
+    pub(super) fn offer(&self, replica: usize, slot: &Rc<Slot>, free: usize) {
+        match (slot.free.replace(free), free) {
+            (0, 0) => {}
+            (0, _) => self.free(replica, slot),
+            (_, 0) => self.pools[replica].borrow_mut().busy(slot),
+            _ => {}
         }
     }
 
-    /// A connection takes no further requests; those on their way go on.
-    pub(super) fn retire(&self, replica: usize, slot: &Rc<Slot>) {
-        self.pools[replica].borrow_mut().idle.retain(|idle| !Rc::ptr_eq(idle, slot));
-    }
-
-    /// A connection ended; what it was handed and did not send goes to another.
-    pub(super) fn disconnected(self: &Rc<Self>, replica: usize, slot: &Rc<Slot>) {
+    /// A connection takes no further requests, so that another one may take its place; those on their way go on.
+    pub(super) fn retire(self: &Rc<Self>, replica: usize, slot: &Rc<Slot>) {
+        if slot.leaving.replace(true) {
+            return;
+        }
         let now = Instant::now();
         self.pools[replica].borrow_mut().ended(slot);
-        self.slots.borrow_mut().retain(|known| !Rc::ptr_eq(known, slot));
         while let Some(job) = slot.receive() {
             self.in_flight.set(self.in_flight.get() - 1);
             self.put_back(replica, job, now);
@@ -385,15 +370,23 @@ impl Lane {
             self.dispatch(replica, now);
         }
     }
+
+    /// A connection ended; what it was handed and did not send goes to another.
+    pub(super) fn disconnected(self: &Rc<Self>, replica: usize, slot: &Rc<Slot>) {
+        self.slots.borrow_mut().retain(|known| !Rc::ptr_eq(known, slot));
+        self.retire(replica, slot);
+    }
 }
 
 async fn connect(lane: Rc<Lane>, replica: usize) {
-    match tokio::time::timeout(lane.timeout(), lane.shared.connectors[replica].connect()).await {
+    let until = Instant::now() + lane.timeout();
+    let connector = &lane.shared.connectors[replica];
+    match tokio::time::timeout_at(until.into(), connector.connect()).await {
         Err(_) => lane.connect_failed(replica, NotSent::ConnectTimeout, None),
         Ok(Err(error)) => lane.connect_failed(replica, error.reason, error.limit),
         Ok(Ok(stream)) => match lane.shared.http.version {
             HttpVersion::Http1 => http1::serve(&lane, replica, stream).await,
-            HttpVersion::Http2 => http2::serve(&lane, replica, stream).await,
+            HttpVersion::Http2 => http2::serve(&lane, replica, stream, until).await,
         },
     }
 }

@@ -5,9 +5,6 @@
 //! the others. A request that finds no free connection stays in the schedule until one is free, and its
 //! time since due goes on.
 
-mod answer;
-mod connect;
-mod exchange;
 mod http1;
 mod http2;
 mod lane;

@@ -2,24 +2,12 @@
 
 use std::time::Instant;
 
-use super::exchange::End;
 use super::lane::Lane;
 use super::pool::Job;
 use crate::load::recorder::Ended;
 use crate::load::redirect::follow;
+use crate::load::wire::{End, UNSENT};
 use crate::load::{Fate, NotSent, Noted, Unexpected};
-
-/// How often a request that certainly never left is given another connection.
-const UNSENT: u32 = 3;
-
-/// Why an answer is not the expected one, if it is not.
-fn unexpected(allowed: bool, contained: bool) -> Option<Unexpected> {
-    match (allowed, contained) {
-        (true, true) => None,
-        (false, _) => Some(Unexpected::Status),
-        (true, false) => Some(Unexpected::Text),
-    }
-}
 
 impl Lane {
     /// Records how an exchange ended, and what follows from it.
@@ -36,7 +24,15 @@ impl Lane {
                 self.record(replica, &job, Fate::Unknown(why), None, sent, now);
                 self.retry(replica, job, now);
             }
-            End::Answered { status, contained, location } => {
+            End::Unprocessed => {
+                self.left.borrow_mut().recorder.unsent();
+                self.send_elsewhere(replica, job, now);
+            }
+            End::Refused => {
+                self.left.borrow_mut().recorder.unsent();
+                self.not_sent(replica, job, NotSent::RefusedByServer, now);
+            }
+            End::Answered { status, missing, location } => {
                 self.note_sent(sent);
                 let template = &self.shared.templates[job.request];
                 let hop = location.filter(|_| job.redirects > 0).and_then(|location| {
@@ -45,7 +41,8 @@ impl Lane {
                 });
                 let unexpected = match hop {
                     Some(_) => None,
-                    None => unexpected(template.expect.allows(status.as_u16()), contained),
+                    None if !template.expect.allows(status.as_u16()) => Some(Unexpected::Status),
+                    None => missing,
                 };
                 self.record(replica, &job, Fate::Answered(status.as_u16()), unexpected, sent, now);
                 if hop.is_some() {
@@ -79,6 +76,17 @@ impl Lane {
             self.wake().notify_one();
         } else {
             self.not_sent(replica, job, NotSent::Connect, now);
+        }
+    }
+
+    /// Gives a request that a server has not begun with, because it goes, another connection; or gives it up when its
+    /// time is over.
+    fn send_elsewhere(&self, replica: usize, job: Job, now: Instant) {
+        if now < job.due + self.timeout() {
+            self.pools[replica].borrow_mut().again.push_back(job);
+            self.wake().notify_one();
+        } else {
+            self.not_sent(replica, job, NotSent::RefusedByServer, now);
         }
     }
 

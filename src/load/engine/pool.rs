@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::load::NotSent;
 use crate::load::redirect::Hop;
-use crate::load::requests::Number;
+use crate::load::requests::{Number, Template};
 use crate::load::schedule::{Ticket, Tickets};
+use crate::load::wire::Asked;
 
 /// The pause after a first failed connection; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -41,6 +42,12 @@ impl Job {
     pub(super) fn number(&self) -> Number {
         Number { user: None, index: self.index, turn: self.turn }
     }
+
+    /// What is sent for it to a replica.
+    pub(super) fn asked<'a>(&'a self, template: &'a Template, replica: usize) -> Asked<'a> {
+        let address = &template.to[replica];
+        Asked { template, address, hop: self.hop.as_deref(), number: self.number() }
+    }
 }
 
 /// One connection, as the lane sees it.
@@ -48,19 +55,31 @@ impl Job {
 pub(super) struct Slot {
     inbox: RefCell<VecDeque<Job>>,
     waker: RefCell<Option<Waker>>,
+    /// Whether it takes no further request, now or later.
+    pub leaving: Cell<bool>,
     /// How many more requests it takes at the same time.
     pub free: Cell<usize>,
 }
 
 impl Slot {
     pub(super) fn new(capacity: usize) -> Rc<Slot> {
-        Rc::new(Slot { inbox: RefCell::default(), waker: RefCell::default(), free: Cell::new(capacity) })
+        Rc::new(Slot {
+            inbox: RefCell::default(),
+            waker: RefCell::default(),
+            leaving: Cell::new(false),
+            free: Cell::new(capacity),
+        })
     }
 
     /// Hands it a request.
     pub(super) fn give(&self, job: Job) {
         self.inbox.borrow_mut().push_back(job);
         self.wake();
+    }
+
+    /// How many requests it was handed and has not received.
+    pub(super) fn handed(&self) -> usize {
+        self.inbox.borrow().len()
     }
 
     /// What it was handed.
@@ -98,7 +117,7 @@ pub(super) struct Pool {
     pub live: usize,
     /// Connections that it may have.
     pub bound: usize,
-    /// Requests that a connection takes at the same time.
+    /// Requests that a connection takes at the same time, as the server said last.
     streams: usize,
     failures: u32,
     pause_until: Option<Instant>,
@@ -199,17 +218,23 @@ impl Pool {
         self.failures += 1;
     }
 
-    /// An attempt to connect succeeded.
-    pub(super) fn connected(&mut self) {
+    /// An attempt to connect succeeded; the connection takes so many requests at the same time.
+    pub(super) fn connected(&mut self, streams: usize) {
+        self.streams = streams.max(1);
         self.connecting -= 1;
         self.live += 1;
         self.failures = 0;
         self.pause_until = None;
     }
 
-    /// A connection ended.
+    /// A connection takes no further requests: another one may take its place.
     pub(super) fn ended(&mut self, slot: &Rc<Slot>) {
         self.live -= 1;
+        self.busy(slot);
+    }
+
+    /// A connection takes no request for now.
+    pub(super) fn busy(&mut self, slot: &Rc<Slot>) {
         self.idle.retain(|idle| !Rc::ptr_eq(idle, slot));
     }
 }

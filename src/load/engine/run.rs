@@ -8,7 +8,6 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
-use super::connect::{Connector, native_roots};
 use super::lane::{Lane, Left};
 use super::pacer::pace;
 use crate::error::{Error, Result};
@@ -19,6 +18,7 @@ use crate::load::recorder::{Recorder, Second};
 use crate::load::requests::Template;
 use crate::load::schedule::{Schedule, Share};
 use crate::load::watch::{Lateness, Observed, processor_time, raise_open_files, tolerated};
+use crate::load::wire::{Connector, native_roots};
 use crate::scenario::{ArrivalRate, Http};
 
 /// Lanes at the most: as many as a word has bits to wake them.

@@ -2,23 +2,23 @@
 
 use std::mem::MaybeUninit;
 
-use http::header::LOCATION;
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, StatusCode};
-use httparse::{Header, ParserConfig, Response, Status, parse_chunk_size};
+use httparse::{Error, Header, ParserConfig, Response, Status, parse_chunk_size};
 
+use super::contents::{Coding, Contents};
 use crate::load::Unknown;
-use crate::load::requests::Search;
+use crate::load::reason::{LONGEST_HEAD, MOST_HEADERS};
 
-/// Headers that an answer may have.
+/// Headers of an answer that are read without memory of their own; there may be more.
 const HEADERS: usize = 100;
 
-/// A head may be as long as this, and a line of a chunked body as `LINE`.
-const HEAD: usize = 256 * 1024;
+/// A line of a chunked body may be as long as this.
 const LINE: usize = 8 * 1024;
 
 /// An answer that is being read.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::load) struct Answer {
     next: Next,
     /// Whether the answer has no body whatever its headers say: it answers HEAD.
     bodiless: bool,
@@ -47,7 +47,7 @@ enum Next {
 
 impl Answer {
     /// Nothing of it has come; `bodiless` where it answers HEAD.
-    pub(super) fn new(bodiless: bool) -> Answer {
+    pub(in crate::load) fn new(bodiless: bool) -> Answer {
         Answer {
             next: Next::Head,
             bodiless,
@@ -62,15 +62,19 @@ impl Answer {
     ///
     /// # Errors
     /// What is no HTTP.
-    pub(super) fn take(&mut self, bytes: &[u8], search: &mut Search<'_>) -> Result<usize, Unknown> {
+    pub(in crate::load) fn take(
+        &mut self,
+        bytes: &[u8],
+        contents: &mut Contents<'_>,
+    ) -> Result<usize, Unknown> {
         let mut taken = 0;
         while taken < bytes.len() && !self.is_complete() {
             let rest = &bytes[taken..];
             taken += match self.next {
-                Next::Head => self.head(rest)?,
+                Next::Head => self.head(rest, contents)?,
                 Next::Body(left) => {
                     let part = part(rest, left);
-                    search.take(part);
+                    contents.take(part);
                     self.next = match left - part.len() as u64 {
                         0 => Next::Nothing,
                         left => Next::Body(left),
@@ -78,12 +82,12 @@ impl Answer {
                     part.len()
                 }
                 Next::BodyUntilClose => {
-                    search.take(rest);
+                    contents.take(rest);
                     rest.len()
                 }
                 Next::Chunk(left) => {
                     let part = part(rest, left);
-                    search.take(part);
+                    contents.take(part);
                     self.next = match left - part.len() as u64 {
                         0 => Next::ChunkEnd,
                         left => Next::Chunk(left),
@@ -101,7 +105,7 @@ impl Answer {
     ///
     /// # Errors
     /// Where the answer had not.
-    pub(super) fn closed(&mut self) -> Result<(), Unknown> {
+    pub(in crate::load) fn closed(&mut self) -> Result<(), Unknown> {
         match self.next {
             Next::BodyUntilClose | Next::Nothing => {
                 self.next = Next::Nothing;
@@ -113,23 +117,23 @@ impl Answer {
     }
 
     /// Whether all of it has come.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::load) fn is_complete(&self) -> bool {
         self.next == Next::Nothing
     }
 
     /// Whether the connection takes a further request after it.
-    pub(super) fn keeps(&self) -> bool {
+    pub(in crate::load) fn keeps(&self) -> bool {
         self.keeps
     }
 
     /// Its status, and where it redirects to.
-    pub(super) fn end(&mut self) -> (StatusCode, Option<HeaderValue>) {
+    pub(in crate::load) fn end(&mut self) -> (StatusCode, Option<HeaderValue>) {
         (self.status, self.location.take())
     }
 
-    fn head(&mut self, bytes: &[u8]) -> Result<usize, Unknown> {
+    fn head(&mut self, bytes: &[u8], contents: &mut Contents<'_>) -> Result<usize, Unknown> {
         if self.begun.is_empty() {
-            return Ok(match self.parse(bytes)? {
+            return Ok(match self.parse(bytes, contents)? {
                 Some(length) => length,
                 None => {
                     self.begun.extend_from_slice(bytes);
@@ -140,25 +144,40 @@ impl Answer {
         let before = self.begun.len();
         let mut begun = std::mem::take(&mut self.begun);
         begun.extend_from_slice(bytes);
-        if let Some(length) = self.parse(&begun)? {
+        if let Some(length) = self.parse(&begun, contents)? {
             begun.clear();
             self.begun = begun;
             return Ok(length.saturating_sub(before));
         }
-        if begun.len() > HEAD {
-            return Err(Unknown::NotHttp);
+        if begun.len() > LONGEST_HEAD {
+            return Err(Unknown::HeadTooLong);
         }
         self.begun = begun;
         Ok(bytes.len())
     }
 
     /// Reads a head, if all of it is there; its length.
-    fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, Unknown> {
-        let mut response = Response::new(&mut []);
+    fn parse(&mut self, bytes: &[u8], contents: &mut Contents<'_>) -> Result<Option<usize>, Unknown> {
         let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; HEADERS];
-        let parsed =
-            ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
-        let Status::Complete(length) = parsed.map_err(|_| Unknown::NotHttp)? else { return Ok(None) };
+        match self.parse_into(bytes, &mut headers, contents) {
+            // Rare, and worth memory of its own.
+            Err(Unknown::TooManyHeaders) => {
+                let mut more = vec![MaybeUninit::uninit(); MOST_HEADERS];
+                self.parse_into(bytes, &mut more, contents)
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn parse_into<'h, 'b: 'h>(
+        &mut self,
+        bytes: &'b [u8],
+        headers: &'h mut [MaybeUninit<Header<'b>>],
+        contents: &mut Contents<'_>,
+    ) -> Result<Option<usize>, Unknown> {
+        let mut response = Response::new(&mut []);
+        let parsed = tolerant().parse_response_with_uninit_headers(&mut response, bytes, headers);
+        let Status::Complete(length) = parsed.map_err(unreadable)? else { return Ok(None) };
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
         self.status = status.ok_or(Unknown::NotHttp)?;
         if self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -167,13 +186,14 @@ impl Answer {
         }
         self.keeps = response.version == Some(1);
         let (mut announced, mut chunked, mut coded) = (None, false, false);
+        let mut coding = Coding::None;
         for header in response.headers.iter() {
             let is = |name: &HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
             match header.name.len() {
                 8 if is(&LOCATION) && self.status.is_redirection() => {
                     self.location = HeaderValue::from_bytes(header.value).ok();
                 }
-                10 if is(&http::header::CONNECTION) => {
+                10 if is(&CONNECTION) => {
                     for word in words(header.value) {
                         self.keeps = match word {
                             word if word.eq_ignore_ascii_case(b"close") => false,
@@ -182,14 +202,17 @@ impl Answer {
                         };
                     }
                 }
-                14 if is(&http::header::CONTENT_LENGTH) => {
-                    let length = length_of(header.value)?;
-                    if announced.is_some_and(|announced| announced != length) {
-                        return Err(Unknown::NotHttp);
+                14 if is(&CONTENT_LENGTH) => {
+                    for length in words(header.value) {
+                        let length = length_of(length)?;
+                        if announced.is_some_and(|announced| announced != length) {
+                            return Err(Unknown::BadLength);
+                        }
+                        announced = Some(length);
                     }
-                    announced = Some(length);
                 }
-                17 if is(&http::header::TRANSFER_ENCODING) => {
+                16 if is(&CONTENT_ENCODING) => coding = Coding::read(header.value),
+                17 if is(&TRANSFER_ENCODING) => {
                     coded = true;
                     chunked =
                         words(header.value).last().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
@@ -197,6 +220,7 @@ impl Answer {
                 _ => {}
             }
         }
+        contents.begin(coding);
         let never = self.bodiless
             || self.status.is_informational()
             || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -219,7 +243,7 @@ impl Answer {
     fn line(&mut self, bytes: &[u8]) -> Result<usize, Unknown> {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.begun.extend_from_slice(bytes);
-            return if self.begun.len() > LINE { Err(Unknown::NotHttp) } else { Ok(bytes.len()) };
+            return if self.begun.len() > LINE { Err(Unknown::BadChunk) } else { Ok(bytes.len()) };
         };
         self.begun.extend_from_slice(&bytes[..=end]);
         let empty = matches!(self.begun.as_slice(), b"\r\n" | b"\n");
@@ -227,12 +251,12 @@ impl Answer {
             Next::ChunkSize => match parse_chunk_size(&self.begun) {
                 Ok(Status::Complete((_, 0))) => Next::Trailer,
                 Ok(Status::Complete((_, size))) => Next::Chunk(size),
-                Ok(Status::Partial) | Err(_) => return Err(Unknown::NotHttp),
+                Ok(Status::Partial) | Err(_) => return Err(Unknown::BadChunk),
             },
             Next::ChunkEnd if empty => Next::ChunkSize,
             Next::Trailer if empty => Next::Nothing,
             Next::Trailer => Next::Trailer,
-            _ => return Err(Unknown::NotHttp),
+            _ => return Err(Unknown::BadChunk),
         };
         self.begun.clear();
         Ok(end + 1)
@@ -250,11 +274,33 @@ fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn length_of(value: &[u8]) -> Result<u64, Unknown> {
-    let text = std::str::from_utf8(value.trim_ascii()).map_err(|_| Unknown::NotHttp)?;
+    let text = std::str::from_utf8(value).map_err(|_| Unknown::BadLength)?;
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().map_err(|_| Unknown::NotHttp)
+        text.parse().map_err(|_| Unknown::BadLength)
     } else {
-        Err(Unknown::NotHttp)
+        Err(Unknown::BadLength)
+    }
+}
+
+/// Takes what curl and browsers take: folded lines, as RFC 9112 (5.2) asks of a user agent, spaces before a colon, and
+/// lines that are no header, which are left out.
+fn tolerant() -> ParserConfig {
+    let mut config = ParserConfig::default();
+    config
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true)
+        .allow_space_before_first_header_name(true)
+        .ignore_invalid_headers_in_responses(true);
+    config
+}
+
+/// What could not be read.
+fn unreadable(error: Error) -> Unknown {
+    match error {
+        Error::TooManyHeaders => Unknown::TooManyHeaders,
+        Error::HeaderName | Error::HeaderValue => Unknown::BadHeader,
+        Error::NewLine | Error::Status | Error::Token | Error::Version => Unknown::NotHttp,
     }
 }
 
@@ -269,15 +315,15 @@ mod tests {
 
     fn read(parts: &[&[u8]], bodiless: bool, wanted: &str) -> Told {
         let mut answer = Answer::new(bodiless);
-        let mut search = Search::new(Some(wanted.as_bytes()));
+        let mut contents = Contents::new(Some(wanted.as_bytes()));
         let mut over = 0;
         for part in parts {
-            over += part.len() - answer.take(part, &mut search)?;
+            over += part.len() - answer.take(part, &mut contents)?;
         }
         if !answer.is_complete() {
             answer.closed()?;
         }
-        Ok((answer.end().0.as_u16(), answer.keeps(), search.found(), over))
+        Ok((answer.end().0.as_u16(), answer.keeps(), contents.missing().is_none(), over))
     }
 
     fn told(text: &str) -> Told {
@@ -333,20 +379,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_is_told() {
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS + 1));
+    fn what_cannot_be_read_is_told_by_its_kind() {
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MOST_HEADERS + 1));
+        let head = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(LONGEST_HEAD));
         let long = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", "0".repeat(LINE + 1));
-        for text in [
-            "SSH-2.0-OpenSSH_9.2\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nguest\r\n",
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokay\r\n",
-            many.as_str(),
-            long.as_str(),
+        for (text, why) in [
+            ("SSH-2.0-OpenSSH_9.2\r\n", Unknown::NotHttp),
+            ("HTTP/1.1 99 Low\r\n\r\n", Unknown::NotHttp),
+            ("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", Unknown::BadLength),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", Unknown::BadLength),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nguest\r\n", Unknown::BadChunk),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokay\r\n", Unknown::BadChunk),
+            (many.as_str(), Unknown::TooManyHeaders),
+            (long.as_str(), Unknown::BadChunk),
         ] {
-            assert_eq!(told(text), Err(Unknown::NotHttp), "{text}");
+            assert_eq!(told(text), Err(why), "{text}");
         }
+        let (one, two) = head.as_bytes().split_at(LONGEST_HEAD / 2);
+        assert_eq!(read(&[one, two], false, ""), Err(Unknown::HeadTooLong));
+    }
+
+    #[test]
+    fn odd_heads_are_read_as_other_clients_read_them() {
+        let many = "X-Debug: 1\r\n".repeat(HEADERS * 3);
+        let large = format!("X-Trace: {}\r\n", "a".repeat(40_000));
+        for odd in [
+            "Content-Security-Policy: default-src 'self';\r\n  script-src *;\r\n\timg-src *\r\n",
+            "X-Frame-Options : DENY\r\n",
+            "X-Name: M\u{fc}ller\r\n",
+            "no header at all\r\n",
+            "X y: z\r\n",
+            "Content-Length: 9, 9\r\n",
+            "Content-Length:\r\n 9\r\n",
+            many.as_str(),
+            large.as_str(),
+        ] {
+            let text = format!("HTTP/1.1 200 OK\r\n{odd}Content-Length: 9\r\n\r\nguestbook");
+            assert_eq!(told(&text), Ok((200, true, true, 0)), "{odd}");
+        }
+        let lines = "HTTP/1.1 200\nContent-Length: 9\n\nguestbook";
+        assert_eq!(told(lines), Ok((200, true, true, 0)));
+        let first = "HTTP/1.1 200 OK\r\n X-Space: 1\r\ncontent-length: 9\r\n\r\nguestbook";
+        assert_eq!(told(first), Ok((200, true, true, 0)));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Connections: TCP, TLS, and a meter of the bytes that were written.
 
-use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -15,25 +16,31 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use url::{Host, Url};
 
+use super::addresses::Addresses;
+use super::failure::not_connected;
 use crate::error::{Error, Result};
 use crate::load::NotSent;
-use crate::load::failure::not_connected;
 use crate::scenario::HttpVersion;
 
 /// Makes connections to one replica.
-#[derive(Clone)]
-pub(super) struct Connector {
-    host: String,
-    port: u16,
+pub(in crate::load) struct Connector {
+    addresses: Addresses,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 /// Why no connection came about.
 #[derive(Debug)]
-pub(super) struct ConnectError {
+pub(in crate::load) struct ConnectError {
     pub reason: NotSent,
     /// What the system said, where this machine was the reason: open files, ports.
     pub limit: Option<String>,
+}
+
+impl ConnectError {
+    /// For a reason that is no error of the system.
+    pub(super) fn of(reason: NotSent) -> ConnectError {
+        ConnectError { reason, limit: None }
+    }
 }
 
 impl From<io::Error> for ConnectError {
@@ -41,13 +48,14 @@ impl From<io::Error> for ConnectError {
         use rustix::io::Errno;
         let limits = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
         let limited = Errno::from_io_error(&error).is_some_and(|errno| limits.contains(&errno));
-        ConnectError { reason: not_connected(&error), limit: limited.then(|| error.to_string()) }
+        let reason = if limited { NotSent::Limit } else { not_connected(&error) };
+        ConnectError { reason, limit: limited.then(|| error.to_string()) }
     }
 }
 
 impl Connector {
     /// To a base URL of scheme `http` or `https`. `roots` is asked for only where TLS is spoken.
-    pub(super) fn new(
+    pub(in crate::load) fn new(
         url: &Url,
         version: HttpVersion,
         roots: impl FnOnce() -> Result<Arc<RootCertStore>>,
@@ -68,25 +76,28 @@ impl Connector {
             }
             scheme => return Err(problem().because_of(format!("`{scheme}` is neither http nor https"))),
         };
-        Ok(Connector { host, port, tls })
+        Ok(Connector { addresses: Addresses::new(host, port), tls })
     }
 
     /// Makes a connection. The caller bounds the time.
-    pub(super) async fn connect(&self) -> Result<Stream, ConnectError> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+    pub(in crate::load) async fn connect(&self) -> Result<Stream, ConnectError> {
+        let tcp = self.addresses.connect().await?;
         tcp.set_nodelay(true)?;
-        let written = Rc::new(Cell::new(0));
+        let written = Written::default();
         let tcp = Metered { tcp, written: written.clone() };
         let io = match &self.tls {
             None => Io::Plain(tcp),
-            Some((connector, name)) => Io::Tls(Box::new(connector.connect(name.clone(), tcp).await?)),
+            Some((connector, name)) => match connector.connect(name.clone(), tcp).await {
+                Ok(tls) => Io::Tls(Box::new(tls)),
+                Err(_) => return Err(ConnectError::of(NotSent::Tls)),
+            },
         };
         Ok(Stream { io, written })
     }
 }
 
 /// The certificates that this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are elsewhere).
-pub(super) fn native_roots() -> Result<Arc<RootCertStore>> {
+pub(in crate::load) fn native_roots() -> Result<Arc<RootCertStore>> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
@@ -117,9 +128,20 @@ fn tls(version: HttpVersion, roots: Arc<RootCertStore>) -> Result<ClientConfig> 
 ///
 /// Bytes are counted below TLS: while the count stands still, nothing of a request can have left.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::load) struct Stream {
     io: Io,
-    pub written: Rc<Cell<u64>>,
+    pub(super) written: Written,
+}
+
+/// How many bytes the system took from a connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Written(Arc<AtomicU64>);
+
+impl Written {
+    /// So many until now.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -131,13 +153,30 @@ enum Io {
 #[derive(Debug)]
 struct Metered {
     tcp: TcpStream,
-    written: Rc<Cell<u64>>,
+    written: Written,
+}
+
+impl Stream {
+    /// Asks the system itself whether the server has ended the connection, while nothing is on its way: what the
+    /// runtime knows of it is from when it looked last.
+    pub(super) fn has_ended(&self) -> bool {
+        let (tcp, tls) = match &self.io {
+            Io::Plain(io) => (&io.tcp, false),
+            Io::Tls(io) => (&io.get_ref().0.tcp, true),
+        };
+        match SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => true,
+            // TLS has things of its own to tell; in plain text nobody asked for anything.
+            Ok(_) => !tls,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 impl Metered {
     fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
-            self.written.set(self.written.get() + *bytes as u64);
+            self.written.0.fetch_add(*bytes as u64, Ordering::Relaxed);
         }
         written
     }
@@ -270,10 +309,10 @@ mod tests {
         let (url, roots) = echo().await;
         let connector = Connector::new(&url, HttpVersion::Http1, || Ok(roots)).expect("a connector");
         let mut stream = connector.connect().await.expect("a connection");
-        let shaken = stream.written.get();
+        let shaken = stream.written.bytes();
         assert!(shaken > 0, "the handshake is written, too");
         stream.write_all(b"hello").await.expect("written");
-        assert!(stream.written.get() > shaken + 5, "as many bytes as leave, not as were given to TLS");
+        assert!(stream.written.bytes() > shaken + 5, "as many bytes as leave, not as were given to TLS");
         let mut bytes = [0; 5];
         stream.read_exact(&mut bytes).await.expect("an echo");
         assert_eq!(&bytes, b"hello");
@@ -282,7 +321,7 @@ mod tests {
         let (_, roots) = echo().await;
         let connector = Connector::new(&stranger, HttpVersion::Http1, || Ok(roots)).expect("a connector");
         let error = connector.connect().await.expect_err("nobody vouches for it");
-        assert_eq!((error.reason, error.limit), (NotSent::Connect, None));
+        assert_eq!((error.reason, error.limit), (NotSent::Tls, None));
     }
 
     #[test]
