@@ -155,4 +155,24 @@ mod tests {
         let error = addresses.race(&[gone]).await.expect_err("nobody is left");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
+
+    /// Nobody accepts, and the queue is full: the system takes no more, as where a network drops what is sent.
+    #[tokio::test]
+    async fn an_address_that_is_silent_is_overtaken_and_comes_last() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let alive = listener.local_addr().expect("an address");
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        let full = socket.listen(1).expect("listening");
+        let silent = full.local_addr().expect("an address");
+        let mut waiting = Vec::new();
+        while let Ok(stream) = tokio::time::timeout(OVERTAKE, TcpStream::connect(silent)).await {
+            waiting.push(stream.expect("connected"));
+            assert!(waiting.len() < 10, "the queue is never full");
+        }
+        let addresses = Addresses::new("two.example".into(), alive.port());
+        let stream = addresses.race(&[silent, alive]).await.expect("the second one takes it");
+        assert_eq!(stream.peer_addr().expect("a peer"), alive);
+        assert_eq!(addresses.behind(Instant::now()), [silent]);
+    }
 }
