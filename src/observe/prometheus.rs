@@ -294,10 +294,7 @@ impl Prometheus {
 
     /// The alerting rules that it has loaded.
     pub async fn rules(&self) -> Result<Vec<AlertingRule>> {
-        let with_interval = |group: AlertingGroup| {
-            group.rules.into_iter().map(move |rule| AlertingRule { interval: group.interval, ..rule })
-        };
-        Ok(self.rule_groups().await?.into_iter().flat_map(with_interval).collect())
+        Ok(self.rule_groups().await?.into_iter().flat_map(AlertingGroup::into_rules).collect())
     }
 
     /// The files of the alerting rules that it has loaded.
@@ -407,5 +404,49 @@ struct Groups<G> {
 struct AlertingGroup {
     file: std::path::PathBuf,
     interval: f64,
-    rules: Vec<AlertingRule>,
+    rules: Vec<ListedRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedRule {
+    #[serde(flatten)]
+    rule: AlertingRule,
+    /// Only vmalert tells it.
+    datasource_type: Option<serde::de::IgnoredAny>,
+}
+
+/// vmalert asks what was so long ago (`-rule.evalDelay`), and writes what it finds into that past: an evaluation tells
+/// nothing of later times.
+const VMALERT_DELAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
+impl AlertingGroup {
+    fn into_rules(self) -> impl Iterator<Item = AlertingRule> {
+        let interval = self.interval;
+        self.rules.into_iter().map(move |listed| {
+            let told = listed.rule.last_evaluation;
+            let delayed = listed.datasource_type.and_then(|_| told.checked_sub(VMALERT_DELAY).ok());
+            AlertingRule { interval, last_evaluation: delayed.unwrap_or(told), ..listed.rule }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluation_of_vmalert_tells_of_what_was_half_a_minute_ago() {
+        let rule = |more: &str| {
+            let text = format!(
+                r#"{{"file":"r.yml","interval":5,"rules":[{{"name":"A","state":"inactive","health":"ok",
+                    "lastEvaluation":"2026-11-28T20:29:17.02Z","type":"alerting"{more}}}]}}"#
+            );
+            let group: AlertingGroup = serde_json::from_str(&text).expect("a group");
+            group.into_rules().next().expect("a rule")
+        };
+        let (prometheus, vmalert) = (rule(""), rule(r#","datasourceType":"prometheus","keep_firing_for":0"#));
+        assert_eq!((prometheus.interval, vmalert.interval), (5.0, 5.0));
+        assert!((prometheus.evaluated() - vmalert.evaluated() - 30.0).abs() < 0.001);
+    }
 }
