@@ -249,7 +249,7 @@ impl HttpClient {
         Err(Failure {
             passing: passing && status != StatusCode::NOT_IMPLEMENTED,
             not_there,
-            rest: rest.map(Duration::from_secs),
+            rest,
             ..Failure::of(error).with_status(status)
         })
     }
@@ -350,7 +350,7 @@ fn is_lasting(status: StatusCode) -> bool {
 
 /// The pause before a server is asked again: as long as it says, within bounds.
 pub(super) fn rest(failure: &Failure, pause: Option<Duration>) -> Option<Duration> {
-    let asked = failure.rest.unwrap_or_default().min(LONGEST_REST);
+    let asked = Duration::from_secs(failure.rest.unwrap_or_default().into()).min(LONGEST_REST);
     pause.map(|pause| pause.max(asked))
 }
 
@@ -362,8 +362,8 @@ pub(super) struct Failure {
     pub status: Option<StatusCode>,
     /// Whether the server does not know what was asked for.
     pub not_there: bool,
-    /// How long the server wants to be left alone.
-    pub rest: Option<Duration>,
+    /// For how many seconds the server wants to be left alone.
+    pub rest: Option<u32>,
     pub error: Error,
 }
 
@@ -415,10 +415,7 @@ mod tests {
 
     #[test]
     fn a_server_is_left_alone_as_long_as_it_says_within_bounds() {
-        let failure = |seconds: u64| Failure {
-            rest: Some(Duration::from_secs(seconds)),
-            ..Failure::of(Error::no_data("busy"))
-        };
+        let failure = |seconds| Failure { rest: Some(seconds), ..Failure::of(Error::no_data("busy")) };
         let pause = Some(Duration::from_millis(100));
         assert_eq!(rest(&failure(2), pause), Some(Duration::from_secs(2)));
         assert_eq!(rest(&failure(3600), pause), Some(LONGEST_REST));
