@@ -25,7 +25,6 @@ pub(super) fn columns<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::report::dotted;
 
     #[test]
