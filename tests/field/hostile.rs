@@ -281,6 +281,7 @@ fn each_sample(json: &mut Value, change: &dyn Fn(&mut Vec<Value>)) {
 }
 
 /// How many verdicts, and the first seed.
+#[allow(clippy::print_stderr, reason = "it tells how to repeat a failure")]
 fn rounds() -> (u64, u64) {
     let read = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let (rounds, seed) = (read("SRE_HOSTILE").unwrap_or(12), read("SRE_SEED").unwrap_or_else(rand::random));
@@ -289,6 +290,7 @@ fn rounds() -> (u64, u64) {
 }
 
 /// Asks for the verdict on the newest run again and again, through spoilt answers.
+#[allow(clippy::print_stderr, reason = "it tells the figures")]
 fn stays_honest(lab: &Lab, hostile: &[&Hostile], honest: i32) {
     let (rounds, first) = rounds();
     let (mut highest, mut longest, mut same) = (0, Duration::ZERO, 0);

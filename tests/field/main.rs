@@ -7,7 +7,6 @@ mod lab;
 #[allow(dead_code, reason = "shared with tests/lies, which uses the rest")]
 #[path = "../lies/liar.rs"]
 mod liar;
-#[allow(dead_code, reason = "shared with tests/lies, which uses the rest")]
 #[path = "../support/needs.rs"]
 mod needs;
 #[allow(dead_code, reason = "shared with tests/lies, which uses the rest")]
