@@ -42,6 +42,14 @@ impl Folder {
         }
     }
 
+    /// Where it is; `None` for an embedded one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Folder::Shipped(_) => None,
+            Folder::Disk(path) => Some(path),
+        }
+    }
+
     /// The text of a file of the folder. A missing file, and one outside of the folder, is a usage error.
     pub(super) fn read(&self, relative: &str) -> Result<String> {
         if !is_inside(relative) {

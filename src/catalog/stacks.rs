@@ -46,6 +46,11 @@ impl LoadedStack {
         }
     }
 
+    /// The folder on disk; `None` for an embedded one.
+    pub fn place(&self) -> Option<&std::path::Path> {
+        self.folder.path()
+    }
+
     /// The steps by which it comes up on a cluster, its charts from their repositories; `None` where it cannot run on one.
     ///
     /// # Errors
@@ -59,6 +64,7 @@ impl LoadedStack {
             rules: &self.stack.rules,
             mirror: None,
             values: &values,
+            folder: self.folder.path(),
         };
         Plan::new(stack, &sources).map(Some)
     }

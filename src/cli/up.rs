@@ -155,6 +155,7 @@ impl Wanted {
             parameters: &stack.parameters,
             here,
             read,
+            stack_folder: stack.place(),
             rules,
             folder,
             target,

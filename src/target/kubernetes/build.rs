@@ -1,5 +1,6 @@
 //! Images from a Dockerfile: built by Docker where it runs, else by minikube on its nodes.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -124,18 +125,32 @@ fn add(folder: &Path, within: &Path, hash: &mut Sha256) -> std::io::Result<()> {
             }
             continue;
         }
-        let content = if kind.is_symlink() {
-            std::fs::read_link(&path)?.display().to_string().into_bytes()
-        } else {
-            std::fs::read(&path)?
-        };
         // Lengths keep the end of one file apart from the beginning of the next.
-        for part in [name.display().to_string().as_bytes(), &content] {
+        let mut part = |part: &[u8]| {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
+        };
+        part(name.display().to_string().as_bytes());
+        if kind.is_symlink() {
+            part(std::fs::read_link(&path)?.display().to_string().as_bytes());
+        } else if kind.is_file() {
+            add_file(&path, hash)?;
         }
     }
     Ok(())
+}
+
+/// A file, in pieces: an image may have files that no memory holds.
+fn add_file(path: &Path, hash: &mut Sha256) -> std::io::Result<()> {
+    let mut file = std::fs::File::open(path)?;
+    hash.update(file.metadata()?.len().to_le_bytes());
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(()),
+            read => hash.update(&piece[..read]),
+        }
+    }
 }
 
 fn last_words(finished: &Finished) -> String {

@@ -67,8 +67,13 @@ impl fmt::Display for ObjectRef {
 /// Reads all objects of a file of YAML documents; the items of a `List` are objects of their own.
 /// `file` is named in errors.
 pub fn read_objects(file: &str, text: &str) -> Result<Vec<DynamicObject>> {
+    objects_of(file, read_documents(file, text)?)
+}
+
+/// The objects that documents of a file are.
+pub fn objects_of(file: &str, documents: Vec<Value>) -> Result<Vec<DynamicObject>> {
     let mut objects = Vec::new();
-    for document in read_documents(file, text)? {
+    for document in documents {
         flatten(file, document, &mut objects)?;
     }
     Ok(objects)
@@ -76,10 +81,14 @@ pub fn read_objects(file: &str, text: &str) -> Result<Vec<DynamicObject>> {
 
 /// Reads all documents of a YAML file that hold anything.
 pub fn read_documents(file: &str, text: &str) -> Result<Vec<Value>> {
+    documents(text).map_err(|e| Error::usage(format!("{file} is not valid YAML")).because(e))
+}
+
+/// All documents of a YAML text that hold anything.
+pub(super) fn documents(text: &str) -> std::result::Result<Vec<Value>, serde_saphyr::Error> {
     // Manifests write file modes as YAML 1.1 octals (`0755`), and may be longer than untrusted input should be.
     let options = serde_saphyr::options! { legacy_octal_numbers: true, budget: crate::config::large() };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|e| Error::usage(format!("{file} is not valid YAML")).because(e))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
@@ -136,6 +145,16 @@ mod tests {
         let names: Vec<String> =
             read_objects("x.yaml", text).unwrap().iter().map(|o| ObjectRef::of(o).to_string()).collect();
         assert_eq!(names, ["Pod a", "Pod b"]);
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused_and_what_is_long_is_not() {
+        let deep = format!("{}x{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(read_documents("x.yaml", &deep).is_err());
+        let deep: String = (0..5_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        assert!(read_documents("x.yaml", &deep).is_err());
+        let long: String = (0..300_000).map(|n| format!("k{n}: some text\n")).collect();
+        assert_eq!(read_documents("x.yaml", &long).unwrap().len(), 1);
     }
 
     #[test]

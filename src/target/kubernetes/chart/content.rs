@@ -5,12 +5,21 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
 
 /// Files that are larger are no values and no templates: they are left out.
 const LARGEST: u64 = 16 << 20;
+
+/// How many bytes all files of a chart may have.
+const WHOLE: u64 = 128 << 20;
+
+/// What an entry counts besides its bytes.
+const ENTRY: u64 = 512;
+
+/// How deeply folders may be nested, and charts in charts.
+pub(super) const DEEPEST: usize = 32;
 
 /// The files of a chart by their paths in it: `values.yaml`, `templates/web.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,15 +76,36 @@ impl Content {
     }
 }
 
+/// What is left of what may be read: a chart is small, and an archive may pretend to be.
+struct Budget(u64);
+
+impl Budget {
+    fn take(&mut self, bytes: u64) -> io::Result<()> {
+        self.0 = self
+            .0
+            .checked_sub(bytes)
+            .ok_or_else(|| io::Error::other(format!("its files have more than {} MiB", WHOLE >> 20)))?;
+        Ok(())
+    }
+}
+
 fn of_folder(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut files = BTreeMap::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
+    let mut budget = Budget(WHOLE);
+    let mut folders = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.metadata()?.len() <= LARGEST {
+            // Links are followed, as helm does; two that lead to their own folder have no end.
+            let found = path.metadata()?;
+            if found.is_dir() {
+                if depth == DEEPEST {
+                    return Err(io::Error::other(format!("{} is nested too deeply", path.display())));
+                }
+                budget.take(ENTRY)?;
+                folders.push((path, depth + 1));
+            } else if found.is_file() && found.len() <= LARGEST {
+                budget.take(ENTRY + found.len())?;
                 let inner = path.strip_prefix(root).unwrap_or(&path).to_owned();
                 files.insert(inner, fs::read(&path)?);
             }
@@ -87,11 +117,16 @@ fn of_folder(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
 /// The files of a `.tgz`, without the folder that all of them are in.
 fn of_archive(archive: impl Read) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut files = BTreeMap::new();
-    for entry in tar::Archive::new(GzDecoder::new(archive)).entries()? {
+    let mut budget = Budget(WHOLE);
+    // An archive may be several compressed ones after each other; the bound holds for what is skipped, too.
+    let bounded = MultiGzDecoder::new(archive).take(WHOLE * 4);
+    for entry in tar::Archive::new(bounded).entries()? {
         let mut entry = entry?;
+        budget.take(ENTRY)?;
         if !entry.header().entry_type().is_file() || entry.size() > LARGEST {
             continue;
         }
+        budget.take(entry.size())?;
         let path = entry.path()?.components().skip(1).collect();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
@@ -136,6 +171,49 @@ mod tests {
         let of: Vec<String> =
             of_folder.subcharts().iter().map(|sub| sub.text("values.yaml").unwrap().to_owned()).collect();
         assert_eq!(of, ["of: unpacked\n", "of: inner\n"]);
+    }
+
+    #[test]
+    fn a_chart_has_an_end() {
+        let root = tempfile::tempdir().unwrap();
+        chart(root.path(), "outer");
+        for name in ["a", "b"] {
+            std::os::unix::fs::symlink(".", root.path().join(name)).unwrap();
+        }
+        let error = Content::read(root.path()).unwrap_err();
+        assert!(error.to_string().contains("can't be read"), "{error}");
+
+        let bomb = root.path().join("bomb.tgz");
+        let gzip = flate2::write::GzEncoder::new(File::create(&bomb).unwrap(), flate2::Compression::best());
+        let mut builder = tar::Builder::new(gzip);
+        for number in 0..12 {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(LARGEST);
+            header.set_cksum();
+            builder.append_data(&mut header, format!("x/{number}"), io::repeat(0).take(LARGEST)).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap();
+        let error = Content::read(&bomb).unwrap_err();
+        assert!(error.to_string().contains("more than 128 MiB"), "{error}");
+    }
+
+    #[test]
+    fn an_archive_in_two_parts_is_read_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("outer");
+        chart(&folder, "outer");
+        let whole = pack(&folder, "outer");
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(whole.as_slice()).read_to_end(&mut plain).unwrap();
+        let file = root.path().join("outer.tgz");
+        let mut parts = Vec::new();
+        for part in [&plain[..512], &plain[512..]] {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut gzip, part).unwrap();
+            parts.extend(gzip.finish().unwrap());
+        }
+        fs::write(&file, parts).unwrap();
+        assert_eq!(Content::read(&file).unwrap(), Content::read(&folder).unwrap());
     }
 
     #[test]

@@ -51,7 +51,10 @@ fn key(release: &Release) -> String {
     let from = format!("{} {}", release.repository.as_deref().unwrap_or_default(), release.chart);
     let hash = hex(&Sha256::digest(from)[..4]);
     let name = release.chart.rsplit('/').next().unwrap_or_default().trim_end_matches(".tgz");
-    format!("{name}-{}-{hash}", release.version.as_deref().unwrap_or("0"))
+    let version = release.version.as_deref().unwrap_or("0");
+    // They come from a stack file, and become the name of a folder.
+    let plain = |text: &str| text.replace(|c: char| !(c.is_ascii_alphanumeric() || "-_+.".contains(c)), "_");
+    format!("{}-{}-{hash}", plain(name).trim_start_matches('.'), plain(version))
 }
 
 #[cfg(test)]
@@ -74,6 +77,8 @@ mod tests {
         let one = key(&release("loki", Some("https://a.example")));
         let two = key(&release("loki", Some("https://b.example")));
         assert!(one.starts_with("loki-1.2.3-") && one != two, "{one} {two}");
+        let strange = Release { version: Some("../../x".into()), ..release("..", None) };
+        assert!(!key(&strange).contains('/') && !key(&strange).starts_with('.'), "{}", key(&strange));
         assert!(key(&release("oci://ghcr.io/x/loki", None)).starts_with("loki-1.2.3-"));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::Content;
+use super::content::DEEPEST;
 use crate::config::nearest;
 use crate::error::{Error, Result};
 use crate::target::kubernetes::object;
@@ -13,6 +14,10 @@ use crate::target::kubernetes::values::merge;
 /// Names of mappings that hold whatever the user likes: another program's configuration, labels, environments.
 const FREE: [&str; 8] =
     ["global", "resources", "affinity", "env", "securityContext", "tolerations", "limits", "requests"];
+
+/// What takes a mapping whole, or key by key, in a template.
+const WHOLE: [&str; 9] =
+    ["range", "toYaml", "toJson", "toToml", "toPrettyJson", "tpl", "merge", "mustMerge", "mergeOverwrite"];
 
 /// How the names of such mappings end.
 const FREE_ENDS: [&str; 6] = ["config", "labels", "annotations", "selector", "securitycontext", ".ini"];
@@ -24,6 +29,8 @@ pub struct Known {
     defaults: Value,
     /// Its JSON schema, where it has one.
     schema: Value,
+    /// Mappings that its templates take as they are, key by key or whole: what the user adds to them is used.
+    open: HashSet<String>,
     /// What its templates ask for, and what its values have in comments: charts leave values out of their defaults that
     /// they know all the same.
     words: HashSet<String>,
@@ -44,9 +51,17 @@ impl Known {
     /// # Errors
     /// Usage (exit 2) where its values are no YAML mapping.
     pub fn of(content: &Content) -> Result<Known> {
+        Known::within(content, 0)
+    }
+
+    fn within(content: &Content, depth: usize) -> Result<Known> {
+        if depth > DEEPEST {
+            return Err(Error::usage(format!("charts are nested more than {DEEPEST} deep")));
+        }
         let mut defaults = mapping(content, "values.yaml")?;
         let chart = mapping(content, "Chart.yaml")?;
         let mut words = HashSet::new();
+        let mut open: HashSet<String> = content.below("templates").flat_map(taken_whole).collect();
         words.extend(
             content.text("values.yaml").into_iter().flat_map(commented).flat_map(split).map(str::to_owned),
         );
@@ -58,7 +73,7 @@ impl Known {
             }
         }
         for sub in content.subcharts() {
-            let known = Known::of(&sub)?;
+            let known = Known::within(&sub, depth + 1)?;
             words.extend(known.words);
             let name = mapping(&sub, "Chart.yaml")?["name"].as_str().unwrap_or_default().to_owned();
             let names: Vec<&str> = dependencies
@@ -66,6 +81,9 @@ impl Known {
                 .filter(|dependency| dependency["name"] == name.as_str())
                 .filter_map(|dependency| dependency["alias"].as_str().or(dependency["name"].as_str()))
                 .collect();
+            open.extend(
+                names.iter().flat_map(|name| known.open.iter().map(move |path| format!("{name}.{path}"))),
+            );
             for name in if names.is_empty() { vec![name.as_str()] } else { names } {
                 let mut below = known.defaults.clone();
                 merge(&mut below, defaults.get(name).cloned().unwrap_or_else(|| Value::Object(Map::new())));
@@ -77,7 +95,7 @@ impl Known {
             Some(text) => serde_json::from_str(text).unwrap_or_default(),
             None => Value::Null,
         };
-        Ok(Known { defaults, schema, words })
+        Ok(Known { defaults, schema, open, words })
     }
 
     /// The keys of `values` that the chart names nowhere, in their order. What a mapping holds that is the user's own
@@ -108,7 +126,7 @@ impl Known {
                 // Helm hands it to every subchart.
                 None if path.as_slice() == ["global"] => {}
                 Some(defaults) => self.walk(value, defaults, below, path, found),
-                None if below.is_some() || self.names(key) => {}
+                None if below.is_some() || self.names(key) || self.is_open(&path[..path.len() - 1]) => {}
                 None => {
                     let known = defaults.keys().map(String::as_str);
                     found
@@ -117,6 +135,11 @@ impl Known {
             }
             path.pop();
         }
+    }
+
+    /// Whether the templates take whatever is in a mapping.
+    fn is_open(&self, path: &[&str]) -> bool {
+        self.open.contains(&path.join("."))
     }
 
     fn names(&self, key: &str) -> bool {
@@ -186,6 +209,32 @@ fn asked(template: &str) -> impl Iterator<Item = &str> {
         let at = word.as_ptr() as usize - start;
         at > 0 && matches!(template.as_bytes()[at - 1], b'.' | b'"')
     })
+}
+
+/// The paths of values that a template takes whole (`toYaml .Values.a`) or key by key (`range $k, $v := .Values.a.b`).
+fn taken_whole(template: &str) -> Vec<String> {
+    let actions: Vec<&str> =
+        template.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0)).collect();
+    let whole = |action: &str| split(action).any(|word| WHOLE.contains(&word));
+    let mut paths = Vec::new();
+    for (i, action) in actions.iter().enumerate() {
+        // `with .Values.a`, and in it `toYaml .`
+        let with = action.trim_start_matches(['-', ' ']).starts_with("with ")
+            && actions[i + 1..]
+                .iter()
+                .take_while(|next| !split(next).any(|word| word == "end"))
+                .any(|next| whole(next));
+        if whole(action) || with {
+            paths.extend(action.match_indices(".Values.").map(|(at, found)| {
+                let rest = &action[at + found.len()..];
+                let end = rest
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.')))
+                    .unwrap_or(rest.len());
+                rest[..end].trim_end_matches('.').to_owned()
+            }));
+        }
+    }
+    paths
 }
 
 /// The words of a text as keys are spelled: letters, digits, `_` and `-`.
@@ -269,6 +318,35 @@ mod tests {
             "later": "x",
         });
         assert_eq!(known().unknown(&values), []);
+    }
+
+    #[test]
+    fn maps_that_a_user_extends_are_no_typos() {
+        let root = tempfile::tempdir().unwrap();
+        let template = "{{- range $name, $worker := .Values.workers }}\n{{ $worker.replicas }}\n{{- end }}\n\
+            data: {{- toYaml $.Values.files.extra | nindent 2 }}\n\
+            {{- with .Values.pod }}\n{{ toYaml . }}\n{{- end }}\n{{- with .Values.kept }}{{ .size }}{{ end }}";
+        let values =
+            "workers: {mail: {replicas: 1}}\nfiles: {extra: {a: 1}, b: 1}\npod: {x: 1}\nkept: {size: 1}\n";
+        write(
+            root.path(),
+            &[
+                ("Chart.yaml", "name: outer\ndependencies: [{name: inner, alias: logs}]\n"),
+                ("values.yaml", values),
+                ("templates/x.yaml", template),
+                ("charts/inner/Chart.yaml", "name: inner\n"),
+                ("charts/inner/values.yaml", values),
+                ("charts/inner/templates/x.yaml", template),
+            ],
+        );
+        let known = Known::of(&Content::read(root.path()).unwrap()).unwrap();
+        let given = json!({"workers": {"mail": null, "invoices": {"replicas": 2}}, "files": {"extra": {"orders.conf": "off"}}, "pod": {"y": 2}});
+        let mut values = given.clone();
+        values["logs"] = given;
+        assert_eq!(known.unknown(&values), []);
+        let typos = json!({"worker": {}, "files": {"extras": {}}, "kept": {"sizes": 1}});
+        let found: Vec<String> = known.unknown(&typos).into_iter().map(|key| key.path).collect();
+        assert_eq!(found, ["worker", "files.extras", "kept.sizes"]);
     }
 
     #[test]

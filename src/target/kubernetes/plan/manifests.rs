@@ -4,7 +4,8 @@ use indexmap::IndexMap;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::{PatchBody, Sources, fill};
+use super::fill::read_filled;
+use super::{PatchBody, Sources};
 use crate::error::{Error, Result};
 use crate::stack::{Manifests, Patch, RuleObjects};
 use crate::target::kubernetes::object;
@@ -13,7 +14,7 @@ use crate::target::kubernetes::object;
 pub(super) fn objects(manifests: &Manifests, sources: &Sources<'_>) -> Result<Vec<DynamicObject>> {
     let mut objects = Vec::new();
     for file in &manifests.files {
-        objects.extend(object::read_objects(file, &sources.text(file)?)?);
+        objects.extend(object::objects_of(file, sources.documents(file)?)?);
     }
     for object in &mut objects {
         if object.metadata.namespace.is_none() {
@@ -64,7 +65,7 @@ pub(super) fn patch_body(
     parameters: &IndexMap<String, String>,
 ) -> Result<PatchBody> {
     let file = format!("patch `{name}`");
-    let mut documents = object::read_documents(&file, &fill(&patch.patch, parameters))?;
+    let mut documents = read_filled(&file, &patch.patch, parameters)?;
     match (documents.pop(), documents.is_empty()) {
         (Some(mapping @ Value::Object(_)), true) => Ok(PatchBody::Merge(mapping)),
         (Some(list @ Value::Array(_)), true) => serde_json::from_value(list)

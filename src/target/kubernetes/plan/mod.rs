@@ -7,7 +7,7 @@ mod release;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use kube::core::DynamicObject;
@@ -18,12 +18,12 @@ use crate::error::{Error, Result};
 use crate::scenario::Duration;
 use crate::stack::{ClusterStack, Image, PatchTarget};
 
-use fill::name_images;
+use fill::{name_images, read_filled};
 use manifests::{objects, patch_body, rule_objects};
 use order::{Draft, order};
 use release::release;
 
-pub use fill::{fill, fill_replicas, names_replicas};
+pub use fill::{fill_replicas, names_replicas};
 
 /// Everything that `up` will do, in an order in which it could be done one after another.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +97,8 @@ pub struct Sources<'a> {
     pub read: &'a dyn Fn(&str) -> Result<String>,
     /// Parameters; `${key}` in a file is replaced where `key` is one of them.
     pub parameters: &'a IndexMap<String, String>,
+    /// The stack's folder, from which paths of charts are told; `None` for one that is in this program.
+    pub folder: Option<&'a Path>,
     /// The stack's rule files; taken as they are.
     pub rules: &'a [String],
     /// Where charts are found instead of in their repositories, as `charts/NAME-VERSION.tgz`: a folder or a URL.
@@ -106,8 +108,15 @@ pub struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    fn text(&self, file: &str) -> Result<String> {
-        Ok(fill(&(self.read)(file)?, self.parameters))
+    fn documents(&self, file: &str) -> Result<Vec<Value>> {
+        read_filled(file, &(self.read)(file)?, self.parameters)
+    }
+
+    /// Where a chart that is named by a path is: in the stack's folder, else where sre is run.
+    fn chart(&self, chart: &str) -> Option<PathBuf> {
+        let path = Path::new(chart);
+        let beside = self.folder.filter(|_| path.is_relative()).map(|folder| folder.join(path));
+        beside.into_iter().chain([path.to_owned()]).find(|path| path.exists())
     }
 }
 

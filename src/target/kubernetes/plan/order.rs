@@ -22,6 +22,10 @@ impl Draft {
 /// Puts each step after what it needs; otherwise the order of declaration stays.
 pub(super) fn order(drafts: Vec<Draft>) -> Result<Plan> {
     for (i, draft) in drafts.iter().enumerate() {
+        if !is_label(&draft.name) {
+            return Err(Error::usage(format!("`{}` is no name of a step", draft.name.escape_debug()))
+                .because_of("it becomes the name of a release or a file: small letters, digits and `-`, 63 at the most"));
+        }
         if drafts[..i].iter().any(|earlier| earlier.name == draft.name) {
             return Err(Error::usage(format!("two steps of the stack are named `{}`", draft.name))
                 .hint("`needs` could not tell them apart; rename one"));
@@ -50,6 +54,12 @@ pub(super) fn order(drafts: Vec<Draft>) -> Result<Plan> {
         steps.push(Step { name, action, needs, wait });
     }
     Ok(Plan { steps })
+}
+
+/// Whether a name is a DNS label, as Kubernetes has them.
+fn is_label(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// One cycle among drafts that each need another of them: `a → b → a`.

@@ -1,17 +1,17 @@
 //! A chart as the release that helm installs: where it comes from, at which version, with which values.
 
-use std::path::Path;
-
-use super::{Release, Sources, fill};
+use super::fill::read_filled;
+use super::{Release, Sources};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::stack::Chart;
-use crate::target::kubernetes::{object, values};
+use crate::target::kubernetes::values;
 use crate::tools::versions;
 
 /// The release of a chart.
 pub(super) fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sources<'_>) -> Result<Release> {
-    let is_path = chart.chart.contains('/') || Path::new(&chart.chart).exists();
+    let path = sources.chart(&chart.chart).filter(|_| !chart.chart.starts_with("oci://"));
+    let is_path = chart.chart.contains('/') || path.is_some();
     let pin = versions::Chart::named(&chart.chart).filter(|_| !is_path && chart.repository.is_none());
     let repository = chart.repository.as_deref().filter(|_| !is_path).or(pin.map(|pin| pin.repository));
     let version = chart.version.as_deref().or(pin.map(|pin| pin.version));
@@ -29,7 +29,7 @@ pub(super) fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sour
     }
     let mut files = Vec::new();
     for (file, text) in texts {
-        let documents = object::read_documents(&file, &fill(&text, sources.parameters))?;
+        let documents = read_filled(&file, &text, sources.parameters)?;
         if documents.len() > 1 || documents.iter().any(|document| !document.is_object()) {
             return Err(Error::usage(format!("{file} is not one mapping, as a chart's values must be")));
         }
@@ -45,7 +45,11 @@ pub(super) fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sour
         namespace: chart.namespace.clone().unwrap_or_else(|| namespace.into()),
         repository: repository.filter(|_| from.is_none()).map(str::to_owned),
         version: version.map(str::to_owned),
-        chart: from.unwrap_or_else(|| chart.chart.clone()),
+        chart: match (from, path) {
+            (Some(from), _) => from,
+            (None, Some(path)) if local => path.display().to_string(),
+            _ => chart.chart.clone(),
+        },
         values: values::of_chart(files, &chart.set)?,
     })
 }

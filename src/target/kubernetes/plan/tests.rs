@@ -14,7 +14,14 @@ fn plan(stack: &str) -> Result<Plan> {
     let parameters = IndexMap::from([("replicas".to_owned(), "3".to_owned())]);
     Plan::new(
         &stack,
-        &Sources { read: &read, parameters: &parameters, rules: &[], mirror: None, values: &IndexMap::new() },
+        &Sources {
+            read: &read,
+            parameters: &parameters,
+            rules: &[],
+            mirror: None,
+            folder: None,
+            values: &IndexMap::new(),
+        },
     )
 }
 
@@ -66,6 +73,7 @@ fn rule_files_are_objects_of_the_operator_and_taken_as_they_are() {
         parameters: &parameters,
         rules: &rules,
         mirror: None,
+        folder: None,
         values: &IndexMap::new(),
     };
     let plan = Plan::new(&stack, &sources).unwrap();
@@ -88,6 +96,7 @@ fn a_mirror_stands_for_repositories() {
         parameters: &parameters,
         rules: &[],
         mirror: Some("/srv/mirror/"),
+        folder: None,
         values: &IndexMap::new(),
     };
     let charts: Vec<String> = Plan::new(&stack, &sources)
@@ -148,8 +157,14 @@ fn further_files_of_values_win_and_are_filled() {
     let parameters = IndexMap::from([("replicas".to_owned(), "3".to_owned())]);
     let with = |chart: &str| {
         let values = IndexMap::from([(chart.to_owned(), vec![file.clone()])]);
-        let sources =
-            Sources { read: &read, parameters: &parameters, rules: &[], mirror: None, values: &values };
+        let sources = Sources {
+            read: &read,
+            parameters: &parameters,
+            rules: &[],
+            mirror: None,
+            folder: None,
+            values: &values,
+        };
         Plan::new(&stack, &sources)
     };
     let Action::Chart(release) = &with("a").unwrap().steps[0].action.clone() else { panic!("a chart") };
@@ -179,4 +194,34 @@ fn patches_are_told_apart_by_their_shape() {
     assert!(matches!(body("[{op: remove, path: /spec/x}]"), Ok(PatchBody::Json(_))));
     assert!(body("[{op: nothing, path: /spec/x}]").is_err());
     assert!(body("text").is_err());
+}
+
+#[test]
+fn a_chart_is_found_in_the_folder_of_its_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("mychart")).unwrap();
+    let read = |_: &str| Ok(String::new());
+    let sources = Sources {
+        read: &read,
+        parameters: &IndexMap::new(),
+        rules: &[],
+        mirror: Some("/srv/mirror"),
+        folder: Some(folder.path()),
+        values: &IndexMap::new(),
+    };
+    for named in ["mychart", "./mychart"] {
+        let stack = format!("namespace: lab\ncharts: {{a: {{chart: {named}}}}}");
+        let plan = Plan::new(&serde_saphyr::from_str(&stack).unwrap(), &sources).unwrap();
+        let Action::Chart(release) = &plan.steps[0].action else { panic!("a chart") };
+        assert_eq!(std::path::PathBuf::from(&release.chart), folder.path().join(named));
+    }
+}
+
+#[test]
+fn names_of_steps_are_names_of_objects() {
+    for name in ["../../x", "-f", "A", "a/b", "a b", ""] {
+        let stack = format!("namespace: lab\nimages: {{{name:?}: {{image: x}}}}");
+        let error = plan(&stack).expect_err(name);
+        assert!(error.to_string().contains("is no name of a step"), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What is asked of `up`, and whether it goes with the lab that is here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub here: Option<&'a Lab>,
     /// Gives the text of a file of the stack, or of `manifests/`.
     pub read: &'a dyn Fn(&str) -> Result<String>,
+    /// The stack's folder, from which paths of charts are told; `None` for one that is in this program.
+    pub stack_folder: Option<&'a Path>,
     /// The names of the stack's alert rules.
     pub rules: &'a [String],
     /// Where the lab's state is kept.
@@ -82,6 +84,7 @@ impl Request<'_> {
             values,
             read: self.read,
             parameters: self.parameters,
+            folder: self.stack_folder,
             rules: &self.stack.rules,
             mirror: mirror.as_deref(),
         };
