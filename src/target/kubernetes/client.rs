@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use kube::api::Api;
-use kube::client::{ClientBuilder, ConfigExt};
+use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::discovery::{ApiCapabilities, Discovery, Scope};
@@ -17,6 +20,7 @@ use tower::ServiceBuilder;
 
 use super::failure::{call, explain};
 use super::object::ObjectRef;
+use super::{kubeconfig, proxy};
 use crate::error::{Error, Result};
 
 /// A connection to one cluster.
@@ -43,16 +47,16 @@ impl Cluster {
     /// Connects to the cluster of a kubeconfig context. `kubeconfig` is `$KUBECONFIG` or `~/.kube/config`, if
     /// left out; `context` is never guessed: without it this is a usage error that names the current one.
     pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster> {
-        let file = read(kubeconfig)?;
+        let mut file = kubeconfig::read(kubeconfig)?;
         let context = choose(&file, context)?.to_owned();
         let name = name_of(&file, &context);
+        let own = own_proxy(&mut file, &name);
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(file, &options)
-            .await
-            .map_err(|e| Error::usage(format!("context `{context}` can't be used")).because(e))?;
-        let client = client(config).map_err(|e| {
-            Error::usage(format!("context `{context}` can't be used")).because_of(explain(&e))
-        })?;
+        let unusable = || Error::usage(format!("context `{context}` can't be used"));
+        let config =
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|e| unusable().because(e))?;
+        let proxy = proxy::choose(own.as_deref(), &config.cluster_url, |name| std::env::var(name).ok());
+        let client = client(config, proxy).map_err(|e| unusable().because_of(explain(&e)))?;
         let version = call(
             || format!("the cluster of context `{context}` did not answer"),
             || client.apiserver_version(),
@@ -76,7 +80,7 @@ impl Cluster {
     pub async fn inside() -> Result<Cluster> {
         let failed = || Error::prerequisite("this is no pod with a service account");
         let config = Config::incluster().map_err(|e| failed().because(e))?;
-        let client = client(config).map_err(|e| failed().because_of(explain(&e)))?;
+        let client = client(config, None).map_err(|e| failed().because_of(explain(&e)))?;
         let asked = call(|| "the cluster did not answer".into(), || client.apiserver_version()).await?;
         let (context, version) = ("in-cluster".to_owned(), asked.git_version);
         Ok(Cluster {
@@ -112,6 +116,23 @@ impl Cluster {
     /// The API server's version: `v1.35.4`.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The API server's time, to the second; `None` where it does not tell it.
+    ///
+    /// # Errors
+    /// The target (exit 6) where the cluster does not answer.
+    pub async fn time(&self) -> Result<Option<Timestamp>> {
+        let what = || format!("the cluster of context `{}` did not answer", self.context);
+        let client = self.client();
+        let ask = || {
+            let request = http::Request::get("/version").body(kube::client::Body::empty());
+            let client = client.clone();
+            async move { client.send(request.map_err(kube::Error::HttpError)?).await }
+        };
+        let answer = call(what, ask).await?;
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()))
     }
 
     /// How this cluster serves a kind; `None` if it does not. Empty `version`: the preferred one.
@@ -165,7 +186,7 @@ impl Cluster {
 /// # Errors
 /// The kubeconfig cannot be read (2).
 pub fn current_context(kubeconfig: Option<&Path>) -> Result<Option<String>> {
-    Ok(read(kubeconfig)?.current_context.filter(|current| !current.is_empty()))
+    Ok(kubeconfig::read(kubeconfig)?.current_context.filter(|current| !current.is_empty()))
 }
 
 fn name_of(file: &Kubeconfig, context: &str) -> String {
@@ -173,17 +194,11 @@ fn name_of(file: &Kubeconfig, context: &str) -> String {
     named.and_then(|named| named.context.as_ref()).map_or(String::new(), |context| context.cluster.clone())
 }
 
-fn read(path: Option<&Path>) -> Result<Kubeconfig> {
-    let read = match path {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
-    read.map_err(|e| {
-        let name = path.map_or("the kubeconfig".to_owned(), |path| path.display().to_string());
-        Error::usage(format!("{name} can't be read"))
-            .because(e)
-            .hint("name the file by --kubeconfig or KUBECONFIG")
-    })
+/// The proxy that a cluster's entry names. Another one takes its place there, which is never used: without any, kube
+/// would look at the environment itself, and leave out `NO_PROXY`.
+fn own_proxy(file: &mut Kubeconfig, cluster: &str) -> Option<String> {
+    let named = file.clusters.iter_mut().find(|named| named.name == cluster)?;
+    named.cluster.as_mut()?.proxy_url.replace("http://unused.invalid".into())
 }
 
 /// The context to use: the one asked for, if the file has it.
@@ -220,15 +235,50 @@ fn find(discovery: &Discovery, group: &str, version: &str, kind: &str) -> Option
 }
 
 /// kube's own stack never sets TCP_NODELAY, which costs a port-forward 40 ms a request.
-fn client(config: Config) -> kube::Result<Client> {
-    if config.proxy_url.is_some() {
-        return Ok(ClientBuilder::try_from(config)?.build());
-    }
+fn client(config: Config, proxy: Option<Intercept>) -> kube::Result<Client> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(Duration::from_secs(10)));
     connector.set_keepalive(Some(Duration::from_secs(30)));
+    let Some(proxy) = proxy else { return stack(config, connector) };
+    let to = proxy.uri().clone();
+    match to.scheme_str() {
+        Some("socks5" | "socks5h") => {
+            let socks = SocksV5::new(to, connector);
+            match proxy.raw_auth() {
+                Some((user, password)) => stack(config, socks.with_auth(user.into(), password.into())),
+                None => stack(config, socks),
+            }
+        }
+        Some("https") => {
+            // The proxy is none of the cluster's: it is trusted as this machine trusts others.
+            let own = Config::new(to.clone()).rustls_https_connector_with_connector(connector)?;
+            stack(config, tunnel(to, own, &proxy))
+        }
+        Some("http") => stack(config, tunnel(to, connector, &proxy)),
+        other => Err(kube::Error::Service(
+            format!("a proxy is reached by http, https or socks5, not by {}", other.unwrap_or("nothing"))
+                .into(),
+        )),
+    }
+}
+
+fn tunnel<C>(to: http::Uri, connector: C, proxy: &Intercept) -> Tunnel<C> {
+    let tunnel = Tunnel::new(to, connector);
+    match proxy.basic_auth() {
+        Some(secret) => tunnel.with_auth(secret.clone()),
+        None => tunnel,
+    }
+}
+
+fn stack<C>(config: Config, connector: C) -> kube::Result<Client>
+where
+    C: tower::Service<http::Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin,
+    C::Future: Send + 'static,
+    C::Error: Send + Sync + std::error::Error + 'static,
+{
     let https = config.rustls_https_connector_with_connector(connector)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

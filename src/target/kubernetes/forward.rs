@@ -17,6 +17,9 @@ use super::failure::{explain, retry};
 use crate::error::{Error, Result};
 use crate::stack::ClusterEndpoint;
 
+/// How long nothing is accepted after that has failed.
+const REFUSED: Duration = Duration::from_millis(100);
+
 /// How long opening a stream to a pod may take.
 const OPEN: Duration = Duration::from_secs(10);
 
@@ -162,8 +165,12 @@ async fn accept(listener: TcpListener, route: Arc<Route>) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                connections.spawn(serve(client, route.clone()));
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    connections.spawn(serve(client, route.clone()));
+                }
+                // No file is left to open: a connection has to end first.
+                Err(_) => tokio::time::sleep(REFUSED).await,
             },
             Some(_) = connections.join_next() => {}
         }
