@@ -52,7 +52,8 @@ impl Heal {
             findings.extend(found);
         }
         context.terminal.print(&findings, |findings| screen(findings))?;
-        match findings.iter().any(|finding| finding.found == Found::Failed) {
+        let is_left = |found| matches!(found, Found::Failed | Found::Unsettled | Found::Strange);
+        match findings.iter().any(|finding| is_left(finding.found)) {
             true => Ok(Exit::Target),
             false => Ok(Exit::Pass),
         }
@@ -80,6 +81,8 @@ fn screen(findings: &[Finding]) -> String {
             Found::Healed => format!("✔ healed {sentence}"),
             Found::Held => format!("· left alone {sentence}\n  → sre heal --force undoes it all the same"),
             Found::Failed => format!("✘ could not heal {sentence}"),
+            Found::Unsettled => format!("✘ healed {sentence}"),
+            Found::Strange => format!("✘ left alone {sentence}"),
         }
     };
     findings.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -20,7 +20,7 @@ enum What {
     /// Uses so many processors.
     Cpu {
         /// How many: 1.5.
-        #[arg(long)]
+        #[arg(long, value_parser = cores)]
         cores: f64,
         /// For how long.
         #[arg(long = "for")]
@@ -40,6 +40,17 @@ enum What {
     },
 }
 
+/// How many processors a machine may have: each is a thread.
+const MOST: f64 = 4096.0;
+
+fn cores(text: &str) -> std::result::Result<f64, String> {
+    let cores: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    match (0.0..=MOST).contains(&cores) {
+        true => Ok(cores),
+        false => Err(format!("it must be from 0 to {MOST}")),
+    }
+}
+
 impl Pressure {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
@@ -52,5 +63,18 @@ impl Pressure {
             }
         }
         Ok(Exit::Pass)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cores;
+
+    #[test]
+    fn no_machine_has_more_processors_than_can_be_asked_for() {
+        assert_eq!(cores("1.5"), Ok(1.5));
+        for wrong in ["1e18", "-1", "NaN", "inf", "two"] {
+            assert!(cores(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::heal::{heal, in_order};
 use super::kubernetes::Keeper;
 use super::{Entry, Held, Journal, State};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 
 /// The faults that this process has injected and not yet undone.
 #[derive(Debug)]
@@ -25,11 +26,11 @@ impl Active {
 
     /// Writes an entry and does what it says. From the moment it is written it is active, also where
     /// doing it failed half-way.
-    pub async fn inject(&mut self, entry: Entry) -> Result<()> {
+    pub async fn inject(&mut self, entry: Entry, interrupt: &Interrupt) -> Result<()> {
         let _lock = self.journal.lock().await?;
         self.held.push(self.journal.write(entry.clone())?);
         for touched in &entry.touched {
-            let keepers = touched.inject(&self.journal).await?;
+            let keepers = touched.inject(&self.journal, interrupt).await?;
             self.keepers.extend(keepers.into_iter().map(|keeper| (entry.id.clone(), keeper)));
         }
         self.hold(self.journal.write(Entry { state: State::Injected, ..entry })?);

@@ -23,7 +23,7 @@ pub use catalogue::{Description, Place, describe};
 pub use clock::Clock;
 pub use entry::{Entry, State, Touched};
 pub use journal::{Held, Journal};
-pub use plan::{On, Planned, Timeline, aim, plan};
+pub use plan::{LONGEST, On, Planned, Timeline, aim, plan};
 pub use recover::{Finding, Found, ensure_none, ensure_none_before_up, ensure_none_on, heal, recover};
 pub use sign::Sign;
 pub use switches::Switches;

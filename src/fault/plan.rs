@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Journal;
 use super::kubernetes::{Aimed, Scene};
 use super::sign::Subject;
+use super::{Journal, Switches};
 use crate::error::{Error, Result};
 use crate::scenario::{FaultKind, FaultStep};
 use crate::target::{Lab, Replica, TargetKind};
@@ -117,6 +117,12 @@ fn run_id() -> String {
     format!("{now}-{}-{}", std::process::id(), &random[..4])
 }
 
+/// The longest time that a fault lasts.
+pub const LONGEST: Duration = Duration::from_secs(168 * 3600);
+
+/// The longest time that the demo service keeps a switch on, less the time by which it is later than its owner.
+const OF_SWITCHES: Duration = Duration::from_secs(24 * 3600 - 60);
+
 fn does_something(step: &FaultStep) -> Result<(), String> {
     let nothing = match &step.fault {
         FaultKind::Latency(latency) => latency.get() < Duration::from_millis(1),
@@ -131,6 +137,13 @@ fn does_something(step: &FaultStep) -> Result<(), String> {
     }
     if step.lasts.get().is_zero() {
         return Err("it ends when it begins: `for` is 0".into());
+    }
+    if step.lasts.get() > LONGEST {
+        return Err(format!("it lasts longer than {}", crate::scenario::Duration::from(LONGEST)));
+    }
+    if Switches::of(&step.fault).is_some() && step.lasts.get() > OF_SWITCHES {
+        let most = crate::scenario::Duration::from(OF_SWITCHES);
+        return Err(format!("the demo service switches it off by itself after {most}"));
     }
     Ok(())
 }
@@ -204,7 +217,7 @@ impl std::fmt::Display for FaultKind {
 impl Planned {
     fn new(step: &FaultStep, number: usize, id: String, on: On) -> Planned {
         let at = step.at.get();
-        Planned { id, number, kind: step.fault.clone(), at, until: at + step.lasts.get(), on }
+        Planned { id, number, kind: step.fault.clone(), at, until: at.saturating_add(step.lasts.get()), on }
     }
 
     /// What it does, in words: `latency 2s on users-api-0, users-api-1`, `drain on Node worker`.

@@ -42,6 +42,10 @@ pub enum Found {
     Held,
     /// It could not be undone.
     Failed,
+    /// It is undone, and what was ready before it is not so again.
+    Unsettled,
+    /// An annotation that no `sre` writes: nothing was done.
+    Strange,
 }
 
 /// Undoes every fault whose `sre` is gone; with `force`, those of a living one, too. Then waits until what was
@@ -118,6 +122,8 @@ fn tell(findings: &[Finding], terminal: &Terminal) {
     for finding in findings {
         match finding.found {
             Found::Healed => terminal.say(format!("healed {}", finding.sentence())),
+            Found::Unsettled => terminal.warn(format!("healed {}", finding.sentence())),
+            Found::Strange => terminal.warn(format!("left alone {}", finding.sentence())),
             Found::Held => {}
             Found::Failed => terminal.warn(format!("could not heal {}", finding.sentence())),
         }
@@ -133,7 +139,9 @@ pub async fn ensure_none(folder: &Folder, terminal: &Terminal, interrupt: &Inter
 }
 
 fn refuse(findings: &[Finding]) -> Result<()> {
-    let Some(finding) = findings.iter().find(|finding| finding.found != Found::Healed) else {
+    // What is undone, or was never a fault, keeps nobody from a run.
+    let is_on = |finding: &&Finding| matches!(finding.found, Found::Held | Found::Failed);
+    let Some(finding) = findings.iter().find(is_on) else {
         return Ok(());
     };
     let hint = match finding.found {

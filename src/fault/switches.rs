@@ -77,6 +77,16 @@ impl Switches {
         send(admin, |client, url| client.put(url).json(&body)).await
     }
 
+    /// Whether there are such switches at an admin port: only the demo service answers for them with JSON.
+    pub async fn are_at(admin: &Url) -> bool {
+        let asked = async {
+            let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().ok()?;
+            let answer = client.get(admin.join("faults").ok()?).send().await.ok()?;
+            answer.error_for_status().ok()?.json::<Switches>().await.ok()
+        };
+        asked.await.is_some()
+    }
+
     /// Switches everything off. Tries again a few times. An error (exit 6) if that is not accepted.
     pub async fn clear(admin: &Url) -> Result<()> {
         send(admin, |client, url| client.delete(url)).await

@@ -76,7 +76,7 @@ where
                     let injected = match entry {
                         Ok(entry) => {
                             event.sign = sign(fault, &entry);
-                            active.inject(entry).await
+                            active.inject(entry, interrupt).await
                         }
                         Err(error) => Err(error),
                     };
@@ -128,7 +128,8 @@ where
     /// The fault's entry in the journal, with the processes and objects as they are now.
     async fn entry(&self, fault: &Planned) -> Result<Entry> {
         let left = (self.start + fault.until).saturating_duration_since(Instant::now());
-        let until = Timestamp::now() + SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
+        let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
+        let until = Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX);
         let description = fault.description();
         let touched = match &fault.on {
             On::Replicas(replicas) => {

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Touched {
     /// Does it. Its entry is in the journal. What comes back holds it: the fault ends when that is dropped.
-    pub(super) async fn inject(&self, journal: &Journal) -> Result<Vec<Keeper>> {
+    pub(super) async fn inject(&self, journal: &Journal, interrupt: &Interrupt) -> Result<Vec<Keeper>> {
         match self {
             Touched::Switches { admin, .. } => set_switches(journal, admin, None).await?,
             Touched::Killed { process, .. } => {
@@ -38,7 +38,7 @@ impl Touched {
                 reached(process, ProcessState::Paused, "paused").await?;
             }
             Touched::Object { cluster, on, record } => {
-                return kubernetes::inject(&cluster.connect().await?, on, record).await;
+                return kubernetes::inject(&cluster.connect().await?, on, record, interrupt).await;
             }
         }
         Ok(Vec::new())

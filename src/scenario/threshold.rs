@@ -112,8 +112,10 @@ impl fmt::Display for Threshold {
         write!(f, "{} {} ", self.metric, self.operator)?;
         match self.metric {
             Metric::Percentile(_) | Metric::Mean | Metric::Max => {
-                let limit = std::time::Duration::from_secs_f64(self.limit / 1000.0);
-                write!(f, "{}", Duration::from(limit))?;
+                match std::time::Duration::try_from_secs_f64(self.limit / 1000.0) {
+                    Ok(limit) => write!(f, "{}", Duration::from(limit))?,
+                    Err(_) => write!(f, "{}ms", self.limit)?,
+                }
             }
             Metric::ErrorRate => write!(f, "{}%", (self.limit * 1e10).round() / 1e8)?,
             Metric::Rate => write!(f, "{}/s", self.limit)?,

@@ -104,13 +104,30 @@ impl FromStr for Duration {
         if text.chars().any(|c| c.is_alphabetic() && !"nusmh".contains(c)) {
             return Err(problem());
         }
-        humantime::parse_duration(text.trim()).map(Duration).map_err(|_| problem())
+        match humantime::parse_duration(text.trim()) {
+            // Sums with times of day and of the monotonic clock stay within what these can hold.
+            Ok(duration) if duration > LONGEST => Err(format!("`{text}` is longer than a year (8784h)")),
+            Ok(duration) => Ok(Duration(duration)),
+            Err(_) => Err(problem()),
+        }
     }
 }
 
+/// The longest time that anything may take.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(8784 * 3600);
+
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = humantime::format_duration(self.0).to_string();
+        // humantime tells days and months, which are not read.
+        let hours = self.0.as_secs() / 3600;
+        let rest = self.0.saturating_sub(std::time::Duration::from_secs(hours * 3600));
+        if hours > 0 {
+            write!(f, "{hours}h")?;
+            if rest.is_zero() {
+                return Ok(());
+            }
+        }
+        let text = humantime::format_duration(rest).to_string();
         f.write_str(&text.replace(' ', ""))
     }
 }

@@ -102,8 +102,11 @@ impl Inject {
             context.terminal.print(&preview, |_| self.screen(&planned))?;
             return Ok(Exit::Pass);
         }
+        let place = lab.as_ref().and_then(|lab| lab.cluster.as_ref());
+        let is_ours =
+            |own: bool| own && place.is_some_and(|place| timeline.aimed().all(|aimed| aimed.is_of(place)));
         match &scene {
-            Some((_, false)) => {
+            Some((_, own)) if !is_ours(*own) => {
                 context.terminal.consent(&self.screen(&planned), &context.interrupt).await?;
             }
             _ => context.terminal.say(self.screen(&planned)),
@@ -146,7 +149,7 @@ impl Inject {
             id: &planned.id,
             seconds: self.lasts.as_secs_f64(),
             blast: aimed.map(|aimed| aimed.blast()),
-            guarded: aimed.is_some_and(|aimed| aimed.is_guarded()),
+            guarded: aimed.is_some_and(|aimed| aimed.is_undone_inside()),
             shows: named(planned.kind.name()).map_or("", |fault| fault.shows),
         }
     }

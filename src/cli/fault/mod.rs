@@ -4,8 +4,9 @@ mod inject;
 mod list;
 mod place;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 
 use super::Context;
 use crate::error::{Error, Result};
@@ -66,9 +67,12 @@ struct Expire {
     /// The object that it is on, as JSON.
     #[arg(long)]
     on: String,
-    /// How long it is waited for, where it is not on the object.
+    /// For how many seconds the fault lasts.
     #[arg(long)]
-    until: Timestamp,
+    lasts: u64,
+    /// For how many seconds it is waited for, where it is not on the object.
+    #[arg(long)]
+    patience: u64,
 }
 
 impl Expire {
@@ -77,7 +81,8 @@ impl Expire {
             serde_json::from_str(&self.on).map_err(|e| Error::usage("--on names no object").because(e))?;
         let work = async {
             let cluster = Cluster::inside().await?;
-            kubernetes::expire(&cluster, &self.id, &on, self.until).await
+            let [lasts, patience] = [self.lasts, self.patience].map(Duration::from_secs);
+            kubernetes::expire(&cluster, &self.id, &on, lasts, patience).await
         };
         let said = match context.interrupt.or(work).await?? {
             true => format!("healed the fault on {on}: nobody else had"),

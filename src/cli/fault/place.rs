@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::Context;
 use crate::error::{Error, Result};
-use crate::fault::kubernetes::{Place, Scene, node_commands};
+use crate::fault::kubernetes::{Place, Scene, image_of, image_that_runs, node_commands};
 use crate::scenario::Aim;
 use crate::target::Lab;
 use crate::target::kubernetes::client::Cluster;
@@ -71,7 +71,7 @@ impl Where {
         let mut scene = match of_lab {
             Some(scene) => scene,
             None if self.context.is_none() && self.aim().is_none() => return Ok(None),
-            None => self.elsewhere(context).await?,
+            None => self.elsewhere(lab, context).await?,
         };
         if let Some(namespace) = &self.namespace {
             scene.namespace.clone_from(namespace);
@@ -89,15 +89,24 @@ impl Where {
         Ok(Some((scene, own)))
     }
 
-    async fn elsewhere(&self, context: &Context) -> Result<Scene> {
+    async fn elsewhere(&self, lab: Option<&Lab>, context: &Context) -> Result<Scene> {
         let connecting = Cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref());
         let cluster = context.interrupt.or(connecting).await??;
+        let place = Place::of(&cluster).await?;
+        let namespace = self.namespace.as_deref().unwrap_or("default");
+        // The nodes of a lab have its image, whatever namespace is named.
+        let of_lab = lab.and_then(|lab| lab.cluster.as_ref()).filter(|lab| lab.identity == place.identity);
+        let image = match (&self.image, &self.image_loader, of_lab) {
+            (None, None, Some(lab)) => image_of(&cluster, lab).await?,
+            (None, None, None) => image_that_runs(&cluster, namespace).await?,
+            _ => None,
+        };
         Ok(Scene {
-            place: Place::of(&cluster).await?,
+            place,
             cluster,
             namespace: "default".into(),
             service: None,
-            image: None,
+            image,
             expiry: true,
             node: node_commands(),
         })

@@ -5,23 +5,30 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
+use kube::core::DynamicObject;
 
+use super::bodies::is_loaded;
 use super::guard::{self, Wanted};
+use super::node::is_plain;
 use super::plan::{Plan, Request, plan};
 use super::survey::survey;
-use super::{Blast, Place, Record, enforced};
+use super::{Blast, Effect, Place, Record, enforced};
 use crate::error::{Error, Result};
-use crate::fault::Touched;
+use crate::fault::{Switches, Touched};
 use crate::scenario::{Aim, AimKind, FaultKind, FaultStep};
 use crate::target::Lab;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
+use crate::target::kubernetes::forward::Forward;
 use crate::target::kubernetes::image::full_name;
 use crate::target::kubernetes::object::ObjectRef;
-use crate::target::kubernetes::record::ClusterLab;
+use crate::target::kubernetes::record::{ClusterLab, Done};
 
 /// A guard is there for so long after a fault should have ended that was never injected.
 const SLACK: Duration = Duration::from_secs(300);
+
+/// How many seconds the cluster's clock may be from this machine's.
+const APART: i64 = 5;
 
 /// What faults on a cluster are injected with.
 #[derive(Clone)]
@@ -32,8 +39,8 @@ pub struct Scene {
     pub place: Place,
     /// The namespace of what is aimed at.
     pub namespace: String,
-    /// What a fault without an aim is on.
-    pub service: Option<Aim>,
+    /// What a fault without an aim is on, and its namespace.
+    pub service: Option<(Aim, String)>,
     /// The image of `sre` that the nodes have, for guards and helper pods.
     pub image: Option<String>,
     /// Whether each fault has a guard.
@@ -50,20 +57,19 @@ impl Scene {
     pub async fn of(lab: &Lab) -> Result<Option<Scene>> {
         let Some(place) = &lab.cluster else { return Ok(None) };
         let cluster = crate::target::kubernetes::reach::connect(place).await?;
-        let minikube = place.minikube.as_ref().map(|made| {
+        let profile = place.minikube.as_ref().filter(|made| is_plain(&made.profile));
+        let minikube = profile.map(|made| {
             let command = |verb: &str| format!("minikube --profile {} node {verb} {{node}}", made.profile);
             (command("stop"), command("start"))
         });
-        let image = match place.images.keys().find(|image| is_sre(image)) {
-            Some(image) => Some(image.clone()),
-            None => image_that_runs(&cluster, place).await?,
-        };
+        let image = image_of(&cluster, place).await?;
         Ok(Some(Scene {
             place: Place::of(&cluster).await?,
             cluster,
             namespace: place.namespace.clone(),
             service: place.endpoints.service.as_ref().map(|service| {
-                Aim::Labels(service.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+                let labels = service.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+                (Aim::Labels(labels), service.namespace.as_ref().unwrap_or(&place.namespace).clone())
             }),
             image,
             expiry: true,
@@ -77,10 +83,67 @@ pub fn node_commands() -> Option<(String, String)> {
     Some((std::env::var("SRE_NODE_STOP").ok()?, std::env::var("SRE_NODE_START").ok()?))
 }
 
-/// The image of `sre` that one of the lab's own pods runs from: the nodes had it before.
-async fn image_that_runs(cluster: &Cluster, place: &ClusterLab) -> Result<Option<String>> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), &place.namespace);
-    let what = || format!("the pods of {} could not be listed", place.namespace);
+/// The helm release that an object says it belongs to.
+fn release_of(object: &DynamicObject) -> Option<(String, String)> {
+    let annotations = object.metadata.annotations.as_ref()?;
+    let of = |key: &str| annotations.get(key).cloned();
+    Some((of("meta.helm.sh/release-namespace")?, of("meta.helm.sh/release-name")?))
+}
+
+/// Refuses pods that have no fault switches before anything is done to them.
+async fn has_switches(cluster: &Cluster, plan: &Plan) -> Result<()> {
+    for effect in &plan.effects {
+        let Effect::Switches { pods, port, .. } = effect else { continue };
+        for pod in pods {
+            let forward = Forward::to_pod(cluster, &pod.namespace, &pod.name, *port).await?;
+            if !Switches::are_at(&forward.url()).await {
+                return Err(Error::usage(format!("Pod {}/{} has no fault switches", pod.namespace, pod.name))
+                    .because_of(format!("nothing there answers for them on port {port}"))
+                    .hint("only the demo service (`sre app --admin 127.0.0.1:9090`) has fault switches; sre fault list has others"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a cluster whose clock is far from this machine's: its guard and other machines would undo a fault too early,
+/// or too late.
+async fn same_time(cluster: &Cluster) -> Result<()> {
+    let before = Timestamp::now();
+    let Some(theirs) = cluster.time().await? else { return Ok(()) };
+    // A header tells whole seconds.
+    let behind = before.duration_since(theirs).as_secs() - 1;
+    let ahead = theirs.duration_since(Timestamp::now()).as_secs();
+    let apart = behind.max(ahead);
+    if apart <= APART {
+        return Ok(());
+    }
+    let whose = if behind > ahead { "behind" } else { "ahead of" };
+    Err(Error::prerequisite("the cluster's clock is too far from this machine's for a fault")
+        .because_of(format!(
+            "the API server's is {apart} s {whose} ours: others would undo the fault at another time"
+        ))
+        .hint("set both by NTP: timedatectl, chronyc tracking"))
+}
+
+/// The image of `sre` that a lab has on the nodes, if it has one.
+///
+/// # Errors
+/// The target (exit 6) where the cluster does not tell.
+pub async fn image_of(cluster: &Cluster, place: &ClusterLab) -> Result<Option<String>> {
+    match place.images.keys().find(|image| is_loaded(image)) {
+        Some(image) => Ok(Some(image.clone())),
+        None => image_that_runs(cluster, &place.namespace).await,
+    }
+}
+
+/// The image of `sre` that a pod of a namespace runs from: the nodes had it before.
+///
+/// # Errors
+/// The target (exit 6) where the cluster does not tell.
+pub async fn image_that_runs(cluster: &Cluster, namespace: &str) -> Result<Option<String>> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let what = || format!("the pods of {namespace} could not be listed");
     let all = ListParams::default();
     let found = call(what, || pods.list(&all)).await?;
     let containers =
@@ -88,11 +151,7 @@ async fn image_that_runs(cluster: &Cluster, place: &ClusterLab) -> Result<Option
     Ok(containers
         .filter_map(|container| container.image)
         .map(|image| full_name(&image))
-        .find(|name| is_sre(name)))
-}
-
-fn is_sre(image: &str) -> bool {
-    image.strip_prefix("docker.io/library/sre").is_some_and(|rest| rest.starts_with([':', '@']))
+        .find(|name| is_loaded(name)))
 }
 
 /// A fault of a timeline that is on an object of a cluster.
@@ -104,6 +163,8 @@ pub struct Aimed {
     id: String,
     lasts: Duration,
     plan: Plan,
+    /// The namespace and name of the helm release that the object belongs to.
+    release: Option<(String, String)>,
     guard: Option<ObjectRef>,
 }
 
@@ -119,10 +180,18 @@ impl Aimed {
     /// # Errors
     /// Usage (exit 2) where it cannot be injected there; the target (exit 6) where the cluster does not tell.
     pub async fn new(step: &FaultStep, scene: &Scene, id: String) -> Result<Aimed> {
-        let aim = step.on.clone().or_else(|| scene.service.clone()).ok_or_else(|| {
-            Error::usage(format!("nobody says what {} is to be on", step.fault))
-                .hint("--on KIND/NAME or --selector KEY=VALUE; in a scenario `on: deployment/NAME`")
-        })?;
+        let mut scene = scene.clone();
+        let aim = match (&step.on, &scene.service) {
+            (Some(aim), _) => aim.clone(),
+            (None, Some((aim, namespace))) => {
+                scene.namespace.clone_from(namespace);
+                aim.clone()
+            }
+            (None, None) => {
+                return Err(Error::usage(format!("nobody says what {} is to be on", step.fault))
+                    .hint("--on KIND/NAME or --selector KEY=VALUE; in a scenario `on: deployment/NAME`"));
+            }
+        };
         let request = Request {
             kind: step.fault.clone(),
             count: step.count.unwrap_or(1),
@@ -137,13 +206,15 @@ impl Aimed {
             return Err(super::change::taken(&seen.on(), &other));
         }
         let plan = plan(&request, &seen, &id)?;
+        has_switches(&scene.cluster, &plan).await?;
+        let release = release_of(&seen.anchor);
         let aim = match plan.on.kind.as_str() {
             // A node that was found by its pods stays the one that is meant, wherever they are later.
             "Node" => Aim::Object { kind: AimKind::Node, name: plan.on.name.clone() },
             _ => aim,
         };
         let lasts = step.lasts.get();
-        Ok(Aimed { scene: scene.clone(), aim, request, id, lasts, plan, guard: None })
+        Ok(Aimed { scene, aim, request, id, lasts, plan, release, guard: None })
     }
 
     /// Its name in the journal.
@@ -171,21 +242,49 @@ impl Aimed {
         self.scene.expiry
     }
 
+    /// Whether a Job in the cluster can undo it: none can start a node, whose command is known to this machine alone.
+    pub fn is_undone_inside(&self) -> bool {
+        self.is_guarded() && !matches!(self.request.kind, FaultKind::NodeStop)
+    }
+
+    /// Whether the object is one of a lab's own, which `up` brought and `down` takes away. In a namespace that others
+    /// use, too, theirs are not.
+    pub fn is_of(&self, lab: &ClusterLab) -> bool {
+        let on = &self.plan.on;
+        let Some(namespace) = &on.namespace else {
+            return lab.minikube.as_ref().is_some_and(|minikube| minikube.created);
+        };
+        lab.done.iter().any(|done| match done {
+            Done::Namespace(made) => made == namespace,
+            Done::Object(made) | Done::Leftover(made) => made == on,
+            Done::Release { namespace, name } => {
+                self.release.as_ref().is_some_and(|(of, is)| (of, is) == (namespace, name))
+            }
+            Done::Definition(_) | Done::Patch(_) => false,
+        })
+    }
+
     /// Makes its guard, and tries out what has to be known before: `starts` from now at the latest.
     ///
     /// # Errors
     /// A prerequisite (exit 5) where the guard has no image, or the cluster cannot have this fault; the target (exit
     /// 6) where the guard does not run.
     pub async fn prepare(&mut self, starts: Duration) -> Result<()> {
+        same_time(&self.scene.cluster).await?;
         if self.scene.expiry {
             let image = self.request.image.as_deref().ok_or_else(|| {
                 Error::prerequisite("there is no image of sre on this cluster for the guard of the fault")
                     .because_of("a Job undoes the fault when nobody else can any more")
                     .hint("--image IMAGE names one that the nodes have, --image-loader COMMAND has one loaded; --no-expiry does without the guard")
             })?;
-            let until = Timestamp::now() + starts + self.lasts + SLACK;
-            let wanted =
-                Wanted { id: &self.id, plan: &self.plan, namespace: &self.scene.namespace, image, until };
+            let wanted = Wanted {
+                id: &self.id,
+                plan: &self.plan,
+                namespace: &self.scene.namespace,
+                image,
+                lasts: self.lasts,
+                patience: starts.saturating_add(self.lasts).saturating_add(SLACK),
+            };
             // Before it is made: whoever is interrupted in the midst of that knows what to remove.
             self.guard = Some(guard::reference(&self.id, wanted.namespace()));
             guard::post(&self.scene.cluster, &wanted).await?;
@@ -212,7 +311,7 @@ impl Aimed {
             _ => Ok(()),
         };
         let dismissed = match &self.guard {
-            Some(job) => guard::dismiss(&self.scene.cluster, job, &self.plan.on).await,
+            Some(_) => guard::dismiss(&self.scene.cluster, &self.id, self.namespace(), &self.plan.on).await,
             None => Ok(()),
         };
         dismissed.and(cleared)
@@ -262,9 +361,14 @@ mod tests {
         json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}})
     }
 
-    fn job(id: &str) -> Value {
+    fn job(id: &str, on: &ObjectRef) -> Value {
         let job = guard::reference(id, "shop");
-        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job.name, "namespace": "shop"}})
+        let on = serde_json::to_string(on).expect("JSON");
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": job.name, "namespace": "shop", "labels": super::super::bodies::labels(id)},
+            "spec": {"template": {"spec": {"containers": [{"args": ["fault", "expire", "--on", on]}]}}},
+        })
     }
 
     /// A workload of three pods on two nodes.
@@ -297,7 +401,8 @@ mod tests {
         let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };
         fault.guard = Some(guard::reference(fault.id(), "shop"));
         let (id, until) = (fault.id().to_owned(), Timestamp::now());
-        fake.put(job(&id));
+        let on = fault.on().clone();
+        fake.put(job(&id, &on));
         let (_folder, journal) = journal();
         let lock = journal.lock().await.expect("locked");
         let entry = Entry {
@@ -365,6 +470,55 @@ mod tests {
         let fault = timeline.aimed().next().expect("a fault");
         let error = fault.touched("pod-delete", Timestamp::now()).await.expect_err("it is another one");
         assert!(error.to_string().contains("app=web means StatefulSet shop/other by now"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_whose_clock_is_off_gets_no_fault() {
+        let fake = shop().await;
+        let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
+        for (seconds, whose) in [(-20, "behind"), (20, "ahead of")] {
+            fake.set_time(Timestamp::now() + jiff::SignedDuration::from_secs(seconds));
+            let mut timeline = aimed(step.clone(), &fake).await.expect("a timeline");
+            let error =
+                timeline.prepare(Duration::ZERO).await.expect_err("others would undo it at another time");
+            assert_eq!(error.exit(), crate::exit::Exit::Prerequisite);
+            assert!(error.to_string().contains(&format!("s {whose} ours")), "{error}");
+            assert_eq!(fake.count("Job"), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_up_brought_is_the_labs_own() {
+        let fake = shop().await;
+        let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
+        let timeline = aimed(step, &fake).await.expect("a timeline");
+        let fault = timeline.aimed().next().expect("a fault");
+        let mut lab = fake.lab().cluster.expect("a cluster");
+        assert!(!fault.is_of(&lab), "somebody else's in the lab's namespace");
+        lab.done = vec![Done::Object(fault.on().clone())];
+        assert!(fault.is_of(&lab));
+        lab.done = vec![Done::Namespace("shop".into())];
+        assert!(fault.is_of(&lab));
+        let step = json!({"fault": "cordon", "on": "node/first", "at": "0s", "for": "5s"});
+        let timeline = aimed(step, &fake).await.expect("a timeline");
+        assert!(!timeline.aimed().next().expect("a fault").is_of(&lab), "a node is everybody's");
+    }
+
+    #[tokio::test]
+    async fn what_has_no_aim_is_on_the_service_where_that_is() {
+        let fake = shop().await;
+        let mut lab = fake.lab();
+        let place = lab.cluster.as_mut().expect("a cluster");
+        place.namespace = "elsewhere".into();
+        place.endpoints.service =
+            serde_json::from_value(json!({"namespace": "shop", "labels": {"app": "web"}, "port": 80}))
+                .expect("an endpoint");
+        let scene = Scene::of(&lab).await.expect("it answers").expect("a cluster");
+        let step = json!({"fault": "pod-delete", "at": "0s", "for": "5s"});
+        let steps = [serde_json::from_value(step).expect("a step")];
+        let timeline = fault::aim(&steps, &scene).await.expect("a timeline");
+        let on = timeline.aimed().next().expect("a fault").on().to_string();
+        assert_eq!(on, "StatefulSet shop/web");
     }
 
     /// Gives up preparing a fault once something of this kind is there: no pod runs there, so that it is waited for.

@@ -18,6 +18,16 @@ pub fn labels(id: &str) -> Value {
     json!({MANAGED_BY: MANAGER, LABEL: id})
 }
 
+/// Whether an image is one that `sre up` puts onto the nodes: no registry has it.
+pub fn is_loaded(image: &str) -> bool {
+    image.strip_prefix("docker.io/library/sre").is_some_and(|rest| rest.starts_with([':', '@']))
+}
+
+/// Whoever holds the name in a registry is not asked for what a node has lost.
+fn pull_policy(image: &str) -> &'static str {
+    if is_loaded(image) { "Never" } else { "IfNotPresent" }
+}
+
 /// A NetworkPolicy that lets nothing in or out of the pods of a selector.
 pub fn cut(name: &str, namespace: &str, id: &str, selector: &Value) -> Value {
     json!({
@@ -73,7 +83,7 @@ pub fn pod_spec(image: &str, arguments: &Value, seconds: u64) -> Value {
         "automountServiceAccountToken": false,
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{
-            "name": HELPER, "image": image, "imagePullPolicy": "IfNotPresent", "args": arguments,
+            "name": HELPER, "image": image, "imagePullPolicy": pull_policy(image), "args": arguments,
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
             "securityContext": {
                 "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,

@@ -4,6 +4,7 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use super::ownership;
 use super::record::{ANNOTATION, Effect, Record};
 use crate::error::{Error, Result};
 use crate::target::kubernetes::object::ObjectRef;
@@ -22,7 +23,9 @@ pub fn inject(object: &DynamicObject, record: &Record) -> Result<json_patch::Pat
     if object.metadata.annotations.is_none() {
         operations.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
-    operations.push(json!({"op": "add", "path": annotation(), "value": record.annotation()}));
+    let owners = ownership::noted(object, sets(record).map(|(path, ..)| path.as_str()));
+    let borne = Record { owners, ..record.clone() };
+    operations.push(json!({"op": "add", "path": annotation(), "value": borne.annotation()}));
     for (path, before, after) in sets(record) {
         if at(&whole, path) != before.as_ref() {
             return Err(Error::target(format!("{reference} was changed meanwhile"))
@@ -41,27 +44,29 @@ pub fn taken(object: &ObjectRef, other: &Record) -> Error {
         .hint("let it come to its end, or undo it with `sre heal --force`")
 }
 
-/// What brings an object back.
+/// A step that brings an object back. First its values are set back; then, in a step of its own, the fields get their
+/// owners back and the annotation goes: in one step the server would take the values for whoever patches.
 #[derive(Debug, PartialEq)]
 pub struct Back {
     /// The patch; `None` where nothing of the fault is on the object any more.
     pub patch: Option<json_patch::Patch>,
+    /// Whether the object is what it was after this step.
+    pub is_last: bool,
     /// What somebody else has changed since, and is left as it is.
     pub left: Vec<String>,
 }
 
-/// The patch that takes a record off an object and sets its values back. A value that is neither what the fault made
-/// of it nor what it was before was changed by somebody else, and is left.
+/// The next step that brings an object back. A value that is neither what the fault made of it nor what it was before
+/// was changed by somebody else, and is left.
 ///
 /// # Errors
 /// The target (exit 6) where the annotation cannot be read.
 pub fn heal(object: &DynamicObject, record: &Record) -> Result<Back> {
-    if Record::of(object)?.is_none_or(|other| other.id != record.id) {
-        return Ok(Back { patch: None, left: Vec::new() });
-    }
+    let Some(borne) = Record::of(object)?.filter(|borne| borne.id == record.id) else {
+        return Ok(Back { patch: None, is_last: true, left: Vec::new() });
+    };
     let whole = whole(object);
-    let mut operations = start(object);
-    operations.push(json!({"op": "remove", "path": annotation()}));
+    let mut operations = Vec::new();
     let mut left = Vec::new();
     for (path, before, after) in sets(record) {
         let now = at(&whole, path);
@@ -79,7 +84,17 @@ pub fn heal(object: &DynamicObject, record: &Record) -> Result<Back> {
         }
         operations.extend(set(path, now.is_some(), before.as_ref()));
     }
-    Ok(Back { patch: Some(patch(operations)?), left })
+    let is_last = operations.is_empty();
+    if is_last {
+        operations.push(json!({"op": "remove", "path": annotation()}));
+        let now = object.metadata.managed_fields.as_deref().unwrap_or_default();
+        operations.extend(
+            ownership::given_back(now, &borne.owners)
+                .map(|fields| json!({"op": "replace", "path": "/metadata/managedFields", "value": fields})),
+        );
+    }
+    operations.splice(0..0, start(object));
+    Ok(Back { patch: Some(patch(operations)?), is_last, left })
 }
 
 /// The object as its patches see it.
@@ -171,6 +186,13 @@ mod tests {
         serde_json::from_value(value).expect("an object")
     }
 
+    /// Both steps.
+    fn healed(object: &DynamicObject, record: &Record) -> DynamicObject {
+        let back = heal(object, record).expect("a way back");
+        let next = patched(object, &back.patch.expect("a patch"));
+        if back.is_last { next } else { healed(&next, record) }
+    }
+
     #[test]
     fn an_object_comes_back_as_it_was() {
         let before = deployment();
@@ -182,9 +204,7 @@ mod tests {
         let mut defaulted = during.clone();
         defaulted.data["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] =
             json!(10);
-        let back = heal(&defaulted, &record).expect("a way back");
-        assert_eq!(back.left, Vec::<String>::new());
-        let mut after = patched(&defaulted, &back.patch.expect("a patch"));
+        let mut after = healed(&defaulted, &record);
         // The server keeps no empty map.
         after.metadata.annotations = after.metadata.annotations.filter(|all| !all.is_empty());
         assert_eq!(whole(&after), whole(&before));
@@ -211,9 +231,35 @@ mod tests {
         during.data["spec"]["replicas"] = json!(5);
         let back = heal(&during, &record).expect("a way back");
         assert_eq!(back.left, ["/spec/replicas is 5: somebody changed it since"]);
-        let after = patched(&during, &back.patch.expect("a patch"));
+        let after = healed(&during, &record);
         assert_eq!(after.data["spec"]["replicas"], 5);
         assert!(Record::of(&after).expect("read").is_none());
+    }
+
+    #[test]
+    fn fields_are_given_back_after_the_values_and_not_with_them() {
+        let entry = |manager: &str, fields: Value| {
+            json!({
+                "manager": manager, "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields,
+            })
+        };
+        let helm = entry("helm", json!({"f:spec": {"f:replicas": {}}}));
+        let mut before = deployment();
+        before.metadata.managed_fields = serde_json::from_value(json!([helm])).expect("entries");
+        let record = record(vec![scale()]);
+        let mut during = patched(&before, &inject(&before, &record).expect("a patch"));
+        // As a server would do it.
+        let fault = entry(ownership::MANAGER, json!({"f:spec": {"f:replicas": {}}}));
+        during.metadata.managed_fields = serde_json::from_value(json!([fault])).expect("entries");
+        let first = heal(&during, &record).expect("a way back");
+        let between = patched(&during, first.patch.as_ref().expect("a patch"));
+        assert!(!first.is_last && Record::of(&between).expect("read").is_some());
+        assert_eq!(
+            (&between.data["spec"]["replicas"], whole(&between).pointer("/metadata/managedFields/0/manager")),
+            (&json!(3), Some(&json!(ownership::MANAGER)))
+        );
+        let after = healed(&between, &record);
+        assert_eq!(whole(&after)["metadata"]["managedFields"], json!([helm]));
     }
 
     #[test]

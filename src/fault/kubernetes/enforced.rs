@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, PostParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::bodies::{cut, helper_pod, labels, name};
+use super::own;
 use crate::error::{Error, Result};
 use crate::target::kubernetes::client::Cluster;
-use crate::target::kubernetes::failure::{call, call_opt};
+use crate::target::kubernetes::failure::call;
 use crate::target::kubernetes::object::ObjectRef;
 use crate::target::kubernetes::readiness::trouble;
 
@@ -51,7 +52,7 @@ pub async fn ensure(cluster: &Cluster, namespace: &str, id: &str, image: &str) -
 pub async fn clear(cluster: &Cluster, namespace: &str, id: &str) -> Result<()> {
     let mut cleared = Ok(());
     for object in helpers(namespace, id) {
-        cleared = cleared.and(remove(cluster, &object).await);
+        cleared = cleared.and(own::remove(cluster, &object, id, |_| true).await);
     }
     cleared
 }
@@ -136,14 +137,6 @@ async fn until<T>(cluster: &Cluster, object: &ObjectRef, look: impl Fn(&Value) -
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-async fn remove(cluster: &Cluster, object: &ObjectRef) -> Result<()> {
-    let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(()) };
-    let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-    call_opt(|| format!("{object} could not be removed"), || api.delete(&object.name, &params))
-        .await
-        .map(|_| ())
 }
 
 /// What the pod does that reaches another one: connects again and again, until it no longer can.

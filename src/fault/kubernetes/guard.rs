@@ -1,16 +1,17 @@
 //! The guard of a fault: a Job, made and running before the fault is injected, that undoes it from the annotation
 //! when nobody else has. It may change that object and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::bodies::{labels, name, pod_spec};
+use super::own;
+use super::ownership;
 use super::plan::Plan;
 use super::record::{Effect, LABEL};
 use super::survey::find;
@@ -46,18 +47,20 @@ pub struct Guard<'a> {
     pub helpers: Vec<(ObjectRef, String)>,
     /// The image of `sre`.
     pub image: &'a str,
-    /// When the fault is to be undone.
-    pub until: Timestamp,
-    /// For how many seconds from now.
-    pub seconds: u64,
+    /// How long the fault lasts.
+    pub lasts: Duration,
+    /// How long from now until it is over at the latest.
+    pub patience: Duration,
 }
 
 impl Guard<'_> {
     fn job(&self) -> Value {
         let on = serde_json::to_string(self.on.0).unwrap_or_default();
-        let until = self.until.to_string();
-        let arguments = json!(["fault", "expire", "--id", self.id, "--on", on, "--until", until]);
-        let deadline = self.seconds + GRACE.as_secs() + TRIES;
+        let seconds = |time: Duration| format!("{:.0}", time.as_secs_f64().ceil());
+        let (lasts, patience) = (seconds(self.lasts), seconds(self.patience));
+        let arguments =
+            json!(["fault", "expire", "--id", self.id, "--on", on, "--lasts", lasts, "--patience", patience]);
+        let deadline = self.patience.as_secs() + GRACE.as_secs() + TRIES;
         let mut spec = pod_spec(self.image, &arguments, deadline);
         spec["restartPolicy"] = json!("OnFailure");
         spec["automountServiceAccountToken"] = json!(true);
@@ -94,7 +97,7 @@ impl Guard<'_> {
         if on.kind == "Node" {
             for plural in ["clusterroles", "clusterrolebindings"] {
                 let group = "rbac.authorization.k8s.io";
-                rules.push(rule(group, plural, &["delete"], Some(&name(self.id))));
+                rules.push(rule(group, plural, &["get", "delete"], Some(&name(self.id))));
             }
         }
         Value::Array(rules)
@@ -140,8 +143,10 @@ pub struct Wanted<'a> {
     pub namespace: &'a str,
     /// The image of `sre`.
     pub image: &'a str,
-    /// When the fault is to be undone.
-    pub until: Timestamp,
+    /// How long the fault lasts.
+    pub lasts: Duration,
+    /// How long from now until it is over at the latest.
+    pub patience: Duration,
 }
 
 impl Wanted<'_> {
@@ -173,15 +178,14 @@ pub async fn post(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
             helpers.push((object.clone(), plural(cluster, object).await?));
         }
     }
-    let left = wanted.until.duration_since(Timestamp::now()).as_secs();
     let guard = Guard {
         id: wanted.id,
         namespace,
         on: (&wanted.plan.on, plural(cluster, &wanted.plan.on).await?),
         helpers,
         image: wanted.image,
-        until: wanted.until,
-        seconds: u64::try_from(left).unwrap_or(0),
+        lasts: wanted.lasts,
+        patience: wanted.patience,
     };
     let job = reference(wanted.id, namespace);
     let made = async {
@@ -192,7 +196,7 @@ pub async fn post(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) => {
             // It has guarded nothing yet; what is left of it ends by itself.
-            let _ = dismiss(cluster, &job, &wanted.plan.on).await;
+            let _ = dismiss(cluster, wanted.id, namespace, &wanted.plan.on).await;
             Err(error)
         }
     }
@@ -262,25 +266,46 @@ async fn plural(cluster: &Cluster, object: &ObjectRef) -> Result<String> {
 ///
 /// # Errors
 /// The target (exit 6) where the cluster refuses.
-pub async fn dismiss(cluster: &Cluster, job: &ObjectRef, on: &ObjectRef) -> Result<()> {
-    let Some((api, _)) = cluster.api(job, "default").await? else { return Ok(()) };
-    let params = DeleteParams::background();
-    let removed = call_opt(|| format!("{job} could not be removed"), || api.delete(&job.name, &params)).await;
+pub async fn dismiss(cluster: &Cluster, id: &str, namespace: &str, on: &ObjectRef) -> Result<()> {
+    let removed = own::remove(cluster, &reference(id, namespace), id, |job| guards(job, on)).await;
     if on.kind == "Node" {
-        drop_rights(cluster, &job.name).await?;
+        drop_rights(cluster, id, on).await?;
     }
-    removed.map(|_| ())
+    removed
 }
 
-/// Removes the rights of a node's guard, which no namespace holds.
-pub(super) async fn drop_rights(cluster: &Cluster, name: &str) -> Result<()> {
-    for kind in RIGHTS {
-        let object = right(kind, name);
-        let Some((api, _)) = cluster.api(&object, "default").await? else { continue };
-        let params = DeleteParams::default();
-        call_opt(|| format!("{object} could not be removed"), || api.delete(name, &params)).await?;
+/// Whether a Job is the guard of a fault on this object: it is told so by its arguments.
+fn guards(job: &DynamicObject, on: &ObjectRef) -> bool {
+    let arguments = job.data.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array);
+    let told = arguments.into_iter().flatten().skip_while(|argument| *argument != "--on").nth(1);
+    told.and_then(Value::as_str)
+        .and_then(|text| serde_json::from_str::<ObjectRef>(text).ok())
+        .is_some_and(|told| told == *on)
+}
+
+/// Removes the rights of a node's guard, which no namespace holds; those that are about another node stay.
+async fn drop_rights(cluster: &Cluster, id: &str, on: &ObjectRef) -> Result<()> {
+    let [binding, role] = RIGHTS.map(|kind| right(kind, &name(id)));
+    // Both are read first: a guard may read nothing any more once the first is gone.
+    let (bound, allowed) = (own::look(cluster, &binding, id).await?, own::look(cluster, &role, id).await?);
+    if allowed.as_ref().is_some_and(|role| !is_about(role, on)) {
+        return Ok(());
+    }
+    for (object, found) in [(binding, bound), (role, allowed)] {
+        if let Some(found) = found {
+            own::delete(cluster, &object, &found).await?;
+        }
     }
     Ok(())
+}
+
+/// Whether a role is about this node.
+fn is_about(role: &DynamicObject, on: &ObjectRef) -> bool {
+    let rules = role.data["rules"].as_array();
+    rules
+        .into_iter()
+        .flatten()
+        .any(|rule| rule["resources"] == json!(["nodes"]) && rule["resourceNames"] == json!([on.name]))
 }
 
 fn right(kind: &str, name: &str) -> ObjectRef {
@@ -298,64 +323,100 @@ fn right(kind: &str, name: &str) -> ObjectRef {
 /// # Errors
 /// The target (exit 6) where the cluster does not answer, or refuses to remove them.
 pub(super) async fn sweep(cluster: &Cluster) -> Result<()> {
-    let Some(rights) = names(cluster, &RIGHTS.map(|kind| right(kind, ""))).await? else { return Ok(()) };
+    let Some(rights) = ids(cluster, &RIGHTS.map(|kind| right(kind, ""))).await? else { return Ok(()) };
     if rights.is_empty() {
         return Ok(());
     }
-    let Some(jobs) = names(cluster, &[ObjectRef { namespace: None, ..reference("", "") }]).await? else {
+    let Some(jobs) = ids(cluster, &[ObjectRef { namespace: None, ..reference("", "") }]).await? else {
         return Ok(());
     };
-    for name in rights.difference(&jobs) {
-        drop_rights(cluster, name).await?;
+    for id in rights.difference(&jobs) {
+        for kind in RIGHTS {
+            own::remove(cluster, &right(kind, &name(id)), id, |_| true).await?;
+        }
     }
     Ok(())
 }
 
-/// The names of all helper objects of these kinds; `None` where they may not be listed.
-async fn names(cluster: &Cluster, kinds: &[ObjectRef]) -> Result<Option<BTreeSet<String>>> {
+/// The faults that have helper objects of these kinds; `None` where they may not be listed.
+async fn ids(cluster: &Cluster, kinds: &[ObjectRef]) -> Result<Option<BTreeSet<String>>> {
     let params = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER},{LABEL}"));
-    let mut names = BTreeSet::new();
+    let mut ids = BTreeSet::new();
     for object in kinds {
         let version = object.api_version.rsplit('/').next().unwrap_or_default();
         let Some(kind) = cluster.kind(object.group(), version, &object.kind).await? else { continue };
         let api: Api<DynamicObject> = Api::all_with(cluster.client(), &kind.resource);
         match retry(|| api.list_metadata(&params)).await {
-            Ok(found) => names.extend(found.items.into_iter().filter_map(|object| object.metadata.name)),
+            Ok(found) => {
+                let id = |labels: BTreeMap<String, String>| labels.get(LABEL).cloned();
+                ids.extend(found.items.into_iter().filter_map(|object| object.metadata.labels.and_then(id)));
+            }
             Err(error) if status(&error) == Some(403) => return Ok(None),
             Err(error) => return Err(failed(format!("the {}s could not be listed", object.kind), &error)),
         }
     }
-    Ok(Some(names))
+    Ok(Some(ids))
 }
 
 /// What the guard itself does: looks whether the fault is on, and undoes it from the annotation when its time is over.
-/// Without the fault it is there until `until`, and some time longer. `true` if it undid it.
+/// Where the fault never comes, or somebody else undoes it, it ends after its `patience`. `true` if it undid it.
+///
+/// It counts by itself from when it first sees the fault, because no two machines' clocks agree. The time that the
+/// record tells only makes it sooner, such as for a guard that was started again, and is compared with the API server's.
 ///
 /// # Errors
 /// The target (exit 6) where it cannot be undone; Kubernetes starts it again then.
-pub async fn serve(cluster: &Cluster, id: &str, on: &ObjectRef, until: Timestamp) -> Result<bool> {
+pub async fn serve(
+    cluster: &Cluster,
+    id: &str,
+    on: &ObjectRef,
+    lasts: Duration,
+    patience: Duration,
+) -> Result<bool> {
+    watch(cluster, id, on, Counted { lasts, patience, grace: GRACE }).await
+}
+
+/// What a guard counts.
+struct Counted {
+    lasts: Duration,
+    patience: Duration,
+    grace: Duration,
+}
+
+async fn watch(cluster: &Cluster, id: &str, on: &ObjectRef, counted: Counted) -> Result<bool> {
+    let Counted { lasts, patience, grace } = counted;
+    let started = Instant::now();
+    let mut seen: Option<Instant> = None;
     loop {
         let record = match find(cluster, on).await? {
             Some(object) => super::Record::of(&object)?.filter(|record| record.id == id),
             None => None,
         };
-        let now = Timestamp::now();
-        match record {
-            Some(record) if now > record.until + GRACE => {
-                super::heal::expire(cluster, on, &record).await?;
-                if on.kind == "Node" {
-                    drop_rights(cluster, &name(id)).await?;
-                }
-                return Ok(true);
-            }
-            None if now > until + GRACE => {
-                if on.kind == "Node" {
-                    drop_rights(cluster, &name(id)).await?;
-                }
+        let Some(record) = record else {
+            if seen.is_some() || started.elapsed() > patience + grace {
+                // Whoever undid it has removed the rest, or does so now.
+                give_up_rights(cluster, id, on).await;
                 return Ok(false);
             }
-            _ => tokio::time::sleep(POLL).await,
+            tokio::time::sleep(POLL).await;
+            continue;
+        };
+        let lasted = seen.get_or_insert_with(Instant::now).elapsed();
+        // Only the API server's clock is the same for all.
+        let is_past = async || Some(cluster.time().await.ok()?? > record.until + grace);
+        if lasted > lasts + grace || is_past().await == Some(true) {
+            super::heal::expire(cluster, on, &record).await?;
+            give_up_rights(cluster, id, on).await;
+            return Ok(true);
         }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Removes the guard's own rights. What it may not remove any more, the next `sre` sweeps up.
+async fn give_up_rights(cluster: &Cluster, id: &str, on: &ObjectRef) {
+    if on.kind == "Node" {
+        let _ = drop_rights(cluster, id, on).await;
     }
 }
 
@@ -381,12 +442,14 @@ pub(super) async fn tidy(cluster: &Cluster, on: &ObjectRef, uid: &str, broken: b
         let annotations = set.metadata.annotations.clone().unwrap_or_default();
         let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
         if broken && wanted == 0 && is_broken(&set) {
-            let params = DeleteParams::background();
+            let preconditions = Preconditions { uid: set.metadata.uid.clone(), resource_version: None };
+            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
             call_opt(|| format!("ReplicaSet {name} could not be removed"), || api.delete(&name, &params))
                 .await?;
         } else if annotations.contains_key(super::record::ANNOTATION) {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {super::record::ANNOTATION: null}}}));
-            let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            let params =
+                PatchParams { field_manager: Some(ownership::MANAGER.into()), ..PatchParams::default() };
             call_opt(
                 || format!("ReplicaSet {name} could not be patched"),
                 || api.patch(&name, &params, &patch),
@@ -411,6 +474,7 @@ pub(super) fn is_conflict(error: &kube::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::kubernetes::fake::Fake;
 
     fn guard<'a>(on: &'a ObjectRef, plural: &str) -> Guard<'a> {
         Guard {
@@ -419,9 +483,76 @@ mod tests {
             on: (on, plural.into()),
             helpers: Vec::new(),
             image: "sre:1",
-            until: Timestamp::UNIX_EPOCH,
-            seconds: 30,
+            lasts: Duration::from_secs(30),
+            patience: Duration::from_secs(300),
         }
+    }
+
+    /// A Service with a fault on it, as its guard finds it.
+    async fn disturbed(until: jiff::Timestamp) -> (Fake, ObjectRef) {
+        let set = Effect::Set {
+            path: "/spec/ports/0/targetPort".into(),
+            before: Some(json!(80)),
+            after: Some(json!(1)),
+        };
+        let record = super::super::Record::new("one", "wrong-port on Service shop/web", until, vec![set]);
+        let annotations = json!({super::super::ANNOTATION: record.annotation()});
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": annotations},
+            "spec": {"ports": [{"port": 80, "targetPort": 1}]},
+        });
+        let on = ObjectRef {
+            api_version: "v1".into(),
+            kind: "Service".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        (Fake::new(&[service]).await, on)
+    }
+
+    fn port(fake: &Fake) -> Value {
+        fake.get("namespaces/shop/services/web").expect("the Service")["spec"]["ports"][0]["targetPort"]
+            .clone()
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_guard_counts_by_itself_and_no_clock_makes_it_later() {
+        // By every clock the fault goes on for an hour; by its own it lasted a moment, long ago.
+        let (fake, on) = disturbed(jiff::Timestamp::now() + LONG).await;
+        let clock = Counted { lasts: Duration::ZERO, patience: LONG, grace: Duration::from_millis(10) };
+        assert!(watch(&fake.cluster, "one", &on, clock).await.expect("it undoes it"));
+        assert_eq!(port(&fake), 80);
+    }
+
+    #[tokio::test]
+    async fn the_time_of_the_api_server_makes_a_guard_sooner() {
+        let (fake, on) = disturbed(jiff::Timestamp::now() + LONG).await;
+        fake.set_time(jiff::Timestamp::now() + LONG * 2);
+        assert!(serve(&fake.cluster, "one", &on, LONG, LONG).await.expect("it undoes it"));
+        assert_eq!(port(&fake), 80);
+    }
+
+    #[tokio::test]
+    async fn a_guards_own_clock_tells_it_nothing() {
+        // This machine thinks that it is over since an hour; the API server does not.
+        let until = jiff::Timestamp::now() - LONG;
+        let (fake, on) = disturbed(until).await;
+        fake.set_time(until - LONG);
+        let guarding = serve(&fake.cluster, "one", &on, LONG, LONG);
+        let ended = tokio::time::timeout(POLL + Duration::from_secs(1), guarding).await;
+        assert!(ended.is_err(), "it has to wait: {ended:?}");
+        assert_eq!(port(&fake), 1);
+    }
+
+    #[tokio::test]
+    async fn a_guard_ends_where_the_fault_does_not_come() {
+        let (fake, on) = disturbed(jiff::Timestamp::now()).await;
+        let clock = Counted { lasts: LONG, patience: Duration::ZERO, grace: Duration::from_millis(10) };
+        assert!(!watch(&fake.cluster, "another", &on, clock).await.expect("it ends"));
+        assert_eq!(port(&fake), 1);
     }
 
     #[test]

@@ -2,22 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
 
 use super::change;
+use super::confine::confine;
 use super::guard::{dismiss, is_conflict, tidy};
+use super::inject::LAST_RESORT;
 use super::keep;
-use super::record::{Effect, LABEL, PodRef, Ready, Record};
-use super::survey::find;
+use super::own;
+use super::ownership;
+use super::record::{Effect, PodRef, Ready, Record};
+use super::survey::{controller, find};
 use crate::error::{Error, Result};
 use crate::fault::Switches;
+use crate::interrupt::Interrupt;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::{call_opt, failed, retry};
 use crate::target::kubernetes::forward::Forward;
 use crate::target::kubernetes::nodes;
-use crate::target::kubernetes::object::{MANAGER, ObjectRef};
+use crate::target::kubernetes::object::ObjectRef;
 use crate::target::kubernetes::readiness::{Readiness, readiness};
 
 /// How often a change is computed anew because the object changed meanwhile.
@@ -36,14 +43,15 @@ const LOOK: Duration = Duration::from_millis(250);
 /// [`settle`] waits for that.
 ///
 /// # Errors
-/// The target (exit 6), with what could not be undone.
+/// The target (exit 6), with what could not be undone, or with what the record asks for that no fault does.
 pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    confine(on, record)?;
     let object = find(cluster, on).await?;
     let other = object.map_or(Ok(None), |object| Record::of(&object))?;
     let is_others = other.is_some_and(|other| other.id != record.id);
     // What another fault has done since is not this one's to undo.
     let ours = |effect: &&Effect| !is_others || matches!(effect, Effect::Create { .. });
-    all_aside(cluster, record.effects.iter().filter(ours), &record.id).await?;
+    all_aside(cluster, on, record, record.effects.iter().filter(ours)).await?;
     set_back(cluster, on, record).await
 }
 
@@ -52,17 +60,23 @@ pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
 /// # Errors
 /// As for [`undo`].
 pub async fn expire(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
+    confine(on, record)?;
     let allowed = |effect: &&Effect| matches!(effect, Effect::Create { .. } | Effect::Node { .. });
-    all_aside(cluster, record.effects.iter().filter(allowed), &record.id).await?;
+    all_aside(cluster, on, record, record.effects.iter().filter(allowed)).await?;
     set_back(cluster, on, record).await
 }
 
 /// Undoes beside the object what can be, also where another part cannot; the first error is told. The annotation stays
 /// on the object then, so that whoever finds it tries again.
-async fn all_aside<'a>(cluster: &Cluster, effects: impl Iterator<Item = &'a Effect>, id: &str) -> Result<()> {
+async fn all_aside<'a>(
+    cluster: &Cluster,
+    on: &ObjectRef,
+    record: &Record,
+    effects: impl Iterator<Item = &'a Effect>,
+) -> Result<()> {
     let mut undone = Ok(());
     for effect in effects {
-        undone = undone.and(aside(cluster, effect, id).await);
+        undone = undone.and(aside(cluster, on, record, effect).await);
     }
     undone
 }
@@ -80,24 +94,25 @@ async fn set_back(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
 /// # Errors
 /// The target (exit 6) where the cluster refuses.
 pub async fn relieve(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
-    match &record.guard {
-        Some(job) => dismiss(cluster, job, on).await,
+    let Some(guard) = &record.guard else { return Ok(()) };
+    match on.namespace.as_ref().or(guard.namespace.as_ref()) {
+        Some(namespace) => dismiss(cluster, &record.id, namespace, on).await,
         None => Ok(()),
     }
 }
 
 /// What is undone beside the object itself.
-async fn aside(cluster: &Cluster, effect: &Effect, id: &str) -> Result<()> {
+async fn aside(cluster: &Cluster, on: &ObjectRef, record: &Record, effect: &Effect) -> Result<()> {
     match effect {
-        Effect::Create { object, .. } => remove(cluster, object, id).await,
+        Effect::Create { object, .. } => own::remove(cluster, object, &record.id, |_| true).await,
         Effect::Switches { pods, port, .. } => {
             let mut off = Ok(());
             for pod in pods {
-                off = off.and(switch_off(cluster, pod, *port).await);
+                off = off.and(switch_off(cluster, on, pod, *port, record.until).await);
             }
             off
         }
-        Effect::Redis { pod, port } => match is_there(cluster, pod).await? {
+        Effect::Redis { pod, port } => match is_there(cluster, on, pod).await? {
             true => keep::redis_answers(cluster, pod, *port).await,
             false => Ok(()),
         },
@@ -111,39 +126,52 @@ async fn aside(cluster: &Cluster, effect: &Effect, id: &str) -> Result<()> {
     }
 }
 
-async fn remove(cluster: &Cluster, object: &ObjectRef, id: &str) -> Result<()> {
-    let Some((api, _)) = cluster.api(object, "default").await? else { return Ok(()) };
-    let what = || format!("{object} could not be removed");
-    let Some(found) = call_opt(what, || api.get(&object.name)).await? else { return Ok(()) };
-    let ours = found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL)).is_some_and(|of| of == id);
-    if !ours {
-        return Ok(());
-    }
-    let params = DeleteParams {
-        grace_period_seconds: (object.kind == "Pod").then_some(0),
-        preconditions: Some(Preconditions { uid: found.metadata.uid, resource_version: None }),
-        ..DeleteParams::background()
-    };
-    call_opt(what, || api.delete(&object.name, &params)).await.map(|_| ())
-}
-
-/// Whether this very pod is there still.
-async fn is_there(cluster: &Cluster, pod: &PodRef) -> Result<bool> {
+/// Whether this very pod is there still, and is the object's.
+async fn is_there(cluster: &Cluster, on: &ObjectRef, pod: &PodRef) -> Result<bool> {
     let api: Api<Pod> = Api::namespaced(cluster.client(), &pod.namespace);
     let found = call_opt(|| format!("Pod {} could not be read", pod.name), || api.get(&pod.name)).await?;
-    Ok(found.is_some_and(|found| {
-        found.metadata.uid.as_ref() == Some(&pod.uid) && found.metadata.deletion_timestamp.is_none()
-    }))
+    let Some(found) = found else { return Ok(false) };
+    if found.metadata.uid.as_ref() != Some(&pod.uid) || found.metadata.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
+    is_of(cluster, on, &found).await
 }
 
-async fn switch_off(cluster: &Cluster, pod: &PodRef, port: u16) -> Result<()> {
+/// Whether a pod is an object, or was made by it.
+async fn is_of(cluster: &Cluster, on: &ObjectRef, pod: &Pod) -> Result<bool> {
+    let is = |owner: &OwnerReference| owner.kind == on.kind && owner.name == on.name;
+    match controller(pod.metadata.owner_references.as_deref()) {
+        _ if on.kind == "Pod" => Ok(pod.metadata.name.as_ref() == Some(&on.name)),
+        Some(owner) if is(owner) => Ok(true),
+        Some(owner) if owner.kind == "ReplicaSet" => {
+            let set = ObjectRef {
+                api_version: "apps/v1".into(),
+                kind: "ReplicaSet".into(),
+                namespace: pod.metadata.namespace.clone(),
+                name: owner.name.clone(),
+            };
+            let owners = find(cluster, &set).await?.and_then(|set| set.metadata.owner_references);
+            Ok(controller(owners.as_deref()).is_some_and(is))
+        }
+        _ => Ok(false),
+    }
+}
+
+async fn switch_off(
+    cluster: &Cluster,
+    on: &ObjectRef,
+    pod: &PodRef,
+    port: u16,
+    until: Timestamp,
+) -> Result<()> {
     // Its switches went with it.
-    if !is_there(cluster, pod).await? {
+    if !is_there(cluster, on, pod).await? {
         return Ok(());
     }
     let forward = Forward::to_pod(cluster, &pod.namespace, &pod.name, port).await?;
     match Switches::clear(&forward.url()).await {
-        Err(error) if is_there(cluster, pod).await? => {
+        // Later they have gone off by themselves, if there ever were any.
+        Err(error) if Timestamp::now() < until + LAST_RESORT * 2 && is_there(cluster, on, pod).await? => {
             Err(error.within(format!("the fault switches of Pod {} are on", pod.name)))
         }
         _ => Ok(()),
@@ -152,7 +180,8 @@ async fn switch_off(cluster: &Cluster, pod: &PodRef, port: u16) -> Result<()> {
 
 async fn start_node(cluster: &Cluster, node: &str, start: Option<&str>) -> Result<()> {
     match start {
-        Some(line) => super::node::run(line).await,
+        // Whoever was interrupted wants it started all the same; a third signal ends it.
+        Some(line) => super::node::run(line, node, &Interrupt::default()).await,
         None if nodes::find(cluster, node).await?.is_none_or(|node| nodes::is_ready(&node)) => Ok(()),
         None => Err(Error::target(format!("Node {node} is stopped"))
             .because_of("the command that starts it is known to the machine that stopped it")
@@ -169,29 +198,31 @@ async fn node_lacks(cluster: &Cluster, node: &str) -> Result<Option<&'static str
     }))
 }
 
-/// Takes the annotation off the object and sets its values back, in one step; what others have changed since.
+/// Sets the values of the object back, then takes the annotation off and gives its fields back to their owners; what
+/// others have changed since.
 async fn take_off(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<Vec<String>> {
     let Some((api, _)) = cluster.api(on, "default").await? else { return Ok(Vec::new()) };
     let what = || format!("{on} could not be set back");
-    for attempt in 1.. {
+    let params = PatchParams { field_manager: Some(ownership::MANAGER.into()), ..PatchParams::default() };
+    let mut attempt = 0;
+    loop {
         let Some(object) = find(cluster, on).await? else { return Ok(Vec::new()) };
         let back = change::heal(&object, record)?;
         let Some(patch) = back.patch else {
             tidy_up(cluster, on, record, &object).await?;
             return Ok(Vec::new());
         };
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let patch = Patch::<()>::Json(patch);
         match retry(|| api.patch(&on.name, &params, &patch)).await {
+            Ok(_) if !back.is_last => {}
             Ok(object) => {
                 tidy_up(cluster, on, record, &object).await?;
                 return Ok(back.left);
             }
-            Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {}
+            Err(error) if is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
             Err(error) => return Err(failed(what(), &error)),
         }
     }
-    unreachable!("the last attempt returns")
 }
 
 /// The traces that a Deployment's controller has made of the fault in its ReplicaSets.
@@ -260,11 +291,11 @@ async fn lacks(cluster: &Cluster, ready: &Ready) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
     use crate::fault::kubernetes::ANNOTATION;
+    use crate::fault::kubernetes::bodies::labels;
     use crate::target::kubernetes::fake::Fake;
 
     #[tokio::test]
@@ -272,7 +303,7 @@ mod tests {
         let pod = |name: &str| {
             json!({
                 "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": name, "namespace": "shop", "labels": {LABEL: "one"}},
+                "metadata": {"name": name, "namespace": "shop", "labels": labels("one")},
             })
         };
         let object = |name: &str| ObjectRef {
@@ -281,18 +312,19 @@ mod tests {
             namespace: Some("shop".into()),
             name: name.into(),
         };
-        let effects = ["first", "second"].map(|name| Effect::Create { object: object(name), body: None });
+        let effects = ["sre-fault-one-0", "sre-fault-one-1"]
+            .map(|name| Effect::Create { object: object(name), body: None });
         let record = Record::new("one", "cpu-pressure", Timestamp::UNIX_EPOCH, effects.into());
-        let fake = Fake::new(&[pod("first"), pod("second"), json!({
+        let fake = Fake::new(&[pod("sre-fault-one-0"), pod("sre-fault-one-1"), json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "web", "namespace": "shop", "annotations": {ANNOTATION: record.annotation()}},
         })])
         .await;
-        fake.keep(&pod("first"));
+        fake.keep(&pod("sre-fault-one-0"));
         let on = ObjectRef { api_version: "apps/v1".into(), kind: "Deployment".into(), ..object("web") };
         let error = undo(&fake.cluster, &on, &record).await.expect_err("one is left");
-        assert!(error.to_string().contains("Pod shop/first could not be removed"), "{error}");
-        assert_eq!(fake.get("namespaces/shop/pods/second"), None);
+        assert!(error.to_string().contains("Pod shop/sre-fault-one-0 could not be removed"), "{error}");
+        assert_eq!(fake.get("namespaces/shop/pods/sre-fault-one-1"), None);
         // Who looks for it finds it still.
         let web = fake.get("namespaces/shop/deployments/web").expect("the Deployment");
         assert!(web["metadata"]["annotations"][ANNOTATION].is_string());

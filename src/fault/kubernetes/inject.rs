@@ -11,9 +11,11 @@ use kube::core::DynamicObject;
 use super::change;
 use super::guard::is_conflict;
 use super::keep::{Keeper, pause_redis, take_memory};
+use super::ownership;
 use super::record::{Effect, PodRef, Record};
 use super::survey::find;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::{call, call_opt, explain, failed, retry, status};
 use crate::target::kubernetes::forward::Forward;
@@ -30,66 +32,81 @@ const BOUND: Duration = Duration::from_secs(60);
 const KILLED: Duration = Duration::from_secs(15);
 
 /// The switches of the demo service go off by themselves this much later than they should have been.
-const LAST_RESORT: Duration = Duration::from_secs(10);
+pub(super) const LAST_RESORT: Duration = Duration::from_secs(10);
 
 /// Injects a fault. What holds it must be kept as long as it is to last.
 ///
 /// # Errors
 /// The target (exit 6) where something could not be done, or another fault is on the object; what was done up to
 /// there has to be undone.
-pub async fn inject(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<Vec<Keeper>> {
+pub async fn inject(
+    cluster: &Cluster,
+    on: &ObjectRef,
+    record: &Record,
+    interrupt: &Interrupt,
+) -> Result<Vec<Keeper>> {
+    interrupt.check()?;
     annotate(cluster, on, record).await?;
     let mut keepers = Vec::new();
     for effect in &record.effects {
-        let left = record.until.duration_since(Timestamp::now());
-        let lasts = Duration::try_from(left).unwrap_or_default();
-        match effect {
-            Effect::Set { .. } | Effect::NewReplicaSet => {}
-            Effect::Delete { pods } => {
-                for pod in pods {
-                    delete(cluster, pod).await?;
-                }
-            }
-            Effect::Evict { pods } => {
-                for pod in pods {
-                    evict(cluster, pod).await?;
-                }
-            }
-            Effect::Create { object, body } => create(cluster, object, body.as_deref()).await?,
-            Effect::Memory { pod, container, share, limit } => {
-                let before = ends(cluster, pod, container).await?;
-                keepers.push(take_memory(cluster, pod, container, *share, *limit, lasts).await?);
-                if *share >= 1.0 {
-                    killed(cluster, pod, container, before).await?;
-                }
-            }
-            Effect::Redis { pod, port } => {
-                keepers.push(pause_redis(cluster, pod, *port, lasts).await?);
-            }
-            Effect::Switches { pods, port, switches } => {
-                for pod in pods {
-                    let forward = Forward::to_pod(cluster, &pod.namespace, &pod.name, *port).await?;
-                    switches.put(&forward.url(), lasts + LAST_RESORT).await.map_err(|error| {
-                        error.within(format!("Pod {} has no fault switches on port {port}", pod.name)).hint(
-                            "only the demo service (`sre app --admin 127.0.0.1:9090`) has fault switches",
-                        )
-                    })?;
-                }
-            }
-            Effect::Node { stop, .. } => match stop {
-                Some(line) => super::node::run(line).await?,
-                None => return Err(Error::target("nobody says how the node is stopped")),
-            },
+        if let Effect::Node { node, stop, .. } = effect {
+            let line = stop.as_deref().ok_or_else(|| Error::target("nobody says how the node is stopped"))?;
+            // It is ended and waited for, not left alone.
+            super::node::run(line, node, interrupt).await?;
+        } else {
+            keepers.extend(interrupt.or(take_effect(cluster, record, effect)).await??);
         }
     }
     Ok(keepers)
+}
+
+/// Does one thing; what comes back holds it.
+async fn take_effect(cluster: &Cluster, record: &Record, effect: &Effect) -> Result<Option<Keeper>> {
+    let left = record.until.duration_since(Timestamp::now());
+    let lasts = Duration::try_from(left).unwrap_or_default();
+    match effect {
+        Effect::Set { .. } | Effect::NewReplicaSet | Effect::Node { .. } => {}
+        Effect::Delete { pods } => {
+            for pod in pods {
+                delete(cluster, pod).await?;
+            }
+        }
+        Effect::Evict { pods } => {
+            for pod in pods {
+                evict(cluster, pod).await?;
+            }
+        }
+        Effect::Create { object, body } => create(cluster, object, body.as_deref()).await?,
+        Effect::Memory { pod, container, share, limit } => {
+            let before = ends(cluster, pod, container).await?;
+            let keeper = take_memory(cluster, pod, container, *share, *limit, lasts).await?;
+            if *share >= 1.0 {
+                killed(cluster, pod, container, before).await?;
+            }
+            return Ok(Some(keeper));
+        }
+        Effect::Redis { pod, port } => {
+            return pause_redis(cluster, pod, *port, lasts).await.map(Some);
+        }
+        Effect::Switches { pods, port, switches } => {
+            for pod in pods {
+                let forward = Forward::to_pod(cluster, &pod.namespace, &pod.name, *port).await?;
+                switches.put(&forward.url(), lasts + LAST_RESORT).await.map_err(|error| {
+                    error
+                        .within(format!("Pod {} has no fault switches on port {port}", pod.name))
+                        .hint("only the demo service (`sre app --admin 127.0.0.1:9090`) has fault switches")
+                })?;
+            }
+        }
+    }
+    Ok(None)
 }
 
 async fn annotate(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
     let what = || format!("{on} could not be changed");
     let gone = || Error::target(format!("{on} is gone"));
     let Some((api, _)) = cluster.api(on, "default").await? else { return Err(gone()) };
-    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(ownership::MANAGER.into()), ..PatchParams::default() };
     for attempt in 1.. {
         let object = find(cluster, on).await?.ok_or_else(gone)?;
         let patch = Patch::<()>::Json(change::inject(&object, record)?);

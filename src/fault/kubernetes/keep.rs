@@ -19,6 +19,9 @@ const SLICE: Duration = Duration::from_secs(2);
 /// How long a first answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// How long an answer of Redis may be.
+const LINE: u64 = 4096;
+
 /// How long Redis may take to answer after the connection that paused it is gone.
 const RESUMED: Duration = Duration::from_secs(10);
 
@@ -60,7 +63,9 @@ pub async fn pause_redis(cluster: &Cluster, pod: &PodRef, port: u16, lasts: Dura
     stream.write_all(commands.as_bytes()).await.map_err(|e| failed().because(e))?;
     let mut answers = BufReader::new(stream);
     let mut first = String::new();
-    let read = tokio::time::timeout(ANSWER, answers.read_line(&mut first)).await;
+    // Who is no Redis may answer without an end.
+    let mut line = (&mut answers).take(LINE);
+    let read = tokio::time::timeout(ANSWER, line.read_line(&mut first)).await;
     match read {
         Ok(Ok(_)) if first.starts_with("+OK") => {}
         Ok(Ok(0)) => {
@@ -82,8 +87,7 @@ pub async fn pause_redis(cluster: &Cluster, pod: &PodRef, port: u16, lasts: Dura
     }
     Ok(Keeper(tokio::spawn(async move {
         let _forwarder = forwarder;
-        let mut rest = Vec::new();
-        let _ = answers.read_to_end(&mut rest).await;
+        let _ = tokio::io::copy(&mut answers, &mut tokio::io::sink()).await;
     })))
 }
 

@@ -6,20 +6,25 @@
 mod aimed;
 mod bodies;
 mod change;
+mod confine;
 mod enforced;
 mod find;
 mod guard;
 mod heal;
+#[cfg(test)]
+mod hostile;
 mod inject;
 mod keep;
 mod node;
+mod own;
+mod ownership;
 mod place;
 mod plan;
 mod record;
 mod recover;
 mod survey;
 
-pub use aimed::{Aimed, Scene, node_commands};
+pub use aimed::{Aimed, Scene, image_of, image_that_runs, node_commands};
 pub use bodies::HELPER;
 pub use enforced::reach;
 pub use guard::serve as expire;

@@ -2,6 +2,7 @@
 //! annotation, on the object that the fault is on, so that any machine can undo it.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,9 +38,12 @@ pub struct Record {
     /// What was ready before, and must be again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ready: Vec<Ready>,
-    /// The Job that undoes it at the latest.
+    /// The Job that undoes it at the latest. Only its namespace is ever taken from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<ObjectRef>,
+    /// Who owned the fields that it sets (`metadata.managedFields`), with those fields alone; in the annotation only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<ManagedFieldsEntry>,
 }
 
 /// The `sre` that injected a fault.
@@ -124,10 +128,10 @@ pub enum Effect {
     Node {
         /// The node.
         node: String,
-        /// What stops it; not in the annotation.
+        /// What stops it, with `{node}` for its name; not in the annotation.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stop: Option<String>,
-        /// What starts it; not in the annotation, from which nothing is ever run.
+        /// What starts it, likewise; not in the annotation, from which nothing is ever run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         start: Option<String>,
     },
@@ -167,6 +171,7 @@ impl Record {
             effects,
             ready: Vec::new(),
             guard: None,
+            owners: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::api::{Api, ListParams};
 use kube::core::{DynamicObject, Selector, TypeMeta};
@@ -13,10 +13,11 @@ use super::record::{LABEL, PodRef};
 use crate::error::{Error, Result};
 use crate::scenario::{Aim, AimKind, FaultKind};
 use crate::target::kubernetes::client::Cluster;
-use crate::target::kubernetes::failure::{call, call_opt};
+use crate::target::kubernetes::failure::{call, call_opt, failed, retry, status};
 use crate::target::kubernetes::load_job;
 use crate::target::kubernetes::nodes;
 use crate::target::kubernetes::object::{MANAGED_BY, MANAGER, ObjectRef};
+use crate::target::kubernetes::single_writer;
 
 /// What there is around the object that a fault is to be on.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Survey {
     pub services: Vec<String>,
     /// The nodes of the pods, by name, and how many processors each has.
     pub nodes: BTreeMap<String, f64>,
+    /// Claims that the pods of the object write to, and that are for one writer: `data (ReadWriteOnce)`.
+    pub claims: Vec<String>,
 }
 
 /// A pod.
@@ -48,6 +51,8 @@ pub struct Seen {
     pub containers: Vec<(String, Option<u64>)>,
     /// Ports that its containers name.
     pub ports: Vec<u16>,
+    /// The images of its containers.
+    pub images: Vec<String>,
     /// What makes it anew when it goes; `None` where nothing does.
     pub workload: Option<ObjectRef>,
     /// Whether a drain leaves it: a pod of a DaemonSet, one that the node itself runs, or one of `sre` itself, such as a
@@ -270,7 +275,26 @@ impl Look<'_> {
         }
         let services = self.services_of(&pods, &anchor).await?;
         let nodes = self.processors(&pods).await?;
-        Ok(Survey { anchor, pods, workloads, services, nodes })
+        let claims = self.claims_of(&anchor).await?;
+        Ok(Survey { anchor, pods, workloads, services, nodes, claims })
+    }
+
+    /// The claims of a workload that are for one writer. One that cannot be read is taken for such.
+    async fn claims_of(&self, anchor: &DynamicObject) -> Result<Vec<String>> {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.cluster.client(), self.namespace);
+        let mut single = Vec::new();
+        for name in single_writer::shared_claims(&anchor.data) {
+            let found = match retry(|| claims.get(name)).await {
+                Ok(found) => serde_json::to_value(found).unwrap_or_default(),
+                Err(error) if matches!(status(&error), Some(403 | 404)) => serde_json::Value::Null,
+                Err(error) => return Err(failed(format!("claim {name} could not be read"), &error)),
+            };
+            if single_writer::is_single(&found) {
+                let mode = found["spec"]["accessModes"][0].as_str().unwrap_or("its access mode is not known");
+                single.push(format!("{name}, {mode}"));
+            }
+        }
+        Ok(single)
     }
 
     /// The Services in the namespace of the anchor that lead to a pod.
@@ -393,6 +417,7 @@ fn one(pod: Pod, workload: Option<ObjectRef>, stays: bool) -> Seen {
             .flat_map(|container| container.ports.iter().flatten())
             .filter_map(|port| u16::try_from(port.container_port).ok())
             .collect(),
+        images: spec.containers.iter().filter_map(|container| container.image.clone()).collect(),
         workload,
         stays,
     }

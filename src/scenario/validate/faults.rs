@@ -11,6 +11,10 @@ pub(super) fn faults(scenario: &Scenario, path: &Path, problems: &mut Vec<Proble
         if step.lasts == Duration::default() {
             problems.push(Problem::error(&path.key("for"), "a fault must last longer than nothing"));
         }
+        if step.lasts.get() > crate::fault::LONGEST {
+            let most = Duration::from(crate::fault::LONGEST);
+            problems.push(Problem::error(&path.key("for"), format!("a fault lasts {most} at the most")));
+        }
         if step.end() > total {
             problems.push(
                 Problem::error(

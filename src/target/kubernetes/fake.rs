@@ -54,6 +54,10 @@ struct Content {
     /// Paths of what nobody may delete.
     kept: BTreeSet<String>,
     changes: u64,
+    /// What was deleted or patched: the method and the path.
+    done: Vec<(String, String)>,
+    /// The time that answers tell, where it is not this machine's.
+    time: Option<jiff::Timestamp>,
 }
 
 impl Drop for Fake {
@@ -116,10 +120,25 @@ impl Fake {
         content.objects.iter().find(|(known, _)| known.ends_with(&format!("/{path}"))).map(|(_, o)| o.clone())
     }
 
+    /// All objects, by their paths.
+    pub fn all(&self) -> BTreeMap<String, Value> {
+        self.held.0.lock().unwrap_or_else(PoisonError::into_inner).objects.clone()
+    }
+
     /// How many objects of a kind there are.
     pub fn count(&self, kind: &str) -> usize {
         let content = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
         content.objects.values().filter(|object| object["kind"] == kind).count()
+    }
+
+    /// What was deleted or patched: the method and the path.
+    pub fn done(&self) -> Vec<(String, String)> {
+        self.held.0.lock().unwrap_or_else(PoisonError::into_inner).done.clone()
+    }
+
+    /// From now on its answers tell this time.
+    pub fn set_time(&self, time: jiff::Timestamp) {
+        self.held.0.lock().unwrap_or_else(PoisonError::into_inner).time = Some(time);
     }
 
     /// From now on nobody may delete this object.
@@ -175,7 +194,13 @@ async fn answer(
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     match (method.as_str(), path) {
         ("GET", "/version") => {
-            return Json(json!({"major": "1", "minor": "35", "gitVersion": "v1.35.0"})).into_response();
+            let mut answer =
+                Json(json!({"major": "1", "minor": "35", "gitVersion": "v1.35.0"})).into_response();
+            if let Some(time) = held.0.lock().unwrap_or_else(PoisonError::into_inner).time {
+                let date = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                answer.headers_mut().insert("date", date.parse().expect("a date"));
+            }
+            return answer;
         }
         ("GET", "/api" | "/apis") => return Json(discovery(path == "/api")).into_response(),
         _ => {}
@@ -193,8 +218,18 @@ async fn answer(
             .get(path)
             .map_or_else(|| failure(404), |object| Json(object.clone()).into_response()),
         "DELETE" if content.kept.contains(path) => failure(403),
+        "DELETE"
+            if !body["preconditions"]["uid"].is_null()
+                && content
+                    .objects
+                    .get(path)
+                    .is_some_and(|object| object["metadata"]["uid"] != body["preconditions"]["uid"]) =>
+        {
+            failure(409)
+        }
         "DELETE" => match content.objects.remove(path) {
             Some(_) => {
+                content.done.push(("DELETE".into(), path.to_owned()));
                 Json(json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success"}))
                     .into_response()
             }
@@ -206,6 +241,7 @@ async fn answer(
             if json_patch::patch(&mut object, &patch).is_err() {
                 return failure(409);
             }
+            content.done.push(("PATCH".into(), path.to_owned()));
             drop(content);
             held.put(object.clone());
             Json(object).into_response()

@@ -12,6 +12,8 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(super) use workload::broken_probe;
+
 use super::change::at;
 use super::record::{Effect, PodRef, Ready};
 use super::survey::{Seen, Survey, controller};
@@ -20,7 +22,7 @@ use crate::scenario::FaultKind;
 use crate::target::kubernetes::object::ObjectRef;
 
 /// A port on which nobody listens.
-const NOBODY: u16 = 1;
+pub(super) const NOBODY: u16 = 1;
 
 /// What is asked for, apart from where.
 #[derive(Debug, Clone)]
@@ -203,6 +205,19 @@ impl Draft<'_> {
             blast.outage.get_or_insert_with(|| format!("no replica of {} would be left", self.on));
         }
         blast
+    }
+
+    /// Refuses a fault after which a new pod starts while an old one may still write to the same claim.
+    fn refuse_two_writers(&self, why: &str, hint: &str) -> Result<()> {
+        match self.survey.claims.as_slice() {
+            [] => Ok(()),
+            claims => Err(self
+                .refuse(format!(
+                    "{why}, and both would write to the claim ({}): data would be lost",
+                    claims.join("; ")
+                ))
+                .hint(hint)),
+        }
     }
 
     fn value(&self, path: &str) -> Option<Value> {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Blast, Draft, Seen, create, references};
 use crate::error::Result;
+use crate::fault::kubernetes::node::is_plain;
 use crate::fault::kubernetes::{Effect, PodRef, bodies};
 
 impl Draft<'_> {
@@ -36,8 +37,11 @@ impl Draft<'_> {
             ));
         };
         let name = &self.on.name;
-        let command = |line: &str| Some(line.replace("{node}", name));
-        let effect = Effect::Node { node: name.clone(), stop: command(stop), start: command(start) };
+        if !is_plain(name) {
+            return Err(self.refuse("its name would mean something to a shell"));
+        }
+        let effect =
+            Effect::Node { node: name.clone(), stop: Some(stop.clone()), start: Some(start.clone()) };
         Ok((vec![effect], self.loses(&self.all())))
     }
 

@@ -9,6 +9,9 @@ use crate::scenario::FaultKind;
 /// The port of Redis.
 const REDIS: u16 = 6379;
 
+/// What the images of servers that know `CLIENT PAUSE` are named by.
+const KINDS_OF_REDIS: [&str; 4] = ["redis", "valkey", "keydb", "dragonfly"];
+
 /// The admin port of the demo service in a pod.
 const ADMIN: u16 = 9090;
 
@@ -17,6 +20,13 @@ impl Draft<'_> {
         let chosen = self.choose()?;
         if let Some(bare) = chosen.iter().find(|seen| seen.workload.is_none()) {
             return Err(self.refuse(format!("nothing would make Pod {} anew", bare.pod.name)));
+        }
+        // A StatefulSet waits for the end of the old one.
+        if matches!(self.on.kind.as_str(), "Deployment" | "ReplicaSet") {
+            self.refuse_two_writers(
+                "a new pod starts while the deleted one still ends",
+                "a StatefulSet waits for the end of a pod; scale-to-zero has no two pods at once",
+            )?;
         }
         let blast = self.loses(&chosen);
         Ok((vec![Effect::Delete { pods: references(&chosen) }], blast))
@@ -53,14 +63,23 @@ impl Draft<'_> {
 
     pub(super) fn redis_pause(&self) -> Result<(Vec<Effect>, Blast)> {
         let chosen = self.choose()?;
-        let effects = chosen
-            .iter()
-            .map(|seen| {
-                let port = seen.ports.first().copied().unwrap_or(REDIS);
-                let port = if seen.ports.contains(&REDIS) { REDIS } else { port };
-                Effect::Redis { pod: seen.pod.clone(), port }
-            })
-            .collect();
+        let mut effects = Vec::new();
+        for seen in &chosen {
+            let by_image =
+                seen.images.iter().any(|image| KINDS_OF_REDIS.iter().any(|kind| image.contains(kind)));
+            let port = match seen.ports.first() {
+                _ if seen.ports.contains(&REDIS) => REDIS,
+                Some(port) if by_image => *port,
+                None if by_image => REDIS,
+                _ => {
+                    let why = format!("nothing says that Pod {} is a Redis", seen.pod.name);
+                    return Err(self.refuse(why).hint(
+                        "a container with port 6379, or with an image of Redis, Valkey, KeyDB or Dragonfly",
+                    ));
+                }
+            };
+            effects.push(Effect::Redis { pod: seen.pod.clone(), port });
+        }
         Ok((effects, self.loses(&chosen)))
     }
 

@@ -33,6 +33,7 @@ fn survey(replicas: u64, ready: u64) -> Survey {
         ready: number < ready,
         containers: vec![("web".into(), Some(64 << 20))],
         ports: vec![8080],
+        images: vec!["shop/web:1".into()],
         workload: Some(on.clone()),
         stays: false,
     };
@@ -42,6 +43,7 @@ fn survey(replicas: u64, ready: u64) -> Survey {
         workloads: vec![Workload { object: on.clone(), ready }],
         services: vec!["web".into()],
         nodes: BTreeMap::from([("node-1".to_owned(), 4.0)]),
+        claims: Vec::new(),
     }
 }
 
@@ -210,4 +212,76 @@ fn a_replica_set_of_a_deployment_bears_no_fault() {
     at.anchor.metadata.owner_references = None;
     let free = plan(&Request { allow_outage: true, ..request("scale-to-zero") }, &at, "id");
     assert!(free.is_ok());
+}
+
+/// A survey of a workload whose pods write to a claim for one writer.
+fn on_a_claim(strategy: &str) -> Survey {
+    let mut survey = survey(2, 2);
+    survey.anchor.data["spec"]["strategy"] = json!({"type": strategy});
+    survey.claims = vec!["data, ReadWriteOnce".into()];
+    survey
+}
+
+#[test]
+fn what_has_two_pods_write_to_one_claim_is_refused() {
+    for kind in ["broken-readiness", "pod-delete"] {
+        let why = refused(&request(kind), &on_a_claim("RollingUpdate"));
+        assert!(why.contains("both would write to the claim (data, ReadWriteOnce)"), "{kind}: {why}");
+    }
+    // All old pods are gone before the new ones come.
+    let mut allowed = request("broken-readiness");
+    allowed.allow_outage = true;
+    plan(&allowed, &on_a_claim("Recreate"), "id").expect("there are no two at once");
+    plan(&request("broken-readiness"), &survey(2, 2), "id").expect("without a claim nothing is lost");
+    let mut scaled = request("scale-to-zero");
+    scaled.allow_outage = true;
+    let why = refused(&scaled, &on_a_claim("Recreate"));
+    assert!(why.contains("may take 30 s to end") && why.contains("--for 31s"), "{why}");
+    scaled.seconds = 31;
+    plan(&scaled, &on_a_claim("Recreate"), "id").expect("they have ended by then");
+}
+
+#[test]
+fn only_a_redis_is_paused() {
+    let why = refused(&request("redis-pause"), &survey(3, 3));
+    assert!(why.contains("nothing says that Pod web-0 is a Redis"), "{why}");
+    let mut valkey = survey(3, 3);
+    valkey.pods.iter_mut().for_each(|seen| seen.images = vec!["valkey/valkey:8".into()]);
+    let planned = plan(&request("redis-pause"), &valkey, "id").expect("it is one by its image");
+    assert!(matches!(planned.effects[0], Effect::Redis { port: 8080, .. }));
+}
+
+#[test]
+fn every_plan_stays_within_what_a_record_may_ask_for() {
+    use super::super::confine::confine;
+    let mut survey = survey(3, 3);
+    survey.pods.iter_mut().for_each(|seen| seen.ports = vec![6379]);
+    for known in crate::fault::describe() {
+        let kind =
+            known.example.map_or(known.name.to_owned(), |example| format!("{}: {example}", known.name));
+        let mut wanted = request(&kind);
+        wanted.allow_outage = true;
+        wanted.node = Some(("stop {node}".into(), "start {node}".into()));
+        let mut survey = survey.clone();
+        match known.name {
+            "cordon" | "drain" | "node-stop" => {
+                survey.anchor = serde_json::from_value(
+                    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}, "spec": {}}),
+                )
+                .expect("a Node");
+            }
+            "wrong-port" => {
+                survey.anchor = serde_json::from_value(json!({
+                    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+                    "spec": {"ports": [{"port": 80, "targetPort": "http"}]},
+                }))
+                .expect("a Service");
+            }
+            "kill" | "pause" => continue,
+            _ => {}
+        }
+        let planned = plan(&wanted, &survey, "id").unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let record = super::super::record::Record::new("id", &kind, jiff::Timestamp::now(), planned.effects);
+        confine(&planned.on, &record).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
 }

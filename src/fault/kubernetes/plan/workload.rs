@@ -5,6 +5,12 @@ use serde_json::{Value, json};
 use super::{Blast, Draft, NOBODY, create};
 use crate::error::Result;
 use crate::fault::kubernetes::{Effect, bodies};
+use crate::target::kubernetes::single_writer;
+
+/// A readiness probe that nothing answers.
+pub fn broken_probe() -> Value {
+    json!({"tcpSocket": {"port": NOBODY}, "periodSeconds": 1, "failureThreshold": 1})
+}
 
 impl Draft<'_> {
     pub(super) fn scale_to_zero(&self) -> Result<(Vec<Effect>, Blast)> {
@@ -14,6 +20,14 @@ impl Draft<'_> {
         let before = self.value("/spec/replicas").unwrap_or(json!(1));
         if before == json!(0) {
             return Err(self.refuse("it has 0 replicas already"));
+        }
+        let ending = self.value("/spec/template/spec/terminationGracePeriodSeconds").and_then(|n| n.as_u64());
+        let ending = ending.unwrap_or(30);
+        if self.on.kind != "StatefulSet" && self.request.seconds <= ending {
+            self.refuse_two_writers(
+                &format!("its pods may take {ending} s to end, and new ones start before that"),
+                &format!("--for {}s or longer", ending + 1),
+            )?;
         }
         let set = Effect::Set { path: "/spec/replicas".into(), before: Some(before), after: Some(json!(0)) };
         Ok((vec![set], self.loses_whole()))
@@ -25,9 +39,11 @@ impl Draft<'_> {
                 .refuse(format!("a {} does not come back from a broken version by itself", self.on.kind))
                 .hint("it is on a Deployment"));
         }
+        if single_writer::overlaps(&self.on.kind, &self.survey.anchor.data) {
+            self.refuse_two_writers("its rollout starts new pods beside the old ones", single_writer::MENDS)?;
+        }
         let path = "/spec/template/spec/containers/0/readinessProbe";
-        let after = json!({"tcpSocket": {"port": NOBODY}, "periodSeconds": 1, "failureThreshold": 1});
-        let set = Effect::Set { path: path.into(), before: self.value(path), after: Some(after) };
+        let set = Effect::Set { path: path.into(), before: self.value(path), after: Some(broken_probe()) };
         let (replicas, lost) = self.rollout();
         let left = replicas.saturating_sub(lost);
         let mut blast = Blast {
