@@ -1,9 +1,10 @@
 //! What goes to stdout, to stderr, and how: stdout is data, stderr is progress.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
 use serde::Serialize;
 
 use crate::cli::{Global, Output, When};
@@ -18,6 +19,8 @@ pub struct Terminal {
     quiet: bool,
     verbose: u8,
     yes: bool,
+    /// What spins now, and would wipe out a question.
+    spinning: Arc<Mutex<WeakProgressBar>>,
 }
 
 impl Terminal {
@@ -29,7 +32,13 @@ impl Terminal {
             When::Never => anstream::ColorChoice::Never,
         }
         .write_global();
-        Terminal { output: global.output, quiet: global.quiet, verbose: global.verbose, yes: global.yes }
+        Terminal {
+            output: global.output,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            yes: global.yes,
+            spinning: Arc::default(),
+        }
     }
 
     /// How data is printed.
@@ -40,7 +49,7 @@ impl Terminal {
     /// Tells nothing but what is wrong, and answers every question by `yes` or no: for those who use
     /// `sre` as a library.
     pub fn silent(yes: bool) -> Terminal {
-        Terminal { output: Output::Table, quiet: true, verbose: 0, yes }
+        Terminal { output: Output::Table, quiet: true, verbose: 0, yes, spinning: Arc::default() }
     }
 
     /// Whether progress may be shown at all.
@@ -69,7 +78,21 @@ impl Terminal {
 
     /// A spinner for what is waited for; `None` where progress may not be shown, or stderr is no terminal.
     pub fn spinner(&self) -> Option<ProgressBar> {
-        (!self.quiet && io::stderr().is_terminal()).then(spinner)
+        let spinner = (!self.quiet && io::stderr().is_terminal()).then(spinner)?;
+        *self.spinning.lock().unwrap_or_else(PoisonError::into_inner) = spinner.downgrade();
+        Some(spinner)
+    }
+
+    /// Takes the spinner off the screen, if one is there, until what comes back is dropped.
+    fn still(&self) -> Option<Still> {
+        let spinner = self.spinning.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+        if spinner.is_finished() {
+            return None;
+        }
+        spinner.disable_steady_tick();
+        spinner.set_draw_target(ProgressDrawTarget::hidden());
+        let _ = write!(io::stderr(), "\r\x1b[2K");
+        Some(Still(spinner))
     }
 
     /// Something that is wrong but ends nothing, on stderr, `-q` or not.
@@ -122,6 +145,7 @@ impl Terminal {
                 .because_of(question)
                 .hint("Say yes beforehand with --yes, or SRE_YES=true."));
         }
+        let _still = self.still();
         let _ = write!(anstream::stderr(), "{question}\nGo on? [y/N] ");
         let (sender, answer) = tokio::sync::oneshot::channel();
         // Nothing waits for this thread: a read from the terminal cannot be ended by Ctrl-C.
@@ -138,10 +162,23 @@ impl Terminal {
     }
 }
 
+/// A spinner that is not shown as long as this lives.
+struct Still(ProgressBar);
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.0.set_draw_target(ProgressDrawTarget::stderr());
+        self.0.enable_steady_tick(TICK);
+    }
+}
+
+/// How often a spinner moves.
+const TICK: Duration = Duration::from_millis(100);
+
 /// What waits for something that nobody counts, on stderr.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_style(spinner_style());
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner.enable_steady_tick(TICK);
     spinner
 }
 

@@ -11,7 +11,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::shop::{in_shop, kill, text};
+use common::shop::{in_shop, kill, owners, text};
 use common::{kills, needs};
 use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -101,6 +101,8 @@ async fn what_would_be_an_outage_and_what_is_not_there_is_refused() {
             ("pod-delete", "app=nobody", "no pod in"),
             ("kill", "deployment/web", "pod-delete"),
             ("node-stop", "deployment/web", "nobody says how a node is stopped"),
+            ("latency=2s", "deployment/web", "has no fault switches"),
+            ("redis-pause", "deployment/web", "nothing says that Pod"),
         ] {
             let output = shop.inject(fault, on, "3s", &["--no-expiry"]).output().unwrap();
             assert_eq!(output.status.code(), Some(2), "{fault} on {on}: {}", text(&output));
@@ -120,6 +122,148 @@ async fn what_would_be_an_outage_and_what_is_not_there_is_refused() {
         assert_eq!(preview.status.code(), Some(0), "{}", text(&preview));
         assert!(text(&preview).contains("1 of 2 ready in Deployment"), "{}", text(&preview));
         shop.assert_as_before().await;
+    })
+    .await;
+}
+
+/// A claim that one node may write to, and a Deployment on it that rolls.
+const ON_A_CLAIM: &str = r#"
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 1Mi}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db}
+spec:
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: db
+          image: IMAGE
+          imagePullPolicy: IfNotPresent
+          command: [sleep, "3600"]
+          volumeMounts: [{name: data, mountPath: /data}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_have_two_pods_write_to_one_claim_is_refused() {
+    in_shop("fault-claim", |shop| async move {
+        shop.add("db", &ON_A_CLAIM.replace("IMAGE", &common::image())).await;
+        for fault in ["broken-readiness", "pod-delete"] {
+            let more = ["--allow-outage", "--no-expiry"];
+            let output = shop.inject(fault, "deployment/db", "3s", &more).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{fault}: {}", text(&output));
+            assert!(text(&output).contains("data, ReadWriteOnce"), "{fault}: {}", text(&output));
+        }
+        let pods = shop.list("v1", "Pod", "app=db").await;
+        assert_eq!(pods.len(), 1, "nothing was rolled out");
+    })
+    .await;
+}
+
+/// A chart of one Deployment with a Service and an Ingress.
+fn chart(folder: &std::path::Path) {
+    let template = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: release}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: release}}
+  template:
+    metadata: {labels: {app: release}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: main
+          image: {{ .Values.image }}
+          imagePullPolicy: IfNotPresent
+          command: [sh, -c, 'mkdir -p /tmp/w && echo hello >/tmp/w/index.html && exec httpd -f -p 8080 -h /tmp/w']
+          readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: {{ .Values.period }}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: release}
+spec:
+  selector: {app: release}
+  ports: [{name: http, port: 80, targetPort: {{ .Values.port }}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: release}
+spec:
+  rules:
+    - http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: release, port: {number: {{ .Values.front }}}}}}]}
+"#;
+    std::fs::create_dir_all(folder.join("templates")).unwrap();
+    std::fs::write(folder.join("Chart.yaml"), "apiVersion: v2\nname: release\nversion: 1.0.0\n").unwrap();
+    std::fs::write(folder.join("values.yaml"), "{replicas: 2, period: 1, port: 8080, front: 80, image: x}\n")
+        .unwrap();
+    std::fs::write(folder.join("templates/all.yaml"), template).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_fault_fields_belong_to_whom_they_did_and_helm_upgrades() {
+    in_shop("fault-helm", |shop| async move {
+        let folder = shop.folder.path().join("chart");
+        chart(&folder);
+        let helm = |arguments: &[&str]| {
+            let image = format!("image={}", common::image());
+            let mut helm = std::process::Command::new("helm");
+            helm.args(arguments).args([
+                "--namespace",
+                &shop.namespace,
+                "--kube-context",
+                shop.cluster.context(),
+            ]);
+            helm.args(["--set", &image]).arg("--wait").env("KUBECONFIG", common::kubeconfig().unwrap());
+            let output = helm.output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        };
+        let chart = folder.display().to_string();
+        helm(&["install", "release", &chart]);
+        let named = |kind: &str| ObjectRef { name: "release".into(), ..shop.named(kind) };
+        let get = async |kind: &str| {
+            let object = named(kind);
+            let (api, _) = shop.cluster.api(&object, &shop.namespace).await.unwrap().unwrap();
+            api.get("release").await.unwrap()
+        };
+        for (fault, on, kind, killed) in [
+            ("scale-to-zero", "deployment/release", "Deployment", false),
+            ("broken-readiness", "deployment/release", "Deployment", false),
+            ("wrong-port", "service/release", "Service", false),
+            ("wrong-port", "ingress/release", "Ingress", false),
+            ("scale-to-zero", "deployment/release", "Deployment", true),
+        ] {
+            let before = owners(&get(kind).await);
+            let more = ["--allow-outage", "--no-expiry"];
+            if killed {
+                let child = shop.start(fault, on, "10m", &more);
+                let started = Instant::now();
+                while get(kind).await.data["spec"]["replicas"] != 0 {
+                    assert!(started.elapsed() < Duration::from_secs(30), "nothing was injected");
+                }
+                kill(child);
+                let elsewhere = tempfile::tempdir().unwrap();
+                let (code, told) = shop.heal(elsewhere.path(), &[]);
+                assert_eq!(code, 0, "{told}");
+            } else {
+                let output = shop.inject(fault, on, "2s", &more).output().unwrap();
+                assert_eq!(output.status.code(), Some(0), "{fault}: {}", text(&output));
+            }
+            assert_eq!(owners(&get(kind).await), before, "{fault} on {on}");
+        }
+        helm(&["upgrade", "release", &chart, "--set", "replicas=1,period=2,port=8081,front=81"]);
+        assert_eq!(get("Deployment").await.data["spec"]["replicas"], 1);
+        assert_eq!(get("Service").await.data["spec"]["ports"][0]["targetPort"], 8081);
     })
     .await;
 }

@@ -11,8 +11,8 @@ use super::stacks::{self, LoadedStack};
 use crate::config::{self, Document, Located, Problem, Refusal, Severity, unknown};
 use crate::error::Result;
 use crate::scenario::{Check, Scenario};
-use crate::target::kubernetes::chart;
 use crate::target::kubernetes::plan::Action;
+use crate::target::kubernetes::{chart, single_writer};
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,15 +31,22 @@ pub struct Validated {
     pub screens: Vec<String>,
 }
 
-/// Whether its steps on a cluster can be told, and its charts know their values. Nothing is got for that: a chart that
-/// is not at hand is not looked at.
-fn on_cluster(loaded: &LoadedStack) -> Result<()> {
+/// Whether its steps on a cluster can be told, and its charts know their values; what is probably not meant so comes
+/// back. Nothing is got for that: a chart that is not at hand is not looked at.
+fn on_cluster(loaded: &LoadedStack) -> Result<Vec<String>> {
+    let mut objects = Vec::new();
     for step in loaded.plan()?.into_iter().flat_map(|plan| plan.steps) {
-        if let Action::Chart(release) = step.action {
-            chart::check_at_hand(&release)?;
+        match step.action {
+            Action::Chart(release) => chart::check_at_hand(&release)?,
+            Action::Apply(applied) => objects.extend(applied),
+            _ => {}
         }
     }
-    Ok(())
+    let namespace = loaded.stack.cluster.as_ref().map_or("", |cluster| cluster.namespace.as_str());
+    let placed =
+        objects.iter().map(|object| (object.metadata.namespace.as_deref().unwrap_or(namespace), object));
+    let risks = single_writer::risks(placed).into_iter();
+    Ok(risks.map(|risk| format!("warning: {risk}\n  → {}", single_writer::MENDS)).collect())
 }
 
 impl Catalog {
@@ -88,8 +95,9 @@ impl Catalog {
         };
         validated.screens.clone_from(&loaded.warnings);
         validated.name = Some(loaded.stack.name.clone());
-        if let Err(error) = on_cluster(&loaded) {
-            return validated.refused(Refusal::from(error));
+        match on_cluster(&loaded) {
+            Ok(warnings) => validated.screens.extend(warnings),
+            Err(error) => return validated.refused(Refusal::from(error)),
         }
         // Each value that a parameter may have must lead to a sound stack, too.
         for (name, parameter) in &loaded.stack.parameters {

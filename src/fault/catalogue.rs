@@ -123,7 +123,7 @@ const CATALOGUE: [Description; 17] = [
         example: None,
         does: "A Deployment or StatefulSet is scaled to 0 replicas.",
         touches: "`spec.replicas`, set back to what it was. An autoscaler rests while it is 0.",
-        shows: "The workload's targets disappear, so that `up` has no series: an alert on `absent(up{…})` fires, InstanceDown does not. Requests fail at once: 502 or 503 at an ingress.",
+        shows: "The workload's targets disappear, so that `up` has no series: an alert on `absent(up{…})` fires, InstanceDown does not. At an ingress requests fail at once with 502, 503 or 404; at a Service or a node's port connections are refused or, most of them, time out.",
         sign: Sign { shown: "max($ready) < bool 1", over: Some("max($ready) >= bool $replicas") },
         on: &[Place::Cluster],
     },

@@ -117,6 +117,7 @@ impl Shop {
         let mut all = Vec::new();
         for kind in ["Deployment", "Service", "Ingress"] {
             all.push(disturbable(&self.cluster, &self.named(kind)).await);
+            all.push(owners(&self.get(kind).await));
         }
         all
     }
@@ -223,6 +224,32 @@ impl Shop {
 
     pub async fn ready(&self) -> u64 {
         self.get("Deployment").await.data["status"]["readyReplicas"].as_u64().unwrap_or(0)
+    }
+}
+
+/// Who owns which fields of an object, but for what controllers keep. Times are left out.
+pub fn owners(object: &DynamicObject) -> Value {
+    let entries = object.metadata.managed_fields.iter().flatten();
+    let kept = entries.filter(|entry| entry.manager.as_deref() != Some("kube-controller-manager"));
+    let mut owners: Vec<String> = kept
+        .map(|entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| sorted(&fields.0));
+            format!("{:?} {:?} {:?} {fields:?}", entry.manager, entry.operation, entry.subresource)
+        })
+        .collect();
+    owners.sort();
+    owners.into()
+}
+
+/// A value with its keys in order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut all: Vec<_> = fields.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(all.into_iter().collect())
+        }
+        other => other.clone(),
     }
 }
 

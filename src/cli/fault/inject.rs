@@ -174,7 +174,7 @@ impl Inject {
                 "undone by",
                 match preview.guarded {
                     true => "this process; the next sre command; a Job in the cluster 10 s after its time",
-                    false => "this process; the next sre command",
+                    false => "this process; the next sre command here",
                 },
             );
         }

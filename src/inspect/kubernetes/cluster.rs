@@ -22,6 +22,7 @@ use crate::target::kubernetes::object::ObjectRef;
 use crate::target::kubernetes::parts::endpoints;
 use crate::target::kubernetes::plan::{Action, Plan};
 use crate::target::kubernetes::record::ClusterLab;
+use crate::target::kubernetes::single_writer;
 use crate::target::kubernetes::up::{Request, namespaces};
 
 /// The oldest Kubernetes that works: what it serves is asked for in one document from 1.27 on.
@@ -98,6 +99,8 @@ pub(super) async fn on(
     findings.extend(failed.iter().chain(&unsettled).map(|error| {
         of_error("chart", error, "name one that is here: --set monitoring_chart=FOLDER, or set SRE_MIRROR")
     }));
+    let risks = single_writer::risks(planned.iter().map(|one| (one.namespace.as_str(), &one.object)));
+    findings.extend(risks.into_iter().map(|risk| Finding::warning("rollouts", risk, single_writer::MENDS)));
     findings.extend(images::builder(stack, minikube, interrupt).await);
     let whole = failed.is_empty() && (helm.is_some() || !plan.has_charts());
     for found in [

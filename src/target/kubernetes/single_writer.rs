@@ -1,6 +1,9 @@
 //! Claims that one writer at a time may use, and workloads whose rollouts have two on them: the new pod starts beside the
 //! old one, both write to one folder, and data is lost. Pure.
 
+use std::collections::BTreeSet;
+
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 /// The names of the claims that a workload's pods share, by its pod template.
@@ -25,13 +28,31 @@ pub fn overlaps(kind: &str, workload: &Value) -> bool {
         && workload.pointer("/spec/strategy/type").is_none_or(|strategy| strategy != "Recreate")
 }
 
-/// What is wrong with such a Deployment.
-pub fn risk(name: &str, claims: &[String]) -> String {
-    format!(
-        "a rollout of Deployment {name} has two pods write to {} ({}) at the same time, and loses data",
-        if claims.len() == 1 { "the claim" } else { "the claims" },
-        claims.join(", ")
-    )
+/// The Deployments among objects, each with its namespace, whose rollouts have two pods write to one claim that is among
+/// them, too: a sentence each.
+pub fn risks<'a>(objects: impl Iterator<Item = (&'a str, &'a DynamicObject)>) -> Vec<String> {
+    let kind =
+        |object: &DynamicObject| object.types.as_ref().map_or(String::new(), |types| types.kind.clone());
+    let name = |object: &DynamicObject| object.metadata.name.clone().unwrap_or_default();
+    let (claims, others): (Vec<_>, Vec<_>) =
+        objects.partition(|(_, object)| kind(object) == "PersistentVolumeClaim");
+    let single: BTreeSet<(&str, String)> = claims
+        .into_iter()
+        .filter(|(_, claim)| is_single(&claim.data))
+        .map(|(namespace, claim)| (namespace, name(claim)))
+        .collect();
+    let rolled = others.into_iter().filter(|(_, object)| overlaps(&kind(object), &object.data));
+    rolled
+        .filter_map(|(namespace, object)| {
+            let shared = shared_claims(&object.data).into_iter();
+            let claim = shared.map(str::to_owned).find(|claim| single.contains(&(namespace, claim.clone())))?;
+            Some(format!(
+                "a rollout of Deployment {namespace}/{} has two pods write to the claim {claim} at the same time, and \
+                 loses data",
+                name(object)
+            ))
+        })
+        .collect()
 }
 
 /// What mends it.
@@ -57,6 +78,19 @@ mod tests {
         assert!(overlaps("Deployment", &workload(json!({"type": "RollingUpdate"}), false)));
         assert!(!overlaps("Deployment", &workload(json!({"type": "Recreate"}), false)));
         assert!(!overlaps("StatefulSet", &workload(Value::Null, false)));
+    }
+
+    #[test]
+    fn a_deployment_on_a_claim_beside_it_is_named() {
+        let text = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce]}\n\
+            ---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db}\n\
+            spec: {template: {spec: {volumes: [{name: d, persistentVolumeClaim: {claimName: data}}]}}}\n";
+        let objects = crate::target::kubernetes::object::read_objects("x.yaml", text).expect("objects");
+        let found = risks(objects.iter().map(|object| ("shop", object)));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("Deployment shop/db") && found[0].contains("claim data"), "{found:?}");
+        let elsewhere = ["shop", "other"].into_iter().zip(&objects);
+        assert!(risks(elsewhere).is_empty());
     }
 
     #[test]
