@@ -20,7 +20,17 @@ pub struct Terminal {
     verbose: u8,
     yes: bool,
     /// What spins now, and would wipe out a question.
-    spinning: Arc<Mutex<WeakProgressBar>>,
+    spinning: Spinning,
+}
+
+/// The spinner that is on the screen, if one is.
+#[derive(Clone, Default)]
+struct Spinning(Arc<Mutex<WeakProgressBar>>);
+
+impl std::fmt::Debug for Spinning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spinning")
+    }
 }
 
 impl Terminal {
@@ -37,7 +47,7 @@ impl Terminal {
             quiet: global.quiet,
             verbose: global.verbose,
             yes: global.yes,
-            spinning: Arc::default(),
+            spinning: Spinning::default(),
         }
     }
 
@@ -49,7 +59,7 @@ impl Terminal {
     /// Tells nothing but what is wrong, and answers every question by `yes` or no: for those who use
     /// `sre` as a library.
     pub fn silent(yes: bool) -> Terminal {
-        Terminal { output: Output::Table, quiet: true, verbose: 0, yes, spinning: Arc::default() }
+        Terminal { output: Output::Table, quiet: true, verbose: 0, yes, spinning: Spinning::default() }
     }
 
     /// Whether progress may be shown at all.
@@ -79,13 +89,13 @@ impl Terminal {
     /// A spinner for what is waited for; `None` where progress may not be shown, or stderr is no terminal.
     pub fn spinner(&self) -> Option<ProgressBar> {
         let spinner = (!self.quiet && io::stderr().is_terminal()).then(spinner)?;
-        *self.spinning.lock().unwrap_or_else(PoisonError::into_inner) = spinner.downgrade();
+        *self.spinning.0.lock().unwrap_or_else(PoisonError::into_inner) = spinner.downgrade();
         Some(spinner)
     }
 
     /// Takes the spinner off the screen, if one is there, until what comes back is dropped.
     fn still(&self) -> Option<Still> {
-        let spinner = self.spinning.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+        let spinner = self.spinning.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
         if spinner.is_finished() {
             return None;
         }

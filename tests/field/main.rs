@@ -18,6 +18,7 @@ mod alerts;
 mod answers;
 mod bodies;
 mod commands;
+mod clusters;
 mod connections;
 mod counters;
 mod heads;

@@ -55,7 +55,8 @@ impl Cluster {
         let unusable = || Error::usage(format!("context `{context}` can't be used"));
         let config =
             Config::from_custom_kubeconfig(file, &options).await.map_err(|e| unusable().because(e))?;
-        let proxy = proxy::choose(own.as_deref(), &config.cluster_url, |name| std::env::var(name).ok());
+        let proxy = proxy::choose(own.as_deref(), &config.cluster_url, |name| std::env::var(name).ok())
+            .map_err(|why| unusable().because_of(why))?;
         let client = client(config, proxy).map_err(|e| unusable().because_of(explain(&e)))?;
         let version = call(
             || format!("the cluster of context `{context}` did not answer"),

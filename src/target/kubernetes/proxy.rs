@@ -4,27 +4,35 @@
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 /// The proxy for an API server; `None` where it is asked directly.
+///
+/// # Errors
+/// Why the cluster's own proxy cannot be used.
 pub fn choose(
     own: Option<&str>,
     server: &http::Uri,
     environment: impl Fn(&str) -> Option<String>,
-) -> Option<Intercept> {
+) -> Result<Option<Intercept>, String> {
     if let Some(own) = own.filter(|own| !own.is_empty()) {
-        return Matcher::builder().all(own.to_owned()).build().intercept(server);
+        let chosen = Matcher::builder().all(own.to_owned()).build().intercept(server);
+        // Without what may be a password in it.
+        let scheme = own.split_once("://").map_or(own, |(scheme, _)| scheme);
+        return chosen.map(Some).ok_or_else(|| {
+            format!("its proxy-url begins with `{scheme}`, and a proxy is reached by http, https or socks5")
+        });
     }
     if is_loopback(server) {
-        return None;
+        return Ok(None);
     }
     let either = |name: &str| {
         let set = |name: &str| environment(name).filter(|value| !value.is_empty());
         set(&name.to_uppercase()).or_else(|| set(name)).unwrap_or_default()
     };
-    Matcher::builder()
+    let matcher = Matcher::builder()
         .http(either("http_proxy"))
         .https(either("https_proxy"))
         .no(either("no_proxy"))
-        .build()
-        .intercept(server)
+        .build();
+    Ok(matcher.intercept(server))
 }
 
 fn is_loopback(server: &http::Uri) -> bool {
@@ -44,7 +52,7 @@ mod tests {
         let variable = |name: &str| {
             environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        choose(own, &server, variable).map(|proxy| proxy.uri().to_string())
+        choose(own, &server, variable).expect("a usable proxy").map(|proxy| proxy.uri().to_string())
     }
 
     #[test]
@@ -92,6 +100,10 @@ mod tests {
             Some("http://proxy.example:3128/")
         );
         assert!(chosen(Some(PROXY), "http://127.0.0.1:18001", &[]).is_some());
+        let server = "https://api.example:6443".parse().expect("a URI");
+        let refused =
+            choose(Some("ftp://me:secret@proxy.example"), &server, |_| None).expect_err("it is no proxy");
+        assert!(refused.contains("`ftp`") && !refused.contains("secret"), "{refused}");
         assert_eq!(chosen(Some(""), "https://api.example:6443", &[]), None);
     }
 }
