@@ -178,6 +178,10 @@ impl Answer {
         let mut response = Response::new(&mut []);
         let parsed = tolerant().parse_response_with_uninit_headers(&mut response, bytes, headers);
         let Status::Complete(length) = parsed.map_err(unreadable)? else { return Ok(None) };
+        // Whatever the parts that it came in.
+        if length > LONGEST_HEAD {
+            return Err(Unknown::HeadTooLong);
+        }
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
         self.status = status.ok_or(Unknown::NotHttp)?;
         if self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -397,6 +401,8 @@ mod tests {
         }
         let (one, two) = head.as_bytes().split_at(LONGEST_HEAD / 2);
         assert_eq!(read(&[one, two], false, ""), Err(Unknown::HeadTooLong));
+        let whole = format!("{head}\r\n\r\n");
+        assert_eq!(read(&[whole.as_bytes()], false, ""), Err(Unknown::HeadTooLong));
     }
 
     #[test]
