@@ -411,3 +411,105 @@ async fn the_log_of_times_is_read_alike_in_five_languages() {
     }
     println!("{told}");
 }
+
+/// An nginx that ends each connection after 50 requests and takes 8 at a time, and writes a line for each.
+struct Nginx {
+    url: url::Url,
+    folder: tempfile::TempDir,
+    process: std::process::Child,
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Nginx {
+    /// Where it is on PATH or was unpacked (`just bench-tools`).
+    async fn start(protocol: &str) -> Option<Nginx> {
+        let cache =
+            std::env::var_os("HOME").map(|home| format!("{}/.cache/sre-bench/usr/sbin", home.display()));
+        let paths = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:" + &cache.unwrap_or_default();
+        let program = std::env::split_paths(&paths).map(|path| path.join("nginx")).find(|path| path.exists());
+        let Some(program) = program else {
+            needs::skipped("nginx", "nginx is not there (just bench-tools)");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().display();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a port")
+            .port();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {place}/{kind};"))
+            .concat();
+        let configuration = format!(
+            "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log; events {{}}
+             http {{ {temporary} access_log {place}/access.log; server {{ listen 127.0.0.1:{port} {protocol};
+             http2_max_concurrent_streams 8; keepalive_requests 50; return 200 \"ok\\n\"; }} }}"
+        );
+        std::fs::write(folder.path().join("nginx.conf"), configuration).expect("a file");
+        let process = std::process::Command::new(program)
+            .args([
+                "-p",
+                &place.to_string(),
+                "-c",
+                &format!("{place}/nginx.conf"),
+                "-e",
+                &format!("{place}/error.log"),
+            ])
+            .spawn()
+            .expect("nginx");
+        let url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
+        let started = Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(20), "nginx does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some(Nginx { url, folder, process })
+    }
+
+    /// How many requests it has logged, once they are so many.
+    async fn logged(&self, expected: u64) -> u64 {
+        let started = Instant::now();
+        loop {
+            let log = std::fs::read_to_string(self.folder.path().join("access.log")).expect("a log");
+            let lines = log.lines().filter(|line| line.contains("GET /list")).count() as u64;
+            if lines == expected || started.elapsed() > Duration::from_secs(5) {
+                return lines;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_where_a_real_nginx_renews_its_connections() {
+    for (protocol, version) in [("", "1.1"), ("http2", "2")] {
+        for (executor, load) in executors(json!({"version": version}), 4) {
+            let Some(nginx) = Nginx::start(protocol).await else { return };
+            let result = run(&nginx.url, &load, &json!({"list": {"path": "/list"}})).await;
+            let sent = result.summary.total.sent;
+            assert_eq!(reasons(&result, "list"), BTreeMap::new(), "{executor} in HTTP/{version}");
+            assert!(sent >= 100, "{executor} in HTTP/{version}: {sent}");
+            assert_eq!(nginx.logged(sent).await, sent, "{executor} in HTTP/{version}");
+        }
+    }
+}
+
+/// A name that has two addresses, as `localhost` has where a machine speaks IPv6.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_where_nobody_listens_costs_nothing() {
+    let name = "localhost";
+    let server = RawServer::start(|asked| Act::Answer(odd(&asked.path))).await;
+    let url = format!("http://{name}:{}", server.url.port().expect("a port")).parse().expect("a URL");
+    for (executor, load) in executors(json!({}), 4) {
+        let before = server.path("/list");
+        let result = run(&url, &load, &json!({"list": {"path": "/list"}})).await;
+        assert_eq!(reasons(&result, "list"), BTreeMap::new(), "{executor}");
+        assert_eq!(server.path("/list") - before, result.summary.total.sent, "{executor}");
+    }
+}
