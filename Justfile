@@ -55,12 +55,18 @@ cluster-parts:
 minikube *arguments: static
     program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test minikube --test minikube_up -- --test-threads=1 {{arguments}}
 
-# The main job ten times in a row, here and, where there is one, on a cluster; and the kill tests many times
-soak times="10" kills="200":
+# The main job ten times in a row, here and, where there is one, on a cluster; the kill tests many times; every pair of commands at once; a crash at every system call
+soak times="10" kills="200" pairs="20":
     cargo build --release --locked
     ./tests/end-to-end.sh {{times}}
     SRE_SOAK={{kills}} cargo test --locked --test fault -- --nocapture
+    SRE_PAIRS={{pairs}} cargo test --locked --test pairs -- --nocapture
+    just crash-points
     if [ -n "${SRE_TEST_KUBECONFIG:-}" ]; then just soak-cluster {{times}} {{kills}}; else echo "SKIPPED: SRE_TEST_KUBECONFIG names no cluster" >&2; fi
+
+# `sre` killed, or failed, at its n-th system call, for every n (with `step` 7 at every seventh); then everything is as before
+crash-points step="1":
+    ./tests/crash-points.sh {{step}}
 
 # The same on a cluster alone
 soak-cluster times="10" kills="200": static

@@ -19,15 +19,19 @@ pub enum Exit {
     Prerequisite,
     /// The target could not be brought up, reached or taken down.
     Target,
+    /// Its terminal was closed (SIGHUP), after cleaning up.
+    HungUp,
     /// Interrupted by Ctrl-C (SIGINT), after cleaning up.
     Interrupted,
+    /// Asked to quit by Ctrl-\ (SIGQUIT), after cleaning up.
+    Quit,
     /// Asked to end (SIGTERM), after cleaning up.
     Terminated,
 }
 
 impl Exit {
     /// Every code, in the order of the documentation's table.
-    pub const ALL: [Exit; 9] = [
+    pub const ALL: [Exit; 11] = [
         Exit::Pass,
         Exit::CheckFailed,
         Exit::Usage,
@@ -35,7 +39,9 @@ impl Exit {
         Exit::Overloaded,
         Exit::Prerequisite,
         Exit::Target,
+        Exit::HungUp,
         Exit::Interrupted,
+        Exit::Quit,
         Exit::Terminated,
     ];
 
@@ -49,7 +55,9 @@ impl Exit {
             Exit::Overloaded => 4,
             Exit::Prerequisite => 5,
             Exit::Target => 6,
+            Exit::HungUp => 129,
             Exit::Interrupted => 130,
+            Exit::Quit => 131,
             Exit::Terminated => 143,
         }
     }
@@ -71,15 +79,22 @@ impl Exit {
             Exit::Overloaded => "overloaded: the generator could not send what was asked",
             Exit::Prerequisite => "a prerequisite is missing, or consent was not given",
             Exit::Target => "the target could not be brought up, reached or taken down",
+            Exit::HungUp => "the terminal was closed (SIGHUP), after cleaning up",
             Exit::Interrupted => "interrupted (Ctrl-C), after cleaning up",
+            Exit::Quit => "interrupted (Ctrl-\\, SIGQUIT), after cleaning up",
             Exit::Terminated => "terminated (SIGTERM), after cleaning up",
         }
+    }
+
+    /// Whether somebody asked the process to end.
+    pub fn is_interruption(self) -> bool {
+        matches!(self, Exit::HungUp | Exit::Interrupted | Exit::Quit | Exit::Terminated)
     }
 
     /// Where several causes hold, the one with the lowest rank is reported.
     fn rank(self) -> u8 {
         match self {
-            Exit::Interrupted | Exit::Terminated => 0,
+            Exit::HungUp | Exit::Interrupted | Exit::Quit | Exit::Terminated => 0,
             Exit::Usage => 1,
             Exit::Prerequisite => 2,
             Exit::Target => 3,

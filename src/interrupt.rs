@@ -1,8 +1,10 @@
-//! Ctrl-C and SIGTERM, as a token that every wait listens to.
+//! Ctrl-C, SIGTERM, SIGHUP and SIGQUIT, as a token that every wait listens to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use rustix::process::Signal;
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
@@ -16,17 +18,21 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens to SIGINT and SIGTERM from now on; must be called inside the tokio runtime.
-    /// The first signal cancels; a third ends the process at once.
+    /// Listens to SIGINT, SIGTERM, SIGHUP and SIGQUIT from now on; must be called inside the tokio runtime.
+    /// The first signal cancels; a third ends the process at once. A SIGHUP that was ignored when the process
+    /// began, as `nohup` has it, stays so.
     pub fn listen() -> Result<Interrupt> {
         let interrupt = Interrupt::default();
         // goose sets a ctrlc handler of its own unless there is one already, and its second Ctrl-C
         // ends the process without cleaning up. tokio's handlers, set later, are called beside it.
         let _ = ctrlc::set_handler(|| {});
-        for (kind, exit) in [
-            (tokio::signal::unix::SignalKind::interrupt(), Exit::Interrupted),
-            (tokio::signal::unix::SignalKind::terminate(), Exit::Terminated),
-        ] {
+        let hang_up = (!is_ignored(Signal::HUP)).then_some((SignalKind::hangup(), Exit::HungUp));
+        let others = [
+            (SignalKind::interrupt(), Exit::Interrupted),
+            (SignalKind::terminate(), Exit::Terminated),
+            (SignalKind::quit(), Exit::Quit),
+        ];
+        for (kind, exit) in others.into_iter().chain(hang_up) {
             let mut signals = tokio::signal::unix::signal(kind)
                 .map_err(|e| Error::target("signals cannot be listened to").because(e))?;
             let interrupt = interrupt.clone();
@@ -69,8 +75,7 @@ impl Interrupt {
     pub fn exit(&self) -> Option<Exit> {
         match self.signal.load(Ordering::SeqCst) {
             0 => None,
-            code if code == Exit::Terminated.code() => Some(Exit::Terminated),
-            _ => Some(Exit::Interrupted),
+            code => Exit::from_code(code).filter(|exit| exit.is_interruption()).or(Some(Exit::Interrupted)),
         }
     }
 
@@ -93,4 +98,12 @@ impl Interrupt {
             result = work => Ok(result),
         }
     }
+}
+
+/// Whether a signal was ignored when this process began; must be asked before it is listened to.
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (signal.as_raw() - 1)) != 0
 }

@@ -128,8 +128,8 @@ impl Place {
                 "images": {image: []},
             },
         });
-        std::fs::create_dir_all(folder.path().join(".sre")).unwrap();
-        std::fs::write(folder.path().join(".sre/lab.json"), lab.to_string()).unwrap();
+        let lab: sre::target::Lab = serde_json::from_value(lab).unwrap();
+        lab.save(&folder.path().join(".sre")).unwrap();
         std::fs::write(folder.path().join("calm.yaml"), SCENARIO).unwrap();
         Place { folder, cluster, namespace }
     }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::faults::Faults;
 use super::service::Service;
 use crate::error::{Error, Result};
+use crate::loopback::only_loopback;
 
 /// Refuses an address that others than this machine (or this pod) can reach.
 pub fn check_address(address: SocketAddr) -> Result<()> {
@@ -27,7 +28,10 @@ pub fn check_address(address: SocketAddr) -> Result<()> {
 
 /// `/faults`: GET tells, PUT sets exactly what it is given, DELETE ends all.
 pub fn router(service: Arc<Service>) -> Router {
-    Router::new().route("/faults", get(tell).put(set).delete(end)).with_state(service)
+    Router::new()
+        .route("/faults", get(tell).put(set).delete(end))
+        .layer(axum::middleware::from_fn(only_loopback))
+        .with_state(service)
 }
 
 async fn tell(State(service): State<Arc<Service>>) -> Json<Faults> {

@@ -4,8 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
+use super::turn::{Turn, release};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::target::busy::Work;
 use crate::target::kubernetes;
 use crate::target::local::{self, Stopped};
 use crate::target::{Folder, Lab};
@@ -19,6 +21,8 @@ pub struct Down {
     /// Leaves the minikube cluster that `sre up` made, and removes only what is on it.
     #[arg(long)]
     keep_cluster: bool,
+    #[command(flatten)]
+    turn: Turn,
 }
 
 #[derive(Serialize)]
@@ -42,6 +46,16 @@ impl Down {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
+        let _busy = match folder.root().exists() {
+            true => Some(self.turn.begin(&folder, Work::Change, "sre down", context).await?),
+            false => None,
+        };
+        // What is not this user's is not taken down by what it says of itself.
+        if let Err(error) = Lab::load(folder.root())
+            && error.exit() == Exit::Prerequisite
+        {
+            return Err(error);
+        }
         let purge = self.purge && folder.local().exists();
         if purge {
             let what = format!(
@@ -50,20 +64,27 @@ impl Down {
             );
             context.terminal.consent(&what, &context.interrupt).await?;
         }
-        if let Ok(Some(Lab { stack, cluster: Some(place), .. })) = Lab::load(folder.root()) {
-            let removed =
-                kubernetes::down::down(&folder, self.keep_cluster, &context.terminal, &context.interrupt)
-                    .await?;
+        let lab = Lab::load(folder.root()).ok().flatten();
+        if let Some(Lab { stack, cluster: Some(place), .. }) = &lab {
+            let lease = match &lab {
+                Some(lab) => self.turn.on_cluster(lab, (Work::Change, "sre down"), context).await?,
+                None => None,
+            };
+            let down =
+                kubernetes::down::down(&folder, self.keep_cluster, &context.terminal, &context.interrupt);
+            let down = down.await;
+            release(lease).await;
+            let removed = down?;
             if purge {
                 local::purge(&folder)?;
             }
-            let report = Removed { stack, context: place.context, removed };
+            let report = Removed { stack: stack.clone(), context: place.context.clone(), removed };
             context.terminal.print(&report, |report| {
                 format!("{} is down on {}: {} removed", report.stack, report.context, report.removed.len())
             })?;
             return Ok(Exit::Pass);
         }
-        let stack = Lab::load(folder.root()).ok().flatten().map(|lab| lab.stack);
+        let stack = lab.map(|lab| lab.stack);
         let stopped = local::down(&folder, &context.terminal, &context.interrupt).await?;
         if purge {
             local::purge(&folder)?;

@@ -8,14 +8,15 @@ use super::Context;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::fault::{self, Finding, Found};
+use crate::interrupt::Interrupt;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::reach;
 use crate::target::{Folder, Lab};
 
 /// Undoes every fault that an `sre` left behind.
 ///
-/// Every command begins with this by itself. By hand it tells what was undone, what could not be, and
-/// why; then it ends with exit code 6. On a cluster faults are found by what they left on the objects, so that
+/// A command that changes a lab or puts load on it begins with this by itself. By hand it tells what was undone,
+/// what could not be, and why; then it ends with exit code 6; with 5 where an entry is not yours. On a cluster faults are found by what they left on the objects, so that
 /// any machine can undo them.
 #[derive(Debug, Args)]
 pub struct Heal {
@@ -38,7 +39,7 @@ impl Heal {
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
         let mut findings = fault::heal(&folder, &context.terminal, self.force, &context.interrupt).await?;
-        if let Some((cluster, namespace)) = self.cluster(&folder).await? {
+        if let Some((cluster, namespace)) = self.cluster(&folder, &context.interrupt).await? {
             let namespace = self.namespace.as_deref().or(namespace.as_deref());
             let (found, unseen) =
                 fault::kubernetes::recover(&cluster, namespace, self.force, &context.interrupt).await?;
@@ -53,20 +54,25 @@ impl Heal {
         }
         context.terminal.print(&findings, |findings| screen(findings))?;
         let is_left = |found| matches!(found, Found::Failed | Found::Unsettled | Found::Strange);
-        match findings.iter().any(|finding| is_left(finding.found)) {
-            true => Ok(Exit::Target),
-            false => Ok(Exit::Pass),
-        }
+        Ok(match () {
+            () if findings.iter().any(|finding| finding.found == Found::Foreign) => Exit::Prerequisite,
+            () if findings.iter().any(|finding| is_left(finding.found)) => Exit::Target,
+            () => Exit::Pass,
+        })
     }
 
     /// The cluster to look at, and the namespace of the lab there.
-    async fn cluster(&self, folder: &Folder) -> Result<Option<(Cluster, Option<String>)>> {
+    async fn cluster(
+        &self,
+        folder: &Folder,
+        interrupt: &Interrupt,
+    ) -> Result<Option<(Cluster, Option<String>)>> {
         if let Some(context) = &self.context {
-            let cluster = Cluster::connect(self.kubeconfig.as_deref(), Some(context)).await?;
+            let cluster = interrupt.or(Cluster::connect(self.kubeconfig.as_deref(), Some(context))).await??;
             return Ok(Some((cluster, None)));
         }
         let Some(place) = Lab::load(folder.root())?.and_then(|lab| lab.cluster) else { return Ok(None) };
-        let cluster = reach::connect(&place).await?;
+        let cluster = interrupt.or(reach::connect(&place)).await??;
         Ok(Some((cluster, Some(place.namespace))))
     }
 }
@@ -83,6 +89,7 @@ fn screen(findings: &[Finding]) -> String {
             Found::Failed => format!("✘ could not heal {sentence}"),
             Found::Unsettled => format!("✘ healed {sentence}"),
             Found::Strange => format!("✘ left alone {sentence}"),
+            Found::Foreign => format!("✘ left alone {sentence}"),
         }
     };
     findings.iter().map(line).collect::<Vec<_>>().join("\n")

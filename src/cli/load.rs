@@ -9,6 +9,7 @@ use url::Url;
 use super::capacity::FindCapacity;
 use super::push::Pushing;
 use super::reach::reach;
+use super::turn::{Turn, release};
 use super::up::{as_it_is_up, external_as_written, recorded};
 use super::{Context, Output, report};
 use crate::catalog;
@@ -18,6 +19,7 @@ use crate::fault;
 use crate::report::{push::Push, samples::Samples, terminal::Live};
 use crate::run::{self, Begun, Reporter, Run, Senders};
 use crate::scenario::{Duration, Rate, Scenario};
+use crate::target::busy::Work;
 use crate::target::kubernetes::load_job::PodWorkers;
 use crate::target::kubernetes::reach::{Reached, Way};
 use crate::target::{Folder, Lab, TargetKind};
@@ -39,6 +41,8 @@ pub struct Load {
     sending: Sending,
     #[command(flatten)]
     capacity: FindCapacity,
+    #[command(flatten)]
+    turn: Turn,
 }
 
 /// The same shape of load, higher, wider or longer.
@@ -196,24 +200,33 @@ impl Load {
         let lab = recorded(&state, context)?
             .ok_or_else(|| Error::target("nothing is up here").hint(format!("sre up {}", scenario.stack)))?;
         same_stack(&scenario, &lab.stack)?;
+        let command = format!("sre load {name}");
+        let _busy = self.turn.begin(&state, Work::Load, &command, context).await?;
+        let lease = self.turn.on_cluster(&lab, (Work::Load, &command), context).await?;
+        let done = self.put_on(&scenario, lab, &state, context).await;
+        release(lease).await;
+        done
+    }
+
+    async fn put_on(&self, scenario: &Scenario, lab: Lab, state: &Folder, context: &Context) -> Result<Exit> {
         let (lab, stack) = match lab.target {
-            TargetKind::External => external_as_written(lab, &state, context).await?,
+            TargetKind::External => external_as_written(lab, state, context).await?,
             _ => {
                 let stack = as_it_is_up(&lab, &[])?;
                 (lab, stack)
             }
         };
-        let (reached, senders) = self.sending.ways(&lab, &state, context).await?;
+        let (reached, senders) = self.sending.ways(&lab, state, context).await?;
         if self.capacity.asked() {
             let step = self.overrides.duration;
-            return self.capacity.run(&scenario, step, &senders, &reached.lab, context).await;
+            return self.capacity.run(scenario, step, &senders, &reached.lab, context).await;
         }
         let life = Run {
-            scenario: &scenario,
+            scenario,
             stack: &stack,
             lab: &reached.lab,
             reached: &reached,
-            state: &state,
+            state,
             terminal: &context.terminal,
             interrupt: &context.interrupt,
             judged: false,

@@ -118,8 +118,10 @@ async fn follow(log: &Path, mut position: u64, context: &Context) -> Result<()> 
 /// Data on stdout; a reader that went away ends the command as it would end `tail`.
 fn write(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .map_err(|e| Error::target("stdout cannot be written").because(e))
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Exit::Pass, "nobody reads stdout any more"))
+        }
+        written => written.map_err(|e| Error::target("stdout cannot be written").because(e)),
+    }
 }

@@ -17,6 +17,7 @@ mod heal;
 mod init;
 mod init_external;
 mod inspect;
+mod left_behind;
 mod list;
 mod load;
 mod logs;
@@ -34,6 +35,8 @@ mod runs;
 mod schema;
 mod set;
 mod status;
+mod trust;
+mod turn;
 mod up;
 mod validate;
 mod verify;
@@ -119,6 +122,7 @@ enum Command {
     Open(open::Open),
     Down(down::Down),
     Heal(heal::Heal),
+    Trust(trust::Trust),
     Fault(Box<fault::Fault>),
     Init(Box<init::Init>),
     List(list::List),
@@ -153,13 +157,24 @@ impl Command {
         matches!(self, App(_) | Receiver(_) | Logstore(_) | Logshipper(_) | Pressure(_) | Worker(_))
     }
 
-    /// Whether what a killed `sre` left behind here is undone first. `sre heal` tells of it at length.
-    fn knows_of_a_lab(&self) -> bool {
+    /// Whether it changes a lab or puts load on it: then what a killed `sre` left behind here is undone first.
+    /// `sre heal` tells of it at length.
+    fn changes_a_lab(&self) -> bool {
+        match self {
+            Command::Up(up) => !up.only_looks(),
+            Command::Fault(fault) => fault.injects(),
+            Command::Load(_) | Command::Run(_) | Command::Down(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether somebody reads what it tells of a folder: who only looks is told what was left behind, and no more.
+    fn looks(&self) -> bool {
         use Command::*;
         if let Fault(fault) = self {
             return !fault.is_inside() && !fault.is_heal();
         }
-        !self.is_service() && !matches!(self, Heal(_) | Schema(_) | Completions(_))
+        !self.is_service() && !matches!(self, Heal(_) | Trust(_) | Completions(_))
     }
 }
 
@@ -170,7 +185,7 @@ pub struct Context {
     pub global: Global,
     /// What goes to stdout, to stderr, and how.
     pub terminal: Terminal,
-    /// Ctrl-C and SIGTERM.
+    /// Ctrl-C, SIGTERM, SIGHUP and SIGQUIT.
     pub interrupt: Interrupt,
 }
 
@@ -199,10 +214,13 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     if context.global.output == Output::Markdown && !command.has_markdown() {
         return Err(Error::usage("this command does not print Markdown").hint("-o table, json or yaml"));
     }
-    if command.knows_of_a_lab() {
+    if command.changes_a_lab() {
         let here = crate::target::Folder::here()?;
         crate::fault::recover(&here, &context.terminal, &context.interrupt).await;
-        crate::target::kubernetes::load_job::recover(&here, &context.terminal).await;
+        crate::target::kubernetes::load_job::recover(&here, &context.terminal, &context.interrupt).await;
+        context.interrupt.check()?;
+    } else if command.looks() {
+        left_behind::tell(&context.terminal);
     }
     match command {
         Command::Up(command) => command.run(context).await,
@@ -216,6 +234,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Open(command) => command.run(context).await,
         Command::Down(command) => command.run(context).await,
         Command::Heal(command) => command.run(context).await,
+        Command::Trust(command) => command.run(context).await,
         Command::Fault(command) => command.run(context).await,
         Command::Init(command) => command.run(context).await,
         Command::List(command) => command.run(context).await,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::report::{self, junit, markdown};
 use crate::run::{RunFolder, STATE_DIR};
+use crate::target::Folder;
 use crate::terminal::{Terminal, json, yaml};
 
 /// Prints a run's report.
@@ -63,6 +64,7 @@ impl From<Output> for Format {
 impl Report {
     /// Runs the command: exit 0 once the report is printed, whatever its verdict.
     pub async fn run(self, context: &Context) -> Result<Exit> {
+        Folder::here()?;
         let folder = RunFolder::open(Path::new(STATE_DIR), self.run.as_deref())?;
         let report = report::Report::read(&folder)?;
         let text = match self.format.unwrap_or(context.global.output.into()) {

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::figures::counted;
 use crate::report::runs::{Row, text};
 use crate::run::{RunFolder, STATE_DIR};
+use crate::target::Folder;
 
 /// Lists the runs in this folder, newest first.
 #[derive(Debug, Args)]
@@ -42,6 +43,7 @@ struct Prune {
 impl Runs {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
+        Folder::here()?;
         let folders = RunFolder::list(Path::new(STATE_DIR))?;
         match self.command {
             Some(Command::Prune(prune)) => prune.run(folders, context).await,

@@ -8,12 +8,15 @@ use indexmap::IndexMap;
 use super::Context;
 use super::reach::reach;
 use super::set::Set;
+use super::turn::{Turn, release};
 use crate::catalog::{self, LoadedStack};
 use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::own_program;
 use crate::report::dotted;
 use crate::scenario::Duration;
+use crate::target::busy::Work;
 use crate::target::kubernetes::reach::Way;
 use crate::target::kubernetes::{preview as cluster_preview, up as cluster_up};
 use crate::target::{Folder, Lab, TargetKind, choose, external, local};
@@ -31,6 +34,8 @@ pub struct Up {
     /// Shows what would be done, and does nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    turn: Turn,
 }
 
 /// How a stack comes up.
@@ -73,6 +78,11 @@ pub struct Place {
 }
 
 impl Up {
+    /// Whether it only shows what it would do.
+    pub fn only_looks(&self) -> bool {
+        self.dry_run
+    }
+
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
@@ -88,7 +98,15 @@ impl Up {
                 target => self.preview_cluster(&stack, &folder, target, here.as_ref(), context).await,
             };
         }
-        let (lab, _) = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await?;
+        let command = self.stack.as_ref().map_or("sre up".to_owned(), |stack| format!("sre up {stack}"));
+        let _busy = self.turn.begin(&folder, Work::Change, &command, context).await?;
+        let lease = match &here {
+            Some(lab) => self.turn.on_cluster(lab, (Work::Change, &command), context).await?,
+            None => None,
+        };
+        let up = bring_up(self.stack.as_deref(), &self.wanted, &folder, context).await;
+        release(lease).await;
+        let (lab, _) = up?;
         context.terminal.print(&lab, screen)?;
         Ok(Exit::Pass)
     }
@@ -310,8 +328,7 @@ fn request<'a>(
     folder: &'a Folder,
     bound: std::time::Duration,
 ) -> Result<local::Request<'a>> {
-    let sre = std::env::current_exe()
-        .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
+    let sre = own_program::installed()?;
     Ok(local::Request { stack: &stack.stack, parameters: &stack.parameters, stack_file, folder, sre, bound })
 }
 

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::reach::reach;
+use super::turn::Turn;
 use super::up::what_is_up;
 use super::{Context, report};
 use crate::error::Result;
@@ -10,6 +11,7 @@ use crate::exit::Exit;
 use crate::report::terminal::Live;
 use crate::run::{self, RunFolder};
 use crate::target::Folder;
+use crate::target::busy::Work;
 use crate::target::kubernetes::reach::Way;
 
 /// Judges a run, for the first time or again: holds what the client knows against what monitoring saw.
@@ -23,7 +25,14 @@ impl Verify {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let state = Folder::here()?;
-        let reached = match what_is_up(&state, context)? {
+        let here = what_is_up(&state, context)?;
+        // What is judged must stay up until it is.
+        let turn = Turn::default();
+        let _busy = match &here {
+            Some(_) => Some(turn.begin(&state, Work::Judge, "sre verify", context).await?),
+            None => None,
+        };
+        let reached = match here {
             Some(lab) => Some(reach(&lab, &Way::Unneeded, context).await?),
             None => None,
         };

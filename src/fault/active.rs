@@ -1,7 +1,7 @@
 //! The faults that this process has injected. What is still active when they are dropped, by an error,
 //! a panic or a cancelled task, is undone then and there.
 
-use super::heal::{heal, in_order};
+use super::heal::{Patience, heal, in_order};
 use super::kubernetes::Keeper;
 use super::{Entry, Held, Journal, State};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ impl Active {
     }
 
     /// Writes an entry and does what it says. From the moment it is written it is active, also where
-    /// doing it failed half-way.
+    /// doing it failed half-way, or an interruption ended a wait for others.
     pub async fn inject(&mut self, entry: Entry, interrupt: &Interrupt) -> Result<()> {
         let _lock = self.journal.lock().await?;
         self.held.push(self.journal.write(entry.clone())?);
@@ -43,7 +43,8 @@ impl Active {
         self.held.push(held);
     }
 
-    /// Undoes a fault; it is no error if it is undone already (`sre heal --force`). It is not active any
+    /// Undoes a fault, by what this process knows of it: also where its entry is gone from the journal, because
+    /// somebody deleted it or `sre heal --force` has undone it already, which is no error. It is not active any
     /// more afterwards: one that could not be undone is left to the next command.
     pub async fn heal(&mut self, id: &str) -> Result<()> {
         let Some(entry) = self.held.iter().map(|held| &held.entry).find(|entry| entry.id == id).cloned()
@@ -53,7 +54,14 @@ impl Active {
         self.keepers.retain(|(of, _)| of != id);
         let healed = async {
             let _lock = self.journal.lock().await?;
-            if self.journal.contains(id) { heal(&self.journal, &entry).await } else { Ok(()) }
+            if !self.journal.contains(id) {
+                self.journal.terminal().warn(format!(
+                    "the entry of {} is gone from {}: it is undone all the same",
+                    entry.description,
+                    self.journal.path().display()
+                ));
+            }
+            heal(&self.journal, &entry, &Patience::Thorough).await
         }
         .await;
         self.held.retain(|held| held.entry.id != id);

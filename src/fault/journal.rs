@@ -13,7 +13,7 @@ use super::Entry;
 use super::entry::SCHEMA;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::target::{Folder, Lock};
+use crate::target::{Folder, Lock, own_files, seal};
 use crate::terminal::Terminal;
 
 /// How long another `sre` may take for a change. Its longest is to start a lab's processes again.
@@ -41,7 +41,7 @@ pub enum Read {
     Orphan(Held),
     /// Its owner, another `sre` or this one, still lives.
     Owned(Entry),
-    /// It is no entry that this version knows.
+    /// It is no entry that this version knows, or none that this user has written here.
     Broken(PathBuf, Error),
 }
 
@@ -108,9 +108,9 @@ impl Journal {
                 "no fault is injected without its entry: make room, or give yourself the right to write",
             )
         };
-        let text = serde_json::to_vec_pretty(&entry).map_err(|e| failed(e.into()))?;
+        let text = seal::sealed(&path, &entry)?;
         let mut file = tempfile::Builder::new().prefix("new-").tempfile_in(self.path()).map_err(failed)?;
-        file.write_all(&text).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
         // Locked before anybody can see it, so that it never looks as if it had been left behind.
         file.as_file().lock().map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
@@ -168,11 +168,12 @@ impl Journal {
 impl Read {
     fn of(path: PathBuf) -> Read {
         let failed = || Error::target(format!("{} cannot be read", path.display()));
-        let parsed = File::open(&path).map_err(|e| failed().because(e)).and_then(|file| {
+        let parsed = own_files::open(&path).map_err(|e| failed().because(e)).and_then(|file| {
             let text = io::read_to_string(&file).map_err(|e| failed().because(e))?;
             let entry: Entry = serde_json::from_str(&text).map_err(|e| failed().because(e))?;
             match entry.schema.as_str() {
-                SCHEMA => Ok((entry, file)),
+                // What it names is started, signalled and connected to.
+                SCHEMA => seal::verify(&path, &text).map(|()| (entry, file)),
                 other => Err(failed().because_of(format!("it is `{other}`, this sre knows `{SCHEMA}`"))),
             }
         });
@@ -251,6 +252,18 @@ pub(super) mod tests {
         assert!(matches!(journal.read().expect("read").as_slice(), [Read::Broken(..), Read::Broken(..)]));
         assert_eq!(journal.entries().expect("read"), []);
         assert!(!journal.is_untouched());
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_somebody_else_wrote_is_not_undone() {
+        let (_place, journal) = journal();
+        let _lock = journal.lock().await.expect("locked");
+        fs::write(journal.file("a"), serde_json::to_string(&entry("a")).expect("JSON")).expect("written");
+        match journal.read().expect("read").as_slice() {
+            [Read::Broken(_, error)] => assert_eq!(error.exit(), crate::exit::Exit::Prerequisite),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(journal.entries().expect("read"), []);
     }
 
     #[tokio::test]

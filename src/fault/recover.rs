@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::heal::{heal as undo, in_order};
+use super::heal::{Patience, heal as undo, in_order};
 use super::journal::Read;
 use super::{Entry, Held, Journal};
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::target::Folder;
 use crate::target::kubernetes::client::Cluster;
@@ -46,6 +47,8 @@ pub enum Found {
     Unsettled,
     /// An annotation that no `sre` writes: nothing was done.
     Strange,
+    /// This user has not written it here: nothing of it is run.
+    Foreign,
 }
 
 /// Undoes every fault whose `sre` is gone; with `force`, those of a living one, too. Then waits until what was
@@ -56,6 +59,21 @@ pub async fn heal(
     terminal: &Terminal,
     force: bool,
     interrupt: &Interrupt,
+) -> Result<Vec<Finding>> {
+    heal_within(folder, terminal, force, interrupt, &Patience::Asked(interrupt.clone())).await
+}
+
+/// As [`heal`], by a command that has something else to do: a cluster that does not answer is not waited for.
+async fn heal_briefly(folder: &Folder, terminal: &Terminal, interrupt: &Interrupt) -> Result<Vec<Finding>> {
+    heal_within(folder, terminal, false, interrupt, &Patience::Brief(interrupt.clone())).await
+}
+
+async fn heal_within(
+    folder: &Folder,
+    terminal: &Terminal,
+    force: bool,
+    interrupt: &Interrupt,
+    patience: &Patience,
 ) -> Result<Vec<Finding>> {
     let journal = Journal::new(folder, terminal);
     if journal.is_untouched() {
@@ -70,6 +88,14 @@ pub async fn heal(
             Read::Orphan(held) => faults.push((held.entry.clone(), Some(held))),
             Read::Owned(entry) if force => faults.push((entry, None)),
             Read::Owned(entry) => findings.push(Finding::new(entry, Found::Held, None)),
+            Read::Broken(path, error) if error.exit() == Exit::Prerequisite => findings.push(Finding {
+                id: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                fault: "an entry that you have not written here".into(),
+                owner: None,
+                host: None,
+                found: Found::Foreign,
+                error: Some(error.to_string()),
+            }),
             Read::Broken(path, error) => findings.push(Finding {
                 id: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
                 fault: "an entry that cannot be read".into(),
@@ -85,7 +111,7 @@ pub async fn heal(
     in_order(&mut faults, |(entry, _)| entry);
     let mut undone = Vec::new();
     for (entry, _held) in faults {
-        match undo(&journal, &entry).await {
+        match undo(&journal, &entry, patience).await {
             Ok(()) => undone.push(entry),
             Err(error) => findings.push(Finding::new(entry, Found::Failed, Some(error.to_string()))),
         }
@@ -108,11 +134,11 @@ async fn settle(entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// Undoes what an `sre` that was killed left behind, and says so: every command that knows of a lab
-/// begins with it. Cheap where no fault is in the journal. What cannot be undone is a warning and ends
+/// Undoes what an `sre` that was killed left behind, and says so: every command that changes a lab or puts load on
+/// it begins with it. Cheap where no fault is in the journal. What cannot be undone is a warning and ends
 /// no command; one that must not go on then asks [`ensure_none`].
 pub async fn recover(folder: &Folder, terminal: &Terminal, interrupt: &Interrupt) {
-    match heal(folder, terminal, false, interrupt).await {
+    match heal_briefly(folder, terminal, interrupt).await {
         Ok(findings) => tell(&findings, terminal),
         Err(error) => terminal.warn(error.to_string()),
     }
@@ -126,6 +152,7 @@ fn tell(findings: &[Finding], terminal: &Terminal) {
             Found::Strange => terminal.warn(format!("left alone {}", finding.sentence())),
             Found::Held => {}
             Found::Failed => terminal.warn(format!("could not heal {}", finding.sentence())),
+            Found::Foreign => terminal.warn(format!("left alone {}", finding.sentence())),
         }
     }
 }
@@ -133,17 +160,22 @@ fn tell(findings: &[Finding], terminal: &Terminal) {
 /// An error (exit 6) if a fault is injected in this lab, or may be, by whomever: a run there would be
 /// judged by what it did not do.
 pub async fn ensure_none(folder: &Folder, terminal: &Terminal, interrupt: &Interrupt) -> Result<()> {
-    let findings = heal(folder, terminal, false, interrupt).await?;
+    let findings = heal_briefly(folder, terminal, interrupt).await?;
     tell(&findings, terminal);
     refuse(&findings)
 }
 
 fn refuse(findings: &[Finding]) -> Result<()> {
     // What is undone, or was never a fault, keeps nobody from a run.
-    let is_on = |finding: &&Finding| matches!(finding.found, Found::Held | Found::Failed);
+    let is_on = |finding: &&Finding| matches!(finding.found, Found::Held | Found::Failed | Found::Foreign);
     let Some(finding) = findings.iter().find(is_on) else {
         return Ok(());
     };
+    if finding.found == Found::Foreign {
+        return Err(Error::prerequisite("the journal of faults here is not yours alone")
+            .because_of(finding.sentence())
+            .hint("sre trust shows what is in it and makes it yours; or delete the file"));
+    }
     let hint = match finding.found {
         Found::Held => "let it come to its end, or undo it with `sre heal --force`",
         _ => "put right what the warning says, then `sre heal`",
@@ -210,7 +242,6 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
     use crate::target::kubernetes::fake::Fake;
 
     #[tokio::test]

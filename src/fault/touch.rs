@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use url::Url;
 
+use super::heal::Patience;
 use super::kubernetes::{self, Keeper};
 use super::{Entry, Journal, State, Switches, Touched};
 use crate::error::{Error, Result};
@@ -38,15 +39,16 @@ impl Touched {
                 reached(process, ProcessState::Paused, "paused").await?;
             }
             Touched::Object { cluster, on, record } => {
-                return kubernetes::inject(&cluster.connect().await?, on, record, interrupt).await;
+                let cluster = interrupt.or(cluster.connect()).await??;
+                return kubernetes::inject(&cluster, on, record, interrupt).await;
             }
         }
         Ok(Vec::new())
     }
 
-    /// Undoes it, however far it came; what is undone already is no error. Its entry, `id`, is still in
-    /// the journal.
-    pub(super) async fn heal(&self, journal: &Journal, id: &str) -> Result<()> {
+    /// Undoes it, however far it came, and looks whether it is; what is undone already is no error. Its entry,
+    /// `id`, may still be in the journal.
+    pub(super) async fn heal(&self, journal: &Journal, id: &str, patience: &Patience) -> Result<()> {
         match self {
             Touched::Switches { admin, process, .. } => {
                 let gone = || process.as_ref().is_some_and(|process| !process::is_alive(process));
@@ -58,10 +60,15 @@ impl Touched {
             Touched::Killed { process, url } => start_again(journal, process, url).await,
             // Also where it is not paused (yet): a pause that is under way is called off by it.
             Touched::Paused { process } => {
-                process::resume(process).or_else(|e| if process::is_alive(process) { Err(e) } else { Ok(()) })
+                let resumed = process::resume(process);
+                if !process::is_alive(process) {
+                    return Ok(());
+                }
+                resumed?;
+                goes_on(process).await
             }
             Touched::Object { cluster, on, record } => {
-                let cluster = cluster.connect().await?;
+                let cluster = patience.connect(cluster).await?;
                 kubernetes::undo(&cluster, on, record).await?;
                 kubernetes::relieve(&cluster, on, record).await
             }
@@ -153,6 +160,14 @@ async fn listens(process: &Process, url: &Url) -> Result<()> {
             return Err(failed().because_of(format!("it had {} s for it", BOUND.as_secs())));
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until a process that was resumed is no longer paused; one that has ended meanwhile is not.
+async fn goes_on(process: &Process) -> Result<()> {
+    match reached(process, ProcessState::Running, "resumed").await {
+        Err(error) if process::is_alive(process) => Err(error),
+        _ => Ok(()),
     }
 }
 

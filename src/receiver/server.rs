@@ -14,6 +14,7 @@ use super::store::Store;
 use super::{Notification, Payload};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::loopback::only_loopback;
 
 type Shared = Arc<Mutex<Store>>;
 
@@ -31,7 +32,11 @@ pub async fn serve(listen: SocketAddr, file: &Path, interrupt: &Interrupt) -> Re
         .map_err(|e| Error::prerequisite(format!("{} cannot be written", file.display())).because(e))?;
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| failed().because(e))?;
     let interrupt = interrupt.clone();
-    axum::serve(listener, router(Arc::new(Mutex::new(store))))
+    let router = match listen.ip().is_loopback() {
+        true => router(Arc::new(Mutex::new(store))).layer(axum::middleware::from_fn(only_loopback)),
+        false => router(Arc::new(Mutex::new(store))),
+    };
+    axum::serve(listener, router)
         .with_graceful_shutdown(async move { interrupt.wait().await })
         .await
         .map_err(|e| failed().because(e))

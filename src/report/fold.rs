@@ -189,7 +189,7 @@ impl RunVerdict {
 }
 
 fn interrupted(exit: u8) -> bool {
-    matches!(Exit::from_code(exit), Some(Exit::Interrupted | Exit::Terminated))
+    Exit::from_code(exit).is_some_and(Exit::is_interruption)
 }
 
 /// What the server counted, from the evidence of the check that compared it.

@@ -6,6 +6,7 @@ mod folder;
 mod load;
 mod log;
 mod noted;
+mod overlap;
 mod record;
 mod senders;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::load::{self, Link};
 use crate::scenario::Scenario;
@@ -47,8 +47,7 @@ impl Senders {
         match self {
             Senders::Here => Ok(Called { links: None, crew: None }),
             Senders::Processes(workers) => {
-                let program = std::env::current_exe()
-                    .map_err(|e| Error::prerequisite("the path of this program cannot be told").because(e))?;
+                let program = crate::own_program::running()?;
                 load::refuse_idlers(scenario, *workers)?;
                 let links = load::processes(program.as_os_str(), *workers)?;
                 Ok(Called { links: Some(links), crew: None })

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use super::overlap::{outcome, overlapping};
 use super::{EventKind, Events, LoadFinished, Record, Reporter, RunFolder};
 use crate::check::{self, CheckContext, Outcome};
 use crate::error::{Error, Result};
@@ -45,6 +46,12 @@ async fn judged(
     // Nothing is judged by half because a variable is not set.
     ensure_credentials(&endpoints)?;
     events.emit(EventKind::VerifyStarted)?;
+    let others = overlapping(folder, &record.events, state);
+    if !others.is_empty() {
+        let outcome = outcome(&others);
+        events.emit(EventKind::CheckFinished(Box::new(outcome.clone())))?;
+        return conclude(&record, &[outcome], events);
+    }
     let mut outcomes = tell_of_load(&record, load, events)?;
     let pods = load
         .pods

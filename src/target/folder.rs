@@ -1,9 +1,9 @@
 //! The folder that holds a lab's state: `./.sre`.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::own_files;
 use crate::error::{Error, Result};
 
 /// Below this much free space nothing is started: Prometheus alone would soon fill it.
@@ -17,7 +17,20 @@ pub struct Folder {
 
 impl Folder {
     /// `.sre` in the current folder; it need not be there yet.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where it is not this user's own, as for [`own_files::check`].
     pub fn here() -> Result<Folder> {
+        let folder = Folder::unchecked()?;
+        own_files::check(folder.root())?;
+        Ok(folder)
+    }
+
+    /// `.sre` in the current folder, whoever made it: for who only looks.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5) where the current folder cannot be told.
+    pub fn unchecked() -> Result<Folder> {
         let current = std::env::current_dir()
             .map_err(|e| Error::prerequisite("the current folder cannot be told").because(e))?;
         Ok(Folder::at(&current.join(".sre")))
@@ -51,17 +64,29 @@ impl Folder {
     /// Makes the folder and those below it. An error (exit 5) if it cannot be written or the disk is full.
     pub fn prepare(&self) -> Result<()> {
         let failed = |e: io::Error| self.unwritable().because(e);
+        self.make().map_err(failed)?;
+        // Prometheus and others write below it, and follow links.
+        own_files::check_whole(&self.local())?;
         for folder in [self.local().join("logs"), self.local().join("rules"), self.data()] {
-            fs::create_dir_all(folder).map_err(failed)?;
+            own_files::make(&folder).map_err(failed)?;
         }
-        // State is a machine's own: it is never committed with the folder that it lies in.
-        fs::write(self.root.join(".gitignore"), "*\n").map_err(failed)?;
         match self.free() {
             Ok(free) if free < LEAST_FREE => Err(self
                 .unwritable()
                 .because_of(format!("only {} MB are free on its disk", free / 1_000_000))),
             Ok(_) => Ok(()),
             Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Makes the folder, where it is not there yet, for its owner alone.
+    pub fn make(&self) -> io::Result<()> {
+        own_files::make(&self.root)?;
+        // State is a machine's own: it is never committed with the folder that it lies in.
+        let ignore = own_files::options().write(true).create_new(true).open(self.root.join(".gitignore"));
+        match ignore.and_then(|mut file| io::Write::write_all(&mut file, b"*\n")) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+            _ => Ok(()),
         }
     }
 
@@ -77,9 +102,11 @@ impl Folder {
         let failed =
             |e: io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
         let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(failed)?;
+        own_files::make(folder).map_err(failed)?;
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+        // Without it a power cut may leave an empty file under the name.
+        file.as_file().sync_all().map_err(failed)?;
         file.persist(path).map_err(|e| failed(e.error))?;
         Ok(())
     }
@@ -92,6 +119,8 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

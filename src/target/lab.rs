@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::kubernetes::record::ClusterLab;
-use super::{Endpoints, Folder, TargetKind};
+use super::{Endpoints, Folder, TargetKind, own_files, seal};
 use crate::error::{Error, Result};
 
 /// The version of `lab.json`.
@@ -64,14 +64,15 @@ pub struct Process {
 
 impl Lab {
     /// The lab whose state is in `dir` (`.sre`); `None` where nothing is up. An error (exit 6) if
-    /// its file cannot be read or is of another version.
+    /// its file cannot be read or is of another version; exit 5 if this user has not written it here: what it
+    /// names is started, stopped and connected to.
     pub fn load(dir: &Path) -> Result<Option<Lab>> {
         let path = path(dir);
         let failed = || {
             Error::target(format!("{} cannot be read", path.display()))
                 .hint("sre down takes down what runs here all the same")
         };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match own_files::read(&path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(failed().because(e)),
@@ -80,6 +81,7 @@ impl Lab {
         if lab.schema != SCHEMA {
             return Err(failed().because_of(format!("it is `{}`, this sre knows `{SCHEMA}`", lab.schema)));
         }
+        seal::verify(&path, &text)?;
         Ok(Some(lab))
     }
 
@@ -88,11 +90,12 @@ impl Lab {
         Lab::load(dir)?.ok_or_else(|| Error::no_data("nothing is up here").hint("sre up"))
     }
 
-    /// Writes it to `dir` (`.sre`), in one step.
+    /// Writes it to `dir` (`.sre`), in one step, with this user's seal.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|e| Error::target("the lab's state cannot be written").because(e))?;
-        Folder::at(dir).write(&path(dir), &text)
+        let folder = Folder::at(dir);
+        let failed = |e| Error::prerequisite(format!("{} cannot be written", dir.display())).because(e);
+        folder.make().map_err(failed)?;
+        folder.write(&path(dir), &seal::sealed(&path(dir), self)?)
     }
 
     /// Forgets the lab whose state is in `dir`; it is no error if there is none.
@@ -180,6 +183,20 @@ pub(crate) mod tests {
             std::fs::write(dir.path().join("lab.json"), text).expect("written");
             let error = Lab::load(dir.path()).expect_err("it is not ours");
             assert!(error.to_string().contains("lab.json cannot be read"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_that_somebody_else_wrote_is_refused() {
+        let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        lab().save(dir.path()).expect("written");
+        std::fs::copy(dir.path().join("lab.json"), other.path().join("lab.json")).expect("copied");
+        let planted = serde_json::to_string(&lab()).expect("JSON");
+        std::fs::write(dir.path().join("lab.json"), planted).expect("written");
+        for place in [dir.path(), other.path()] {
+            let error = Lab::load(place).expect_err("it is not ours");
+            assert_eq!(error.exit(), crate::exit::Exit::Prerequisite);
+            assert!(error.to_string().contains("sre trust"), "{error}");
         }
     }
 }

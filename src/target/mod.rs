@@ -1,5 +1,6 @@
 //! Targets: where a stack runs.
 
+pub mod busy;
 mod choose;
 mod endpoints;
 pub mod external;
@@ -8,6 +9,8 @@ pub mod kubernetes;
 mod lab;
 pub mod local;
 mod lock;
+pub mod own_files;
+pub mod seal;
 mod waiting;
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! `sre heal` and what every command begins with: what was left behind is undone, what a running `sre`
+//! `sre heal`, and what a command begins with that changes a lab or puts load on it: what was left behind is undone, what a running `sre`
 //! holds is not.
 
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ async fn what_a_running_sre_holds_is_healed_only_by_force() {
     let findings: Vec<Value> = serde_json::from_str(&stdout).unwrap();
     assert_eq!(findings.iter().map(|finding| &finding["found"]).collect::<Vec<_>>(), ["held", "held"]);
     assert_eq!(findings[0]["owner"], json!(std::process::id()));
-    let (_, _, stderr) = lab.sre(&["list"]);
+    let (_, _, stderr) = lab.sre(&["load", "no-such-scenario"]);
     assert!(!stderr.contains("healed"), "{stderr}");
     assert_eq!(lab.state(0), State::Paused);
     assert_eq!(lab.switches(1).await, Some(json!({"unready": true})));

@@ -2,7 +2,7 @@
 //!
 //! `SRE_SOAK` tells how often it is killed at a random moment; 10 times without it.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -62,9 +62,9 @@ async fn entries(lab: &TestLab, child: &mut Child, count: usize, state: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_and_sigterm_undo_everything_before_the_end() {
+async fn every_signal_that_ends_it_undoes_everything_before_the_end() {
     let lab = TestLab::start().await;
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
         let mut child = load(&lab, LONG);
         entries(&lab, &mut child, 3, "injected").await;
         kill_process(Pid::from_child(&child), signal).unwrap();
@@ -75,13 +75,73 @@ async fn ctrl_c_and_sigterm_undo_everything_before_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_kill_9_the_next_command_undoes_everything() {
+async fn one_that_was_started_to_outlive_its_terminal_does() {
+    let lab = TestLab::start().await;
+    let file = lab.path().join("scenario.yaml");
+    std::fs::write(&file, LONG).unwrap();
+    let script = format!("trap '' HUP; exec {} load {}", env!("CARGO_BIN_EXE_sre"), file.display());
+    let log = std::fs::File::create(lab.path().join("load.log")).unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(lab.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    entries(&lab, &mut child, 3, "injected").await;
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    // The one that it ends by tells whether it heard the other.
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = until("its end", async || child.try_wait().unwrap()).await;
+    assert_eq!(status.code(), Some(143), "SIGHUP was not ignored");
+    lab.assert_healed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_whose_journal_was_deleted_are_undone_all_the_same() {
+    let lab = TestLab::start().await;
+    for gone in [lab.folder().root().join("journal"), lab.folder().root().to_path_buf()] {
+        let recorded = lab.recorded();
+        let mut children = Vec::new();
+        for (fault, replica) in [("pause", "0"), ("latency=1s", "1")] {
+            let arguments = ["fault", "inject", fault, "--replicas", replica, "--for", "3s"];
+            let mut command = lab.command(&arguments);
+            children.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        }
+        until("both", async || {
+            let injected = lab.entries().iter().filter(|entry| entry["state"] == "injected").count();
+            (injected == 2).then_some(())
+        })
+        .await;
+        std::fs::remove_dir_all(gone).unwrap();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{stderr}");
+            assert!(stderr.contains("it is undone all the same"), "{stderr}");
+        }
+        recorded.save(lab.folder().root()).unwrap();
+        lab.assert_healed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_kill_9_who_only_looks_is_told_and_the_next_load_undoes_everything() {
     let lab = TestLab::start().await;
     let mut child = load(&lab, LONG);
     entries(&lab, &mut child, 3, "injected").await;
+    let (_, _, stderr) = lab.sre(&["list"]);
+    assert!(!stderr.contains("left behind"), "they have an owner: {stderr}");
     child.kill().unwrap();
     child.wait().unwrap();
-    let (_, _, stderr) = lab.sre(&["list"]);
+    for looking in [["list"], ["status"], ["runs"]] {
+        let (_, _, stderr) = lab.sre(&looking);
+        assert!(stderr.contains("3 faults left behind by a killed sre: `sre heal`"), "{looking:?}: {stderr}");
+        assert_eq!(lab.entries().len(), 3, "{looking:?} has undone something");
+    }
+    // It begins with it, whatever becomes of it afterwards.
+    let (_, _, stderr) = lab.sre(&["load", "no-such-scenario"]);
     let left = format!("left behind by sre {}", child.id());
     for fault in ["kill on users-api-0", "pause on users-api-1", "latency 10ms on users-api-2"] {
         assert!(stderr.contains(&format!("healed {fault}, {left}")), "{stderr}");

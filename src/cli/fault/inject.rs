@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::list::named;
 use super::place::Where;
 use crate::cli::Context;
+use crate::cli::turn::Turn;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::fault::kubernetes::{Aimed, Blast};
@@ -17,6 +18,8 @@ use crate::figures::duration;
 use crate::report::wrap;
 use crate::run::{Event, EventKind, Events, Reporter};
 use crate::scenario::{Duration, FaultKind, FaultStep};
+use crate::target::busy::Work;
+use crate::target::kubernetes::{lease, reach};
 use crate::target::{Folder, Lab};
 use crate::terminal::Terminal;
 
@@ -46,6 +49,8 @@ pub struct Inject {
     /// Prints what it would do, how far it would reach, and does nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    turn: Turn,
 }
 
 /// What will be done, for machines.
@@ -72,6 +77,11 @@ struct Done {
 }
 
 impl Inject {
+    /// Whether it only shows what it would do.
+    pub fn only_looks(&self) -> bool {
+        self.dry_run
+    }
+
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
@@ -110,6 +120,13 @@ impl Inject {
                 context.terminal.consent(&self.screen(&planned), &context.interrupt).await?;
             }
             _ => context.terminal.say(self.screen(&planned)),
+        }
+        let command = format!("sre fault inject {}", self.fault);
+        let _busy = self.turn.begin(&folder, Work::Fault, &command, context).await?;
+        if let Some(Lab { cluster: Some(place), .. }) = &lab {
+            let cluster = context.interrupt.or(reach::connect(place)).await??;
+            let free = lease::refuse_beside(&cluster, &place.namespace, Work::Fault);
+            context.interrupt.or(free).await??;
         }
         let journal = Journal::new(&folder, &context.terminal);
         let played = self.play(&mut timeline, &journal, context).await;
@@ -173,8 +190,10 @@ impl Inject {
             row(
                 "undone by",
                 match preview.guarded {
-                    true => "this process; the next sre command; a Job in the cluster 10 s after its time",
-                    false => "this process; the next sre command here",
+                    true => {
+                        "this process; the next sre up, load, run or heal here; a Job in the cluster 10 s after its time"
+                    }
+                    false => "this process; the next sre up, load, run or heal here",
                 },
             );
         }

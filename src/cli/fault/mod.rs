@@ -45,6 +45,11 @@ impl Fault {
         matches!(self.command, Command::Heal(_))
     }
 
+    /// Whether it injects a fault.
+    pub fn injects(&self) -> bool {
+        matches!(&self.command, Command::Inject(inject) if !inject.only_looks())
+    }
+
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
         match self.command {

@@ -33,5 +33,5 @@ pub use inject::inject;
 pub use keep::Keeper;
 pub use place::Place;
 pub use plan::Blast;
-pub use record::{ANNOTATION, Effect, LABEL, PodRef, Ready, Record};
+pub use record::{ANNOTATION, Effect, LABEL, Owner, PodRef, Ready, Record};
 pub use recover::recover;

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::fault::Switches;
@@ -53,6 +54,10 @@ pub struct Owner {
     pub host: String,
     /// Its process id there.
     pub pid: u32,
+    /// What tells that machine, as it runs since its last start, from every other one of that name. Older records
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 /// Something that was ready before a fault.
@@ -216,21 +221,48 @@ impl Record {
 impl Owner {
     /// This process.
     pub fn this() -> Owner {
-        Owner { host: sysinfo::System::host_name().unwrap_or_default(), pid: std::process::id() }
+        Owner {
+            host: sysinfo::System::host_name().unwrap_or_default(),
+            pid: std::process::id(),
+            machine: this_machine(),
+        }
     }
 
     /// Whether it is known to be gone: a process of this machine that is not there any more. Nothing is known of
-    /// another machine's.
+    /// another machine's, which may have the same name.
     pub fn is_gone(&self) -> bool {
-        let running = || {
-            let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
-            pid.is_some_and(|pid| {
-                // A process of somebody else's is there, too.
-                !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
-            })
-        };
-        self.host == Owner::this().host && !running()
+        self.is_here() && !self.runs()
     }
+
+    /// Whether it is known to be there: a process of this machine.
+    pub fn is_known_to_live(&self) -> bool {
+        self.is_here() && self.runs()
+    }
+
+    fn is_here(&self) -> bool {
+        let this = Owner::this();
+        self.host == this.host && self.machine.is_some() && self.machine == this.machine
+    }
+
+    fn runs(&self) -> bool {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        pid.is_some_and(|pid| {
+            // A process of somebody else's is there, too.
+            !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+        })
+    }
+}
+
+/// Where a process id means one process: this machine since its last start, and the container in it. Machines that were
+/// copied have the same name and the same `machine-id`; the number of their start differs. Only a digest leaves the
+/// machine, because its id is nobody else's business.
+fn this_machine() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let all = format!("sre {} {} {}", read("/etc/machine-id").trim(), boot.trim(), space.display());
+    let digest = Sha256::digest(all.as_bytes());
+    Some(crate::digest::hex(&digest[..8]))
 }
 
 impl std::fmt::Display for Owner {
@@ -268,10 +300,16 @@ mod tests {
     fn this_process_is_not_gone_and_another_machines_is_not_known_to_be() {
         let this = Owner::this();
         assert!(!this.is_gone());
-        assert!(!Owner { host: "another-machine".into(), pid: 1 }.is_gone());
+        assert!(this.is_known_to_live());
         let mut child = std::process::Command::new("true").spawn().expect("a process");
         let gone = Owner { pid: child.id(), ..this };
         child.wait().expect("it ends");
-        assert!(gone.is_gone());
+        assert!(gone.is_gone() && !gone.is_known_to_live());
+        // Two machines may be called `localhost`, and an older record does not tell them apart.
+        for machine in [Some("another".into()), None] {
+            let elsewhere = Owner { machine, ..gone.clone() };
+            assert!(!elsewhere.is_gone() && !elsewhere.is_known_to_live());
+        }
+        assert!(!Owner { host: "another-machine".into(), ..gone }.is_gone());
     }
 }

@@ -11,7 +11,6 @@ use super::link::{Carrier, Link};
 use super::merge::merge;
 use super::message::{Assignment, Order, Told, error, order};
 use crate::error::{Error, Result};
-use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::load::execute::{LoadResult, Part};
 use crate::load::progress::{Progress, Sampler};
@@ -193,7 +192,7 @@ async fn prepare(mut link: Link, failed: Error) -> Result<Member> {
         Ok(Told::Ready) => {}
         Ok(Told::Failed { exit, what, causes, hint }) => {
             let told = error(exit, what, causes, hint);
-            let ended = matches!(told.exit(), Exit::Interrupted | Exit::Terminated);
+            let ended = told.exit().is_interruption();
             return Err(if ended { failed.because_of("it was told to end") } else { told });
         }
         Ok(_) => return Err(failed.because_of("it began before it was told to")),
@@ -284,7 +283,7 @@ async fn follow(
             Ok(Told::Failed { exit, what, causes, hint }) => {
                 let told = error(exit, what, causes, hint);
                 match told.exit() {
-                    Exit::Interrupted | Exit::Terminated => News::Lost("it was told to end".into()),
+                    exit if exit.is_interruption() => News::Lost("it was told to end".into()),
                     _ => News::Failed(told),
                 }
             }

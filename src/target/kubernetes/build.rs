@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::image::Loader;
 use super::minikube::Minikube;
-use super::program::{Finished, Program};
+use super::program::{Finished, LONG, Program};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -78,7 +78,7 @@ impl Builder {
             ("saved", &["save", "--output", &archive, image]),
         ];
         for (done, arguments) in steps {
-            let finished = Program::new(docker, arguments).run(interrupt, |_| ()).await?;
+            let finished = Program::new(docker, arguments).within(LONG).run(interrupt, |_| ()).await?;
             if !finished.success() {
                 return Err(Error::target(format!("image {image} could not be {done} from {folder}"))
                     .because_of(last_words(&finished))

@@ -9,7 +9,7 @@ use tar::{Builder, EntryType};
 
 use super::archive::{self, file, header};
 use super::minikube::Minikube;
-use super::program::Program;
+use super::program::{LONG, Program};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
@@ -50,6 +50,7 @@ impl Loader {
                 let script = line.replace("{archive}", "\"$1\"").replace("{image}", "\"$2\"");
                 let archive = archive.display().to_string();
                 let finished = Program::new("sh", ["-c", &script, "sre", &archive, image])
+                    .within(LONG)
                     .run(interrupt, |_| ())
                     .await?;
                 if finished.success() {
@@ -85,8 +86,7 @@ pub fn has_no_tag(image: &str) -> bool {
 pub fn program(named: Option<PathBuf>) -> Result<PathBuf> {
     let path = match named {
         Some(path) => path,
-        None => std::env::current_exe()
-            .map_err(|e| Error::target("this program does not know where it is").because(e))?,
+        None => crate::own_program::running()?,
     };
     let is_static = is_static(&path)
         .map_err(|e| Error::prerequisite(format!("{} can't be read", path.display())).because(e))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::minikube_output::{
     Event, Failure, Profile, State, driver, event, has_addon, has_image, profiles, state,
 };
-use super::program::{Finished, Program};
+use super::program::{Finished, LONG, Program};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
@@ -194,6 +194,7 @@ impl Minikube {
     ) -> Result<Finished> {
         Program::new("minikube", arguments)
             .arguments(["--profile", &self.profile])
+            .within(LONG)
             .run(&self.interrupt, |line| {
                 if let Some(event) = event(line) {
                     progress(&event);

@@ -20,6 +20,7 @@ pub mod gone;
 pub mod helm;
 pub mod image;
 pub mod kubeconfig;
+pub mod lease;
 pub mod leftover;
 pub mod load_job;
 pub mod loaded;

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use duct::ReaderHandle;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
@@ -16,10 +17,21 @@ use crate::interrupt::Interrupt;
 /// How long an interrupted program may take to clean up before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// How long a program may take, unless its caller says otherwise.
+const BOUND: Duration = Duration::from_secs(600);
+
+/// How long one may take that builds, downloads or starts a cluster.
+pub const LONG: Duration = Duration::from_secs(1800);
+
+/// How long after its end is asked for its pipes may still be open: one that it started may hold them.
+const AFTER: Duration = Duration::from_secs(5);
+
 /// A program to run.
 #[derive(Debug, Clone)]
 pub struct Program {
     name: String,
+    bound: Duration,
+    grace: Duration,
     arguments: Vec<OsString>,
     input: Option<Vec<u8>>,
     environment: Vec<(String, String)>,
@@ -48,6 +60,8 @@ impl Program {
     pub fn new<A: Into<OsString>>(name: impl AsRef<Path>, arguments: impl IntoIterator<Item = A>) -> Program {
         Program {
             name: name.as_ref().display().to_string(),
+            bound: BOUND,
+            grace: GRACE,
             arguments: arguments.into_iter().map(Into::into).collect(),
             input: None,
             environment: Vec::new(),
@@ -57,6 +71,12 @@ impl Program {
     /// What it reads from stdin; nothing, without this.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Program {
         self.input = Some(input.into());
+        self
+    }
+
+    /// How long it may take; ten minutes, without this.
+    pub fn within(mut self, bound: Duration) -> Program {
+        self.bound = bound;
         self
     }
 
@@ -74,16 +94,18 @@ impl Program {
 
     /// Runs it to its end; `line` is called with each line of its stdout as it comes.
     ///
-    /// On an interrupt, or when this future is dropped, the program is sent SIGINT; one that is still there
-    /// after 20 s is killed. Fails only if the program can't be run or was interrupted: how it ended is
-    /// for the caller to judge.
+    /// On an interrupt, when its time is over, or when this future is dropped, the program and all that it started
+    /// are sent SIGINT; what is still there after 20 s is killed. Fails only if the program can't be run, took too
+    /// long or was interrupted: how it ended is for the caller to judge.
     pub async fn run(self, interrupt: &Interrupt, mut line: impl FnMut(&str)) -> Result<Finished> {
         interrupt.check()?;
         let (handle, mut lines, finished) = self.start()?;
-        let mut guard = Guard(Some(handle));
+        let mut guard = Guard { handle: Some(handle), grace: self.grace };
         let mut stdout = String::new();
-        let mut interrupted = false;
+        let (mut interrupted, mut late) = (false, false);
+        let mut deadline = tokio::time::Instant::now() + self.bound;
         loop {
+            let stopping = interrupted || late;
             tokio::select! {
                 next = lines.recv() => match next {
                     Some(next) => {
@@ -93,8 +115,19 @@ impl Program {
                     }
                     None => break,
                 },
-                () = interrupt.wait(), if !interrupted => {
+                () = interrupt.wait(), if !stopping => {
                     interrupted = true;
+                    deadline = tokio::time::Instant::now() + self.grace + AFTER;
+                    guard.stop();
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    if stopping {
+                        guard.handle = None;
+                        interrupt.check()?;
+                        return Err(self.late().because_of("it does not even end when it is killed"));
+                    }
+                    late = true;
+                    deadline = tokio::time::Instant::now() + self.grace + AFTER;
                     guard.stop();
                 }
             }
@@ -103,11 +136,23 @@ impl Program {
             .await
             .map_err(|_| Error::target(format!("`{}` ended unseen", self.name)))?
             .map_err(|e| Error::target(format!("`{}` could not be waited for", self.name)).because(e))?;
-        guard.0 = None;
+        guard.handle = None;
         if interrupted {
             interrupt.check()?;
         }
+        if late {
+            let error = self.late();
+            return Err(if stderr.trim().is_empty() { error } else { error.because_of(stderr.trim()) });
+        }
         Ok(Finished { code, stdout, stderr })
+    }
+
+    fn late(&self) -> Error {
+        let arguments: Vec<_> = self.arguments.iter().take(2).map(|part| part.to_string_lossy()).collect();
+        let command = format!("{} {}", self.name, arguments.join(" "));
+        Error::target(format!("`{}` did not come to its end", command.trim()))
+            .because_of(format!("it had {} s, and was ended then", self.bound.as_secs()))
+            .hint("run it by hand to see what it waits for")
     }
 
     /// Starts it on a thread of its own that reads its output and waits for it, whatever becomes of the caller.
@@ -119,7 +164,14 @@ impl Program {
         mpsc::UnboundedReceiver<String>,
         oneshot::Receiver<std::io::Result<(Option<i32>, String)>>,
     )> {
-        let mut expression = duct::cmd(&self.name, &self.arguments).stderr_capture().unchecked();
+        let mut expression = duct::cmd(&self.name, &self.arguments)
+            .stderr_capture()
+            .unchecked()
+            // A group of its own, so that what it starts is ended with it.
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            });
         for (key, value) in &self.environment {
             expression = expression.env(key, value);
         }
@@ -142,10 +194,12 @@ impl Program {
         let reading = handle.clone();
         std::thread::spawn(move || {
             let mut result = Ok(());
-            for text in BufReader::new(&*reading).lines() {
-                match text {
-                    Ok(text) => {
-                        let _ = sender.send(text);
+            // Not by `lines`: a byte that is no UTF-8 ends nothing.
+            for line in BufReader::new(&*reading).split(b'\n') {
+                match line {
+                    Ok(line) => {
+                        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+                        let _ = sender.send(String::from_utf8_lossy(line).into_owned());
                     }
                     Err(error) => {
                         result = Err(error);
@@ -164,26 +218,36 @@ impl Program {
     }
 }
 
-/// Ends a program that nobody waits for any more.
-struct Guard(Option<Arc<ReaderHandle>>);
+/// Ends a program that nobody waits for any more, and what it started.
+struct Guard {
+    handle: Option<Arc<ReaderHandle>>,
+    grace: Duration,
+}
 
 impl Guard {
     /// Asks the program to end, and kills it if it does not.
     fn stop(&self) {
-        let Some(handle) = self.0.clone() else { return };
-        for pid in handle.pids() {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // It may have ended by itself just now.
-                let _ = kill_process(pid, Signal::INT);
-            }
+        let Some(handle) = self.handle.clone() else { return };
+        let groups: Vec<Pid> =
+            handle.pids().into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect();
+        for group in &groups {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(*group, Signal::INT);
         }
+        let grace = self.grace;
         std::thread::spawn(move || {
             let started = std::time::Instant::now();
-            while started.elapsed() < GRACE {
-                if !matches!(handle.try_wait(), Ok(None)) {
+            let is_there = |group: &Pid| test_kill_process_group(*group).is_ok();
+            while started.elapsed() < grace {
+                // A dead one counts as there until it is waited for.
+                let _ = handle.try_wait();
+                if !groups.iter().any(is_there) {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(50));
+            }
+            for group in &groups {
+                let _ = kill_process_group(*group, Signal::KILL);
             }
             let _ = handle.kill();
         });
@@ -212,6 +276,32 @@ mod tests {
         let finished = program.run(&Interrupt::default(), |line| lines.push(line.to_owned())).await.unwrap();
         assert_eq!(finished, Finished { code: Some(3), stdout: "in\nx\n".into(), stderr: "oops\n".into() });
         assert_eq!(lines, ["in", "x"]);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_ended_with_what_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let alive = folder.path().join("alive");
+        // Its child holds its stdout, and neither heeds SIGINT.
+        let script = format!(
+            "trap '' INT; (trap '' INT; while :; do touch {0}; sleep 0.02; done) & echo said >&2; wait",
+            alive.display()
+        );
+        let mut program = shell(&script).within(Duration::from_millis(300));
+        program.grace = Duration::from_millis(200);
+        let error = program.run(&Interrupt::default(), |_| ()).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Target);
+        assert!(error.to_string().contains("did not come to its end"), "{error}");
+        std::fs::remove_file(&alive).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!alive.exists(), "what it started goes on");
+    }
+
+    #[tokio::test]
+    async fn a_byte_that_is_no_text_ends_nothing() {
+        let finished = shell("printf 'a\\377b\\r\\nc\\n'").run(&Interrupt::default(), |_| ()).await.unwrap();
+        assert_eq!(finished.stdout, "a\u{fffd}b\nc\n");
+        assert!(finished.success());
     }
 
     #[tokio::test]

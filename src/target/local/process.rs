@@ -4,9 +4,9 @@
 //! system clock may be set while it runs, which moves the one but not the other. An id that was
 //! given to another process is therefore never touched.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,32 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
 use crate::error::{Error, Result};
-use crate::target::{Folder, Lab, Process};
+use crate::target::{Folder, Lab, Process, own_files};
 
 /// The mark that tells whose lab a process belongs to: the absolute path of its `.sre`.
 pub const LAB_MARK: &str = "SRE_LAB";
 /// The mark that tells a process' name.
 pub const NAME_MARK: &str = "SRE_PROCESS";
+
+/// What a process is given of the environment of `sre`, besides what its stack names: tokens of the user's shell
+/// must not stand in a process that runs for weeks.
+const KEPT: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
 
 /// How far the start time that the system tells may move while the clock is being steered, in seconds.
 const START_TOLERANCE: u64 = 2;
@@ -67,8 +87,9 @@ impl std::fmt::Display for State {
     }
 }
 
-/// Starts a process apart from `sre`: in a group of its own, so that Ctrl-C does not reach it, its
-/// output appended to its log, marked as this lab's. An error (exit 6) if it cannot be started.
+/// Starts a process apart from `sre`: in a session of its own, so that neither Ctrl-C nor the end of the terminal
+/// reaches it, its output appended to its log, marked as this lab's. Of the environment of `sre` it is given what
+/// [`KEPT`] names. An error (exit 6) if it cannot be started.
 pub fn start(spec: &Spec, folder: &Folder) -> Result<Process> {
     let mut environment = spec.environment.clone();
     environment.insert(LAB_MARK.into(), folder.root().display().to_string());
@@ -96,25 +117,66 @@ fn spawn(mut process: Process) -> Result<Process> {
             .because(e)
     };
     if let Some(logs) = process.log.parent() {
-        fs::create_dir_all(logs).map_err(failed)?;
+        own_files::make(logs).map_err(failed)?;
     }
-    let log = File::options().create(true).append(true).open(&process.log).map_err(failed)?;
-    let mut command = Command::new(&process.program);
+    let log = own_files::options().create(true).append(true).open(&process.log).map_err(failed)?;
+    // It would wait for a reader, were it a pipe; as stdout it must wait for the disk.
+    let log = own_files::regular(log).and_then(blocking).map_err(failed)?;
+    is_program(&process.program).map_err(failed)?;
+    let mut command = in_a_session(&process.program);
     if let Some(directory) = &process.directory {
         command.current_dir(directory);
     }
+    let kept = KEPT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
     let child = command
         .args(&process.arguments)
+        .env_clear()
+        .envs(kept)
         .envs(&process.environment)
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)
-        .process_group(0)
         .spawn()
         .map_err(failed)?;
     process.pid = child.id();
     process.started = look(process.pid).map_or_else(now, |seen| seen.started);
     Ok(process)
+}
+
+/// A command that leads a session of its own. A process that is paused by a fault while its `sre` is killed would
+/// else be sent SIGHUP, and a service of the user's own dies of that.
+fn in_a_session(program: &Path) -> Command {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let setsid =
+        std::env::split_paths(&paths).map(|folder| folder.join("setsid")).find(|path| path.is_file());
+    match setsid {
+        Some(setsid) => {
+            // Not the leader of a group: then it forks, and the process would have another id than is known.
+            let mut command = Command::new(setsid);
+            command.arg(program);
+            command
+        }
+        None => {
+            let mut command = Command::new(program);
+            command.process_group(0);
+            command
+        }
+    }
+}
+
+/// Whether a program can be started, if it is named by a path: asked before, because another program starts it.
+fn is_program(program: &Path) -> std::io::Result<()> {
+    match program.components().count() {
+        0 | 1 => Ok(()),
+        _ => Ok(rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?),
+    }
+}
+
+/// The same file, whose writes wait.
+fn blocking(file: File) -> std::io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// How a process is.
@@ -354,6 +416,27 @@ mod tests {
         assert!(stop(&process, GRACE).await.expect("stopped, paused or not"));
         assert_eq!(state(&process), State::Dead);
         assert!(!stop(&process, GRACE).await.expect("it is gone"));
+    }
+
+    #[tokio::test]
+    async fn it_has_a_session_of_its_own_and_nothing_of_the_environment_that_nobody_named() {
+        let (_place, folder) = place();
+        // cargo sets it for every test.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let script = "echo ${CARGO_MANIFEST_DIR-nothing} ${PATH:+a path}; exec sleep 60";
+        let process = start(&shell("sleeper", script), &folder).expect("started");
+        until("its output", || last_lines(&process.log, 5) == ["nothing a path"]).await;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid).expect("an id")).expect("an id");
+        assert_eq!(rustix::process::getsid(Some(pid)).expect("it is there"), pid);
+        stop(&process, GRACE).await.expect("stopped");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_told_before_anything_is_started() {
+        let (_place, folder) = place();
+        let missing = Spec { program: "/nonexistent/program".into(), ..shell("missing", "") };
+        let error = start(&missing, &folder).expect_err("it is not there");
+        assert!(error.to_string().contains("missing cannot be started"), "{error}");
     }
 
     #[tokio::test]

@@ -95,8 +95,12 @@ fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<
         format!("--config.file={}", folder.local().join("prometheus.yml").display()),
         format!("--storage.tsdb.path={}", folder.data().display()),
         "--storage.tsdb.retention.time=7d".into(),
+        // What comes first: a lab that is forgotten must not fill the disk.
+        "--storage.tsdb.retention.size=4GB".into(),
         format!("--web.listen-address={}", address(port)),
         "--web.enable-lifecycle".into(),
+        // No web page may read what it answers.
+        "--web.cors.origin=^$".into(),
         "--web.enable-remote-write-receiver".into(),
         // An Alertmanager that was restarted learns of what fires within 15 s. Not sooner: it takes an
         // alert for resolved that it has not heard of for four times as long.
