@@ -175,3 +175,23 @@ fn who_is_told_to_queue_waits_for_its_turn() {
     assert_eq!(second.code, 0, "{}{}", second.stdout, second.stderr);
     assert_eq!(end(first, "run").0, 0);
 }
+
+#[test]
+fn runs_that_sent_load_at_the_same_time_have_no_data() {
+    let lab = place();
+    let runs = lab.path().join(".sre/runs");
+    let ids = || -> Vec<String> {
+        let all = std::fs::read_dir(&runs).expect("runs").flatten();
+        all.map(|run| run.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let first = ids().remove(0);
+    assert_eq!(lab.sre(&["verify", &first]).code, 0, "it was alone");
+    // As if another folder's lock had not been seen: the same run once more, under another name.
+    let second = format!("{first}-2");
+    let copied = std::process::Command::new("cp").arg("-r").args([runs.join(&first), runs.join(&second)]).status();
+    assert!(copied.expect("cp runs").success());
+    let verdict = lab.sre(&["verify", &first]);
+    assert_eq!(verdict.code, 3, "{}{}", verdict.stdout, verdict.stderr);
+    assert!(verdict.stdout.contains(&second), "{}", verdict.stdout);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
