@@ -188,7 +188,8 @@ fn runs_that_sent_load_at_the_same_time_have_no_data() {
     assert_eq!(lab.sre(&["verify", &first]).code, 0, "it was alone");
     // As if another folder's lock had not been seen: the same run once more, under another name.
     let second = format!("{first}-2");
-    let copied = std::process::Command::new("cp").arg("-r").args([runs.join(&first), runs.join(&second)]).status();
+    let copied =
+        std::process::Command::new("cp").arg("-r").args([runs.join(&first), runs.join(&second)]).status();
     assert!(copied.expect("cp runs").success());
     let verdict = lab.sre(&["verify", &first]);
     assert_eq!(verdict.code, 3, "{}{}", verdict.stdout, verdict.stderr);

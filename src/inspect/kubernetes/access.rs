@@ -190,6 +190,13 @@ pub fn of_patch(group: &str, resource: &Resource, namespace: Option<&str>) -> BT
     ["get", "list", "patch"].map(|verb| Need::new(verb, group, &resource.plural, namespace)).into()
 }
 
+/// What keeps others away from the lab in a namespace while somebody works on it, and is done without.
+pub fn of_lease(namespace: &str) -> BTreeSet<Need> {
+    ["get", "create", "patch", "delete"]
+        .map(|verb| Need::new(verb, "coordination.k8s.io", "leases", Some(namespace)))
+        .into()
+}
+
 /// What tells why something failed, and is done without.
 pub fn of_diagnosis(namespaces: &[String]) -> BTreeSet<Need> {
     let of = |namespace: &String| {
@@ -240,7 +247,7 @@ pub async fn user(cluster: &Cluster) -> Option<String> {
 }
 
 /// The finding: what is refused, grouped by resource and namespace.
-pub fn finding(asked: usize, refused: &[Need], only_diagnosis: bool, user: Option<&str>) -> Finding {
+pub fn finding(asked: usize, refused: &[Need], is_enough: bool, user: Option<&str>) -> Finding {
     const NAME: &str = "permissions";
     if refused.is_empty() {
         return Finding::ok(NAME, format!("all {asked} that the plan needs are granted"));
@@ -257,7 +264,7 @@ pub fn finding(asked: usize, refused: &[Need], only_diagnosis: bool, user: Optio
         "an administrator grants it, for example by:\n\
          kubectl create clusterrolebinding sre --clusterrole=cluster-admin --user={user}"
     );
-    if only_diagnosis { Finding::warning(NAME, message, hint) } else { Finding::error(NAME, message, hint) }
+    if is_enough { Finding::warning(NAME, message, hint) } else { Finding::error(NAME, message, hint) }
 }
 
 /// `create, patch clusterroles.rbac.authorization.k8s.io` or `get secrets in monitoring`, one a line.

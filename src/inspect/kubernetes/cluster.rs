@@ -306,10 +306,12 @@ impl Look<'_> {
         }
         let asked = needs.len();
         let mut refused = access::refused(self.cluster, needs).await?;
-        let only_diagnosis = refused.is_empty();
-        refused.extend(access::refused(self.cluster, access::of_diagnosis(&namespaces)).await?);
+        let is_enough = refused.is_empty();
+        let done_without =
+            access::of_diagnosis(&namespaces).into_iter().chain(access::of_lease(&stack.namespace));
+        refused.extend(access::refused(self.cluster, done_without.collect()).await?);
         let user = access::user(self.cluster).await;
-        let mut findings = vec![access::finding(asked, &refused, only_diagnosis, user.as_deref())];
+        let mut findings = vec![access::finding(asked, &refused, is_enough, user.as_deref())];
         if !whole {
             findings.push(Finding::warning(
                 "permissions",

@@ -54,6 +54,8 @@ struct Content {
     objects: BTreeMap<String, Value>,
     /// Paths of what nobody may delete.
     kept: BTreeSet<String>,
+    /// Namespaces that are gone: nothing can be made in them.
+    lost_namespaces: BTreeSet<String>,
     changes: u64,
     /// What was deleted or patched: the method and the path.
     done: Vec<(String, String)>,
@@ -145,6 +147,12 @@ impl Fake {
     /// From now on nobody may delete this object.
     pub fn keep(&self, object: &Value) {
         self.held.0.lock().unwrap_or_else(PoisonError::into_inner).kept.insert(path_of(object));
+    }
+
+    /// From now on nothing can be made in this namespace, as in one that was deleted.
+    pub fn lose_namespace(&self, name: &str) {
+        let mut content = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
+        content.lost_namespaces.insert(name.into());
     }
 
     /// A lab that is up in the namespace `shop`, without endpoints.
@@ -248,6 +256,10 @@ async fn answer(
             Json(object).into_response()
         }
         "POST" => {
+            let namespace = body["metadata"]["namespace"].as_str().unwrap_or_default();
+            if content.lost_namespaces.contains(namespace) {
+                return failure(404);
+            }
             if content.objects.contains_key(&path_of(&body)) {
                 return failure(409);
             }

@@ -66,7 +66,7 @@ impl std::fmt::Display for Holder {
 }
 
 /// Takes the Lease of the lab in a namespace for some work; `command` is what others will be told. With `queue` others
-/// are waited for. `None` where this user may not make one, which is told.
+/// are waited for. `None` where the namespace is gone, or where this user may not make a Lease, which is told.
 ///
 /// # Errors
 /// The target (exit 6) where somebody else holds it, or the cluster does not answer; interrupted (129 to 143).
@@ -90,6 +90,7 @@ pub async fn take(
                 ));
                 return Ok(None);
             }
+            Attempt::NoNamespace => return Ok(None),
             Attempt::Held(held) => held,
         };
         let name = held.holder().map_or("another sre".to_owned(), |holder| holder.to_string());
@@ -144,6 +145,14 @@ enum Attempt {
     Taken(Box<Object>),
     Held(Held),
     Forbidden,
+    NoNamespace,
+}
+
+/// Whether an object cannot be made because its namespace is gone or going: then no lab is there to be kept.
+fn has_no_namespace(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 404 || causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 impl Held {
@@ -165,13 +174,18 @@ async fn attempt(api: &Api<Object>, namespace: &str, holder: &Holder) -> Result<
     loop {
         match retry(|| api.create(&params, &body)).await {
             Ok(made) => return Ok(Attempt::Taken(Box::new(made))),
+            Err(error) if has_no_namespace(&error) => return Ok(Attempt::NoNamespace),
             Err(error) if status(&error) == Some(403) => return Ok(Attempt::Forbidden),
             Err(error) if status(&error) == Some(409) => {}
             Err(error) => return Err(failed(what(), &error)),
         }
-        // It may have been released just now.
-        let Some(found) = call_opt(what, || api.get(NAME)).await? else { continue };
-        let held = Held(found);
+        let held = match retry(|| api.get_opt(NAME)).await {
+            Ok(Some(found)) => Held(found),
+            // It was released just now.
+            Ok(None) => continue,
+            Err(error) if status(&error) == Some(403) => return Ok(Attempt::Forbidden),
+            Err(error) => return Err(failed(what(), &error)),
+        };
         // The call that made it may have had no answer.
         if held.holder().as_ref() == Some(holder) {
             return Ok(Attempt::Taken(Box::new(held.0)));
@@ -298,6 +312,26 @@ mod tests {
         let second = start(&fake, "sre down", true).await.expect("free").expect("allowed");
         second.release().await;
         assert_eq!(fake.count("Lease"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lab_whose_namespace_is_gone_can_be_taken_down_all_the_same() {
+        let fake = Fake::new(&[]).await;
+        fake.lose_namespace("shop");
+        assert!(start(&fake, "sre down", false).await.expect("no error").is_none());
+    }
+
+    #[test]
+    fn a_namespace_that_is_going_is_no_lack_of_rights() {
+        let error = |code: u16, details: Value| {
+            let status =
+                json!({"status": "Failure", "code": code, "message": "", "reason": "", "details": details});
+            kube::Error::Api(Box::new(serde_json::from_value(status).expect("a status")))
+        };
+        let going = json!({"causes": [{"reason": "NamespaceTerminating", "message": "", "field": ""}]});
+        assert!(has_no_namespace(&error(403, going)));
+        assert!(has_no_namespace(&error(404, json!({}))));
+        assert!(!has_no_namespace(&error(403, json!({}))));
     }
 
     #[tokio::test]

@@ -147,8 +147,9 @@ fn spawn(mut process: Process) -> Result<Process> {
 /// else be sent SIGHUP, and a service of the user's own dies of that.
 fn in_a_session(program: &Path) -> Command {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let setsid =
-        std::env::split_paths(&paths).map(|folder| folder.join("setsid")).find(|path| path.is_file());
+    // Not from a relative folder: it would be that of whoever made the current one.
+    let folders = std::env::split_paths(&paths).filter(|folder| folder.is_absolute());
+    let setsid = folders.map(|folder| folder.join("setsid")).find(|path| path.is_file());
     match setsid {
         Some(setsid) => {
             // Not the leader of a group: then it forks, and the process would have another id than is known.
