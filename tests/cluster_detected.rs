@@ -115,7 +115,7 @@ async fn killed_at_any_moment_everything_comes_back(place: &Place, cluster: &Clu
         let elsewhere = tempfile::tempdir().unwrap();
         let heal = ["heal", "--context", &place.context, "--namespace", &place.namespace];
         let next = match random.random_range(0..3) {
-            0 => place.command(&["runs"]),
+            0 => place.command(&["up"]),
             1 => place.command(&["heal"]),
             _ => {
                 let mut heal = place.command(&heal);

@@ -381,7 +381,7 @@ async fn a_killed_leader_leaves_nothing() {
         place.under_way(counted + 60).await;
         signal(&leader, Signal::KILL);
         leader.wait().unwrap();
-        let (_, stderr) = place.expect(0, &["runs"]).await;
+        let (_, stderr) = place.expect(0, &["heal"]).await;
         assert!(stderr.contains("left behind by a killed sre"), "{stderr}");
         let jobs: Api<Job> = place.api();
         assert!(jobs.list(&ListParams::default()).await.unwrap().items.is_empty());

@@ -214,9 +214,12 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     if context.global.output == Output::Markdown && !command.has_markdown() {
         return Err(Error::usage("this command does not print Markdown").hint("-o table, json or yaml"));
     }
-    if command.changes_a_lab() {
+    let changes = command.changes_a_lab();
+    if changes || matches!(command, Command::Heal(_)) {
         let here = crate::target::Folder::here()?;
-        crate::fault::recover(&here, &context.terminal, &context.interrupt).await;
+        if changes {
+            crate::fault::recover(&here, &context.terminal, &context.interrupt).await;
+        }
         crate::target::kubernetes::load_job::recover(&here, &context.terminal, &context.interrupt).await;
         context.interrupt.check()?;
     } else if command.looks() {
