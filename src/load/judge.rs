@@ -10,9 +10,9 @@ use crate::scenario::{Metric, Scenario, Threshold};
 
 /// Judges what the client knows by itself.
 ///
-/// In the open model the first outcome is the generator's own: `Skipped` with its reason when it was
-/// overloaded. Then comes whether the requests were answered. Latency and rate thresholds then mean nothing and are `Skipped`, too. A threshold on
-/// what was not measured is `NoData`.
+/// In the open model the first outcome is the generator's own: `Skipped` with its reason when it was overloaded. Latency
+/// and rate thresholds then mean nothing and are `Skipped`, too. Next comes whether the requests were answered. A threshold
+/// on what was not measured is `NoData`.
 pub fn judge(scenario: &Scenario, summary: &LoadSummary, histograms: &Histograms) -> Vec<Outcome> {
     let thresholds = scenario.thresholds.iter().map(|threshold| judge_one(threshold, summary, histograms));
     let answered = answered::judge(scenario, summary);
@@ -161,6 +161,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::load::capacity::{Held, Step};
     use crate::load::histograms::{Key, empty, record};
     use crate::load::{NotSent, Overload, PhaseSummary, Reason, Unexpected, Unknown};
 
@@ -316,6 +317,18 @@ mod tests {
         ] {
             let outcome = answered(thresholds, &summary);
             assert_eq!(outcome.verdict, verdict, "{thresholds:?}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_at_which_nothing_is_answered_is_above_the_capacity_where_a_threshold_says_so() {
+        for (threshold, held) in [("error rate < 1%", Held::Broken), ("error rate <= 100%", Held::NoData)] {
+            let scenario: Scenario = serde_json::from_value(json!({
+                "name": "test", "load": {"arrival-rate": {"phases": []}}, "requests": {}, "thresholds": [threshold],
+            }))
+            .expect("a scenario");
+            let step = Step::new(100.0, &scenario, &ended(0, 0, 100, 0), &Histograms::default());
+            assert_eq!(step.held, held, "{step:?}");
         }
     }
 
