@@ -167,7 +167,7 @@ impl Case<'_> {
 
     /// A shortfall proves nothing while more may be to come.
     fn behind_at_the_bound(&self, reading: &Reading) -> Option<Finding> {
-        let Lag { behind, last_rise, .. } = self.lag(reading);
+        let Lag { behind, last_rise, apart, .. } = self.lag(reading);
         let waited = self.deadline - self.ended;
         let Some(rise) = last_rise else {
             return Some(Finding::Lag {
@@ -175,9 +175,23 @@ impl Case<'_> {
                     "no counter rose since the load began, until {} after the last response: nothing is counted, or the metrics are behind by more than that (exporters of OpenTelemetry send once a minute)",
                     duration(waited)
                 ),
-                behind: waited.max(60.0),
+                behind: waited.max(lag::USUAL_EXPORT),
             });
         };
+        // An export in the middle of a short load looks like a service that counts half of it. The next one tells; it comes
+        // no later than two rises were apart. Whoever named a lag has said when.
+        if self.settled == 0.0 && self.deadline - rise < apart.unwrap_or(f64::MAX).min(lag::USUAL_EXPORT) {
+            return Some(Finding::Lag {
+                why: format!(
+                    "{}: whether they are exported once in a while, and the next export shows the rest, cannot be told",
+                    match apart {
+                        None => "the counters rose in a single scrape".to_owned(),
+                        Some(apart) => format!("the counters rose every {} at the most", duration(apart)),
+                    }
+                ),
+                behind: waited.max(lag::USUAL_EXPORT),
+            });
+        }
         let still_rising = rise > self.ended && self.deadline - rise < waited / 2.0;
         let rests = self.deadline - rise < 2.0 * behind;
         (still_rising || (behind > 0.0 && rests)).then(|| Finding::Lag {

@@ -23,6 +23,8 @@ pub(super) struct Lag {
     pub open: f64,
     /// The last scrape in which any counter rose.
     pub last_rise: Option<f64>,
+    /// The shortest time between two scrapes in which counters of one target rose: they are not exported less often.
+    pub apart: Option<f64>,
 }
 
 /// Measures the lag. `ended` is the time after the last answer; `unknown` requests may have been handled long after the
@@ -37,7 +39,7 @@ pub(super) fn measure(
     let mut rises: Vec<f64> =
         counts.iter().flat_map(|count| count.steps.iter().map(|(time, _)| *time)).collect();
     rises.sort_by(f64::total_cmp);
-    let mut lag = Lag { last_rise: rises.last().copied(), ..Lag::default() };
+    let mut lag = Lag { last_rise: rises.last().copied(), apart: apart(counts), ..Lag::default() };
     if late(targets, counts, ended) > unknown as f64 {
         lag.behind = lag.last_rise.map_or(0.0, |last| last - ended);
     }
@@ -63,6 +65,13 @@ pub(super) fn measure(
     lag
 }
 
+/// The shortest time between two rises of one target.
+fn apart(counts: &[TargetCount]) -> Option<f64> {
+    let of_target =
+        |count: &TargetCount| count.steps.windows(2).map(|pair| pair[1].0 - pair[0].0).reduce(f64::min);
+    counts.iter().filter_map(of_target).reduce(f64::min)
+}
+
 /// How far counters rose later than the second scrape of their target after the last answer.
 fn late(targets: &[(&TargetHistory, f64)], counts: &[TargetCount], ended: f64) -> f64 {
     let of_target = |((history, _), count): (&(&TargetHistory, f64), &TargetCount)| {
@@ -71,6 +80,9 @@ fn late(targets: &[(&TargetHistory, f64)], counts: &[TargetCount], ended: f64) -
     };
     targets.iter().zip(counts).map(of_target).sum()
 }
+
+/// Seconds between two exports that are to be expected: exporters of OpenTelemetry send once a minute.
+pub(super) const USUAL_EXPORT: f64 = 60.0;
 
 /// A bound that such a lag fits into, with room for one interval more: `90s` for a minute.
 pub(super) fn enough(behind: f64) -> String {

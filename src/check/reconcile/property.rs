@@ -1,7 +1,8 @@
 //! Any history, looked at at any time: `run` and every later `verify` say the same, and no pass is given where the
 //! service counted wrong, whatever was late, lost, lagging or shared.
 //!
-//! `SRE_HISTORIES` is the number of histories, `SRE_SEED` the seed of the first; a failure names its own.
+//! `SRE_HISTORIES` is the number of histories, `SRE_SEED` the seed of the first; a failure names its own. What nobody could
+//! see is left out: see `no_look_at_any_history_…`, and docs/checks.md.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -426,7 +427,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn no_look_at_any_history_passes_what_was_counted_wrong_and_all_looks_agree() {
-    let (histories, seed) = (number("SRE_HISTORIES", 3000), number("SRE_SEED", 1));
+    let (histories, seed) = (number("SRE_HISTORIES", 500), number("SRE_SEED", 1));
     let mut found = std::collections::BTreeMap::<&str, u64>::new();
     for seed in seed..seed + histories {
         let world = World::new(seed);
@@ -461,6 +462,6 @@ fn no_look_at_any_history_passes_what_was_counted_wrong_and_all_looks_agree() {
         );
     }
     // A judge that never passes nor fails anything would hold, too.
-    assert!(histories < 1000 || found.values().all(|count| *count > histories / 20), "{found:?}");
-    assert!(histories < 1000 || found.len() == 3, "{found:?}");
+    assert!(histories < 500 || found.values().all(|count| *count > histories / 20), "{found:?}");
+    assert!(histories < 500 || found.len() == 3, "{found:?}");
 }

@@ -142,11 +142,34 @@ fn counts_that_agree_pass_in_the_second_scrape_after_the_end() {
 
 #[test]
 fn one_that_is_not_counted_fails_and_the_table_names_it() {
-    let target = Target::new("a").scraped(END).counts("200", &[(99.5, 0.0), (110.2, 99.0), (END, 99.0)]);
+    let target = Target::new("a")
+        .scraped(END)
+        .counts("200", &[(99.5, 0.0), (105.0, 50.0), (110.2, 99.0), (END, 99.0)]);
     let outcomes = finally(&sent(&[("200", 100)], 0), vec![target]);
     assert_eq!(verdict(&outcomes), Verdict::Fail);
     let table = outcomes[0].table.as_ref().expect("a table");
     assert_eq!(table.rows, [["200", "100", "99", "-1"]]);
+}
+
+#[test]
+fn a_single_rise_does_not_tell_a_lost_count_from_an_export_in_the_middle_of_the_load() {
+    let ledger = sent(&[("200", 100)], 0);
+    let counter = counter();
+    let once = |settled: f64, wait: f64| {
+        let end = ENDED + wait + 2.0;
+        let target = Target::new("a").scraped(end).counts("200", &[(99.5, 0.0), (110.2, 60.0), (end, 60.0)]);
+        let case =
+            Case { settled, deadline: ENDED + wait, ..case(&counter, &ledger, vec![target], end + 2.0) };
+        let Judgement::Final(outcomes) = case.judge() else { panic!("it waits") };
+        outcomes
+    };
+    let outcomes = once(0.0, 30.0);
+    assert_eq!(verdict(&outcomes), Verdict::NoData);
+    assert!(text(&outcomes).contains("rose in a single scrape"), "{}", text(&outcomes));
+    assert!(outcomes[0].hint.as_ref().is_some_and(|hint| hint.contains("wait: 90s")), "{outcomes:#?}");
+    // Whoever waits for the next export knows.
+    assert_eq!(verdict(&once(90.0, 90.0)), Verdict::Fail);
+    assert_eq!(verdict(&once(0.0, 90.0)), Verdict::Fail);
 }
 
 #[test]
@@ -268,7 +291,11 @@ fn a_label_value_that_is_renamed_is_no_data_too() {
 #[test]
 fn unknown_fates_are_an_interval() {
     let counted = |count: f64| {
-        vec![Target::new("a").scraped(END).counts("200", &[(99.5, 0.0), (109.0, count), (END, count)])]
+        vec![
+            Target::new("a")
+                .scraped(END)
+                .counts("200", &[(99.5, 0.0), (105.0, 50.0), (109.0, count), (END, count)]),
+        ]
     };
     let ledger = sent(&[("200", 98)], 2);
     for count in [98.0, 99.0, 100.0] {
