@@ -154,7 +154,9 @@ impl Case<'_> {
 
     /// Counters that are behind by more than was waited before the load may show in it what was counted before.
     fn behind_before_the_load(&self, reading: &Reading) -> Option<Finding> {
-        let Lag { behind, open, .. } = self.lag(reading);
+        let Lag { behind, open, last_rise, .. } = self.lag(reading);
+        // Where nothing rose, nothing that was counted before can be among it.
+        last_rise?;
         let behind = behind.max(open);
         (behind > self.settled).then(|| Finding::Lag {
             why: format!(

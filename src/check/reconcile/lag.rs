@@ -84,8 +84,9 @@ fn late(targets: &[(&TargetHistory, f64)], counts: &[TargetCount], ended: f64) -
 /// Seconds between two exports that are to be expected: exporters of OpenTelemetry send once a minute.
 pub(super) const USUAL_EXPORT: f64 = 60.0;
 
-/// A bound that such a lag fits into, with room for one interval more: `90s` for a minute.
+/// A bound that such a lag fits into, with room for one interval more: `90s` for a minute. It is more than the usual
+/// 30 s: a `wait` of no more than that names no lag.
 pub(super) fn enough(behind: f64) -> String {
-    let seconds = (behind.max(20.0) * 1.5 / 30.0).ceil() * 30.0;
+    let seconds = (behind.max(21.0) * 1.5 / 30.0).ceil() * 30.0;
     format!("{seconds:.0}s")
 }
