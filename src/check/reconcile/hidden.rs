@@ -26,12 +26,9 @@ impl Case<'_> {
         if let Some(finding) = self.returned(reading).or_else(|| self.renamed(reading)) {
             return Some(finding);
         }
-        if let Some(lag) = self.behind_before_the_load(reading) {
-            return Some(lag);
-        }
         // What hides counts explains a shortfall, never a surplus.
         if reading.state() == State::Over {
-            return self.unproven_fall(reading);
+            return self.behind_before_the_load(reading).or_else(|| self.unproven_fall(reading));
         }
         if !reading.any_series {
             let instead = self.instead.as_ref().map_or(String::new(), |instead| format!("; {instead}"));
@@ -72,7 +69,9 @@ impl Case<'_> {
                 )));
             }
         }
-        self.behind_at_the_bound(reading).or_else(|| self.hidden_by_failed_scrapes(reading))
+        self.behind_before_the_load(reading)
+            .or_else(|| self.behind_at_the_bound(reading))
+            .or_else(|| self.hidden_by_failed_scrapes(reading))
     }
 
     /// A restart may hide where a target could not be scraped.
