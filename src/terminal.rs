@@ -107,7 +107,10 @@ impl Terminal {
 
     /// Something that is wrong but ends nothing, on stderr, `-q` or not.
     pub fn warn(&self, line: impl AsRef<str>) {
-        let _ = writeln!(anstream::stderr(), "warning: {}", redact(line.as_ref()));
+        let line = redact(line.as_ref());
+        // A problem's own screen says so already, in colour.
+        let told = anstream::adapter::strip_str(&line).to_string().starts_with("warning: ");
+        let _ = writeln!(anstream::stderr(), "{}{line}", if told { "" } else { "warning: " });
     }
 
     /// Data, on stdout: `table` is called for people, `data` is serialised for machines.

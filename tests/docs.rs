@@ -105,6 +105,7 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
         Kind::Reconcile,
         Kind::Threshold,
         Kind::Generator,
+        Kind::Answered,
         Kind::Alert,
         Kind::Notification,
         Kind::Detected,

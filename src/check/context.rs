@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::reconcile::Baseline;
+use super::reconcile::{AnsweredSecond, Baseline};
 use super::{Outcome, Verdict};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -35,6 +35,8 @@ pub struct CheckContext<'a> {
     pub noted: &'a std::path::Path,
     /// What the client knows.
     pub load: &'a LoadFinished,
+    /// When the client got answers.
+    pub answered: &'a [AnsweredSecond],
     /// Faults that were injected and undone.
     pub faults: &'a Faults,
     /// What became of the service's pods during the load.

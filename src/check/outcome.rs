@@ -52,6 +52,8 @@ pub enum Kind {
     Threshold,
     /// The generator kept the rate that was asked of it.
     Generator,
+    /// The requests that were due were answered as expected.
+    Answered,
     /// An alert fired and resolved.
     Alert,
     /// A notification arrived.
@@ -77,6 +79,7 @@ impl Kind {
             Kind::Reconcile => "reconcile",
             Kind::Threshold => "threshold",
             Kind::Generator => "generator",
+            Kind::Answered => "answered",
             Kind::Alert => "alert",
             Kind::Notification => "notification",
             Kind::Logs => "logs",

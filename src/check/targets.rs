@@ -37,6 +37,9 @@ fn blind(reason: String) -> Outcome {
         .hinted("Is Prometheus up? `sre status` tells.")
 }
 
+/// Rows of the table at the most: what is down for one reason is down a thousand times.
+const ROWS: usize = 20;
+
 /// The verdict on what Prometheus scrapes.
 pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(String, String)]) -> Outcome {
     let asked_for =
@@ -68,6 +71,12 @@ pub(super) fn judge(targets: &[Target], asked: &TargetsCheck, replicas: &[(Strin
         );
         if all == 0 {
             outcome.notes.push("Prometheus has no scrape target.".into());
+        }
+        rows.sort();
+        let more = rows.len().saturating_sub(ROWS);
+        if more > 0 {
+            rows.truncate(ROWS);
+            rows.push(vec![format!("… {} more", count(more as u64)), String::new(), String::new()]);
         }
         let columns = ["job", "instance", "why"].map(String::from).to_vec();
         outcome.table = (!rows.is_empty()).then_some(Table { columns, rows });
@@ -107,6 +116,17 @@ mod tests {
     fn a_replica_that_is_not_scraped_is_no_data() {
         assert_eq!(verdict(&[target("x", Health::Up)], &["x", "y"]), (Verdict::NoData, "1 of 2".into()));
         assert_eq!(verdict(&[target("x", Health::Up)], &["x"]), (Verdict::Pass, "1 of 1".into()));
+    }
+
+    #[test]
+    fn thousands_of_targets_that_are_down_are_a_short_table() {
+        let targets: Vec<Target> =
+            (0..5000).rev().map(|i| target(&format!("10.0.0.1:{i:05}"), Health::Down)).collect();
+        let outcome = judge(&targets, &TargetsCheck::default(), &[]);
+        let rows = outcome.table.expect("a table").rows;
+        assert_eq!((rows.len(), rows[0][1].as_str()), (ROWS + 1, "10.0.0.1:00000"));
+        assert_eq!(rows[ROWS][0], "… 4,980 more");
+        assert_eq!(outcome.message, "0 of 5,000");
     }
 
     #[test]

@@ -47,9 +47,9 @@ where
     }
 }
 
-/// The seconds of a duration as Prometheus writes it: `1m30s`, `500ms`; 0 for anything else.
-pub fn seconds_of(text: &str) -> f64 {
-    humantime::parse_duration(text).map_or(0.0, |duration| duration.as_secs_f64())
+/// The seconds of a duration as Prometheus writes it: `1m30s`, `500ms`; `None` for anything else.
+pub fn seconds_of(text: &str) -> Option<f64> {
+    humantime::parse_duration(text).ok().map(|duration| duration.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn prometheus_durations_are_read() {
-        assert_eq!(seconds_of("1m30s"), 90.0);
-        assert_eq!(seconds_of("500ms"), 0.5);
-        assert_eq!(seconds_of(""), 0.0);
+        assert_eq!(seconds_of("1m30s"), Some(90.0));
+        assert_eq!(seconds_of("500ms"), Some(0.5));
+        assert_eq!(seconds_of("soon"), None);
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Histograms, LoadSummary, judge};
-use crate::check::Verdict;
+use crate::check::{Kind, Verdict};
 use crate::exit::Exit;
 use crate::scenario::Scenario;
 
@@ -47,8 +47,12 @@ impl Step {
     /// What a load at this rate came to.
     pub fn new(rate: f64, scenario: &Scenario, summary: &LoadSummary, histograms: &Histograms) -> Step {
         let outcomes = judge(scenario, summary, histograms);
+        let fails = outcomes.iter().any(|outcome| outcome.verdict == Verdict::Fail);
         let told = |verdict| {
             let outcomes = outcomes.iter().filter(move |outcome| outcome.verdict == verdict);
+            // That a service answered nothing at this rate is known where it broke a threshold.
+            let outcomes = outcomes
+                .filter(|outcome| outcome.kind != Kind::Answered || !fails || verdict == Verdict::Fail);
             outcomes.map(|outcome| format!("{}: {}", outcome.name, outcome.message)).collect::<Vec<_>>()
         };
         let (missing, broken) = (told(Verdict::NoData), told(Verdict::Fail));

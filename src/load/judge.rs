@@ -3,19 +3,20 @@
 use serde_json::json;
 
 use super::histograms::Timing;
-use super::{Histograms, LoadSummary, RequestSummary};
+use super::{Histograms, LoadSummary, RequestSummary, answered};
 use crate::check::{Group, Kind, Outcome, Verdict};
 use crate::figures::{count, latency};
 use crate::scenario::{Metric, Scenario, Threshold};
 
 /// Judges what the client knows by itself.
 ///
-/// In the open model the first outcome is the generator's own: `Skipped` with its reason when it was
-/// overloaded. Latency and rate thresholds then mean nothing and are `Skipped`, too. A threshold on
-/// what was not measured is `NoData`.
+/// In the open model the first outcome is the generator's own: `Skipped` with its reason when it was overloaded. Latency
+/// and rate thresholds then mean nothing and are `Skipped`, too. Next comes whether the requests were answered. A threshold
+/// on what was not measured is `NoData`.
 pub fn judge(scenario: &Scenario, summary: &LoadSummary, histograms: &Histograms) -> Vec<Outcome> {
     let thresholds = scenario.thresholds.iter().map(|threshold| judge_one(threshold, summary, histograms));
-    generator(summary).into_iter().chain(thresholds).collect()
+    let answered = answered::judge(scenario, summary);
+    generator(summary).into_iter().chain(answered).chain(thresholds).collect()
 }
 
 fn generator(summary: &LoadSummary) -> Option<Outcome> {
@@ -160,8 +161,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::load::capacity::{Held, Step};
     use crate::load::histograms::{Key, empty, record};
-    use crate::load::{NotSent, Overload, PhaseSummary, Reason, Unexpected};
+    use crate::load::{NotSent, Overload, PhaseSummary, Reason, Unexpected, Unknown};
 
     /// 100 requests in 10 s: 90 answered after 1 to 90 ms, of which 5 unexpectedly, 10 refused.
     fn measured() -> (LoadSummary, Histograms) {
@@ -260,6 +262,91 @@ mod tests {
     fn times_that_are_missing_are_no_pass() {
         let (summary, _) = measured();
         assert_eq!(judged("p95 < 1h", &summary, &Histograms::default()).verdict, Verdict::NoData);
+    }
+
+    /// The verdict on whether requests were answered, under these thresholds.
+    fn answered(thresholds: &[&str], summary: &LoadSummary) -> Outcome {
+        let scenario: Scenario = serde_json::from_value(json!({
+            "name": "test", "load": {"arrival-rate": {"phases": []}}, "requests": {}, "thresholds": thresholds,
+        }))
+        .expect("a scenario");
+        judge(&scenario, summary, &Histograms::default())
+            .into_iter()
+            .find(|outcome| outcome.kind == Kind::Answered)
+            .expect("an outcome")
+    }
+
+    /// So many requests of one name were answered, of which some unexpectedly, and the others refused or timed out.
+    fn ended(answered: u64, unexpected: u64, refused: u64, timed_out: u64) -> LoadSummary {
+        let (mut summary, _) = measured();
+        let request = RequestSummary {
+            sent: answered + timed_out,
+            statuses: [(200, answered)].into_iter().filter(|(_, count)| *count > 0).collect(),
+            unexpected,
+            not_sent: refused,
+            unknown: timed_out,
+            reasons: [
+                (Reason::NotSent(NotSent::Refused), refused),
+                (Reason::Unknown(Unknown::Timeout), timed_out),
+                (Reason::Unexpected(Unexpected::Status), unexpected),
+            ]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+            ..RequestSummary::default()
+        };
+        summary.requests = [("list".to_owned(), request.clone())].into();
+        summary.total = request;
+        summary
+    }
+
+    #[test]
+    fn requests_without_an_answer_fail_unless_a_threshold_on_all_of_them_allows_for_them() {
+        for (summary, thresholds, verdict) in [
+            (ended(100, 0, 0, 0), &[][..], Verdict::Pass),
+            (ended(99, 0, 1, 0), &[], Verdict::Pass),
+            (ended(98, 0, 1, 1), &[], Verdict::Fail),
+            (ended(100, 2, 0, 0), &[], Verdict::Fail),
+            (ended(100, 100, 0, 0), &[], Verdict::Fail),
+            (ended(0, 0, 100, 0), &[], Verdict::NoData),
+            (ended(0, 0, 0, 60), &["error rate <= 100%"], Verdict::NoData),
+            (ended(21, 0, 79, 0), &["error rate < 80%"], Verdict::Pass),
+            (ended(21, 0, 79, 0), &["error rate < 80% for list"], Verdict::Fail),
+            (ended(21, 0, 79, 0), &["error rate < 80% in steady", "p95 < 1s"], Verdict::Fail),
+            (ended(21, 0, 79, 0), &["error rate > 1%"], Verdict::Fail),
+        ] {
+            let outcome = answered(thresholds, &summary);
+            assert_eq!(outcome.verdict, verdict, "{thresholds:?}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_at_which_nothing_is_answered_is_above_the_capacity_where_a_threshold_says_so() {
+        for (threshold, held) in [("error rate < 1%", Held::Broken), ("error rate <= 100%", Held::NoData)] {
+            let scenario: Scenario = serde_json::from_value(json!({
+                "name": "test", "load": {"arrival-rate": {"phases": []}}, "requests": {}, "thresholds": [threshold],
+            }))
+            .expect("a scenario");
+            let step = Step::new(100.0, &scenario, &ended(0, 0, 100, 0), &Histograms::default());
+            assert_eq!(step.held, held, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_told_by_request_name_in_words_and_for_machines() {
+        let outcome = answered(&[], &ended(20, 1, 70, 9));
+        assert_eq!(outcome.message, "19 of 99: 70 refused, 9 timeout, 1 unexpected status");
+        let rows = outcome.table.expect("a table").rows;
+        assert_eq!(rows[0], ["list", "the connection was refused", "70"]);
+        let told = &outcome.evidence["failures"]["list"];
+        assert_eq!(*told, json!({"refused": 70, "timeout": 9, "unexpected-status": 1}));
+    }
+
+    #[test]
+    fn what_an_overloaded_generator_could_not_send_is_not_the_service_s_failure() {
+        let mut summary = ended(50, 0, 50, 0);
+        summary.overload = Some(Overload { reason: "too slow".into(), late: 50, never: 50, reached: 5.0 });
+        assert_eq!(answered(&[], &summary).verdict, Verdict::Skipped);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Load: executors, pacing, recording, and what the client knows afterwards.
 
+pub mod answered;
 mod capacity;
 mod connections;
 mod engine;

@@ -106,6 +106,14 @@ impl Reason {
         }
     }
 
+    /// Its one word, as in JSON: `connect-timeout`.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => String::new(),
+        }
+    }
+
     /// As people read it, after a number of requests: `the connection was refused`.
     pub fn words(self) -> &'static str {
         match self {

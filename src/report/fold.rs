@@ -10,6 +10,7 @@ use super::redact;
 use crate::check::{Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::load::answered;
 use crate::run::{Event, EventKind, FaultEvent, RunStarted};
 
 /// The report of these events. Exit 3 where there is no `run-started` among them.
@@ -143,10 +144,13 @@ impl<'a> Fold<'a> {
         causes.extend(told.map(|code| Exit::from_code(code).unwrap_or(Exit::NoData)));
 
         let requests = Requests {
+            due: summary.map(|summary| summary.total.sent + summary.total.not_sent),
             sent: summary.map(|summary| summary.total.sent),
+            answered: summary.map(|summary| summary.total.statuses.values().sum()),
             counted: self.checks.iter().find_map(counted_by),
             unknown: summary.map(|summary| summary.total.unknown),
         };
+        let failures = summary.map(answered::failures).unwrap_or_default();
         let latency_ms = summary.map(|summary| summary.total.times.since_due.into()).unwrap_or_default();
         let elapsed = self.last.duration_since(self.first.time).as_secs_f64();
         Report {
@@ -160,6 +164,7 @@ impl<'a> Fold<'a> {
             state,
             error: self.failure.map(|(error, _)| error),
             requests,
+            failures: answered::for_machines(&failures),
             latency_ms,
             checks: self.checks,
             notes,

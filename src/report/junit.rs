@@ -43,10 +43,23 @@ pub fn junit(report: &Report) -> Result<String> {
         suite.add_property(("stack", report.stack.as_str()));
         suite.add_property(("target", report.target.to_string().as_str()));
         suite.add_property(("started", report.started.to_string().as_str()));
+        if let Some(unanswered) = report.requests.unanswered() {
+            suite.add_property(("unanswered", unanswered.as_str()));
+        }
+        for (request, reason, count) in failures(report) {
+            suite.add_property((format!("failed.{request}.{reason}").as_str(), count.to_string().as_str()));
+        }
         suite.set_time(suite.test_cases.iter().filter_map(|case| case.time).sum());
         document.add_test_suite(suite);
     }
     document.to_string().map_err(|e| Error::target("the report cannot be written as JUnit XML").because(e))
+}
+
+/// Every failure by request name and reason, and how many there were.
+fn failures(report: &Report) -> impl Iterator<Item = (&str, &str, u64)> {
+    report.failures.iter().flat_map(|(request, reasons)| {
+        reasons.iter().map(move |(reason, count)| (request.as_str(), reason.as_str(), *count))
+    })
 }
 
 fn case(outcome: &Outcome) -> TestCase {

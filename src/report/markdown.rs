@@ -4,14 +4,15 @@ use super::model::Report;
 use super::text::{checks, details, figure, group_name, verdict_word, versions};
 use crate::check::{Outcome, Verdict};
 use crate::figures::{NOTHING, count, duration, latency};
-use crate::load::RequestSummary;
+use crate::load::{RequestSummary, answered};
 
 /// The report as Markdown.
 pub fn markdown(report: &Report) -> String {
     let mut parts = vec![format!("## {}: {}", report.scenario, verdict_word(report))];
     parts.push(format!(
-        "{} · {} · exit {} · {} on {} · run `{}`",
+        "{}{} · {} · exit {} · {} on {} · run `{}`",
         checks(report),
+        report.requests.unanswered().map_or(String::new(), |told| format!(" · **{told}**")),
         duration(report.seconds),
         report.exit,
         report.stack,
@@ -89,7 +90,11 @@ fn load(report: &Report) -> Option<String> {
         ]
     };
     let header = ["request", "sent", "p50", "p99", "2xx", "4xx", "5xx", "errors"];
-    Some(table(&header, "lrrrrrrr", summary.requests.iter().map(row)))
+    let requests = table(&header, "lrrrrrrr", summary.requests.iter().map(row));
+    let Some(failures) = answered::table(&answered::failures(summary)) else { return Some(requests) };
+    let row = |row: &Vec<String>| [cell(&row[0]), cell(&row[1]), cell(&row[2])];
+    let failures = table(&["errors", "reason", "requests"], "llr", failures.rows.iter().map(row));
+    Some(format!("{requests}\n\n{failures}"))
 }
 
 pub(super) fn table<const N: usize>(

@@ -1,5 +1,7 @@
 //! The report of a run: one model, folded from its events, behind every format.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,6 +9,7 @@ use serde::Serialize;
 use super::fold;
 use crate::check::{Outcome, Verdict};
 use crate::error::Result;
+use crate::figures::{count, plural};
 use crate::load::{Latency, LoadSummary};
 use crate::run::{Event, LoadPlan, RunFolder};
 use crate::target::TargetKind;
@@ -37,6 +40,8 @@ pub struct Report {
     pub error: Option<String>,
     /// Requests, by the client and by the server.
     pub requests: Requests,
+    /// Requests that were not answered as expected, by request name and reason: `{"list": {"refused": 79}}`.
+    pub failures: BTreeMap<String, BTreeMap<String, u64>>,
     /// Times from when requests were due to their complete answers; `null` without an answer.
     pub latency_ms: LatencyMs,
     /// What the checks found.
@@ -90,12 +95,26 @@ pub enum State {
 /// Requests, by the client and by the server; `None` where that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
+    /// Requests that were due: sent or not.
+    pub due: Option<u64>,
     /// Requests that the client sent.
     pub sent: Option<u64>,
+    /// Complete answers.
+    pub answered: Option<u64>,
     /// Requests that the server counted, as Prometheus has it.
     pub counted: Option<u64>,
     /// Requests that were sent and whose fate the client cannot know.
     pub unknown: Option<u64>,
+}
+
+impl Requests {
+    /// `79 of 100 requests without an answer`; `None` where all were answered, or that is not known.
+    pub fn unanswered(&self) -> Option<String> {
+        let due = self.due?;
+        let unanswered = due.saturating_sub(self.answered?);
+        let all = plural(due, "request", "requests");
+        (unanswered > 0).then(|| format!("{} of {all} without an answer", count(unanswered)))
+    }
 }
 
 /// Times in milliseconds; `None` without an answer.

@@ -19,6 +19,24 @@ pub(super) struct Progress {
     shown: Shown,
     plan: Option<LoadPlan>,
     last_line: Option<Timestamp>,
+    untold: Untold,
+}
+
+/// Seconds of the load that no line has told of yet: one second in five would hide what happened in the others.
+#[derive(Default)]
+struct Untold {
+    /// How many seconds.
+    seconds: u64,
+    /// Requests that left, and those that were asked for.
+    sent: u64,
+    asked: Option<f64>,
+    /// Unexpected answers and requests without an answer: in these seconds, and since the load's start.
+    errors: u64,
+    errors_in_all: u64,
+    /// The last median, and the longest 99th percentile; `None` without an answer.
+    times: Option<(f64, f64)>,
+    in_flight: u64,
+    second: f64,
 }
 
 enum Shown {
@@ -31,7 +49,7 @@ enum Shown {
 impl Progress {
     /// Nothing is shown.
     pub(super) fn silent() -> Progress {
-        Progress { shown: Shown::Nothing, plan: None, last_line: None }
+        Progress { shown: Shown::Nothing, plan: None, last_line: None, untold: Untold::default() }
     }
 
     /// Bars where stderr is a terminal, else lines.
@@ -54,16 +72,16 @@ impl Progress {
             EventKind::LoadStarted(plan) => {
                 self.plan = Some(plan.clone());
                 self.last_line = Some(event.time);
+                self.untold = Untold::default();
                 self.replace(|| load_bar(plan));
             }
             EventKind::LoadProgress(sample) => {
-                let message = rates(sample);
+                self.untold.add(sample);
                 if let Shown::Bar(bar) = &self.shown {
                     bar.set_position(sample.second.round() as u64);
-                    bar.set_message(message);
-                } else {
-                    let all = self.plan.as_ref().map_or(sample.second, |plan| plan.seconds);
-                    self.line(event.time, &format!("{:.0}/{all:.0} s · {message}", sample.second));
+                    bar.set_message(rates(sample));
+                } else if self.is_due(event.time) {
+                    self.tell_of_load(event.time);
                 }
             }
             EventKind::CheckWaiting { message, .. } => {
@@ -76,10 +94,15 @@ impl Progress {
                     Shown::Nothing | Shown::Lines(_) => self.line(event.time, &message),
                 }
             }
-            EventKind::LoadFinished(_)
-            | EventKind::CheckFinished(_)
-            | EventKind::RunFailed { .. }
-            | EventKind::VerifyFinished { .. } => self.replace(ProgressBar::hidden),
+            EventKind::LoadFinished(_) => {
+                if self.untold.seconds > 0 && self.untold.errors > 0 {
+                    self.tell_of_load(event.time);
+                }
+                self.replace(ProgressBar::hidden);
+            }
+            EventKind::CheckFinished(_) | EventKind::RunFailed { .. } | EventKind::VerifyFinished { .. } => {
+                self.replace(ProgressBar::hidden)
+            }
             _ => {}
         }
     }
@@ -99,13 +122,66 @@ impl Progress {
         }
     }
 
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.last_line.is_none_or(|last| now.duration_since(last).as_secs_f64() >= EVERY - 0.05)
+    }
+
+    /// A line, unless the last one was written a moment ago.
     fn line(&mut self, now: Timestamp, text: &str) {
-        let due = self.last_line.is_none_or(|last| now.duration_since(last).as_secs_f64() >= EVERY - 0.05);
-        if let (Shown::Lines(writer), true) = (&mut self.shown, due) {
+        if self.is_due(now) {
+            self.write(now, text);
+        }
+    }
+
+    fn tell_of_load(&mut self, now: Timestamp) {
+        let all = self.plan.as_ref().map_or(self.untold.second, |plan| plan.seconds);
+        let text = format!("{:.0}/{all:.0} s · {}", self.untold.second, self.untold.in_words());
+        self.untold = Untold { errors_in_all: self.untold.errors_in_all, ..Untold::default() };
+        self.write(now, &text);
+    }
+
+    fn write(&mut self, now: Timestamp, text: &str) {
+        if let Shown::Lines(writer) = &mut self.shown {
             self.last_line = Some(now);
             // A reader that went away is no error.
             let _ = writeln!(writer, "  {text}");
         }
+    }
+}
+
+impl Untold {
+    fn add(&mut self, sample: &Sample) {
+        self.seconds += 1;
+        self.second = sample.second;
+        self.sent += sample.sent;
+        if let Some(rate) = sample.asked_rate {
+            *self.asked.get_or_insert(0.0) += rate;
+        }
+        self.errors += sample.errors;
+        self.errors_in_all += sample.errors;
+        if sample.answered > 0 {
+            let worst = self.times.map_or(0.0, |(_, worst)| worst);
+            self.times = Some((sample.p50, sample.p99.max(worst)));
+        }
+        self.in_flight = sample.in_flight;
+    }
+
+    /// `198 of 200/s · p50 1.2 ms · p99 8.4 ms · 3 errors, 27 so far`; the 99th percentile is the worst second's.
+    fn in_words(&self) -> String {
+        let seconds = self.seconds.max(1) as f64;
+        let sent = (self.sent as f64 / seconds).round() as u64;
+        let asked = self.asked.map(|asked| (asked / seconds).round() as u64).filter(|asked| *asked != sent);
+        let asked = asked.map_or(String::new(), |asked| format!(" of {}", count(asked)));
+        let times = match self.times {
+            Some((p50, p99)) => format!("p50 {} · p99 {}", latency(p50), latency(p99)),
+            None => "no answers".into(),
+        };
+        let errors = figures::counted(self.errors, "error");
+        let last = match self.errors_in_all > self.errors {
+            true => format!("{errors}, {} so far", count(self.errors_in_all)),
+            false => format!("{errors} · {} in flight", count(self.in_flight)),
+        };
+        format!("{}{asked}/s · {times} · {last}", count(sent))
     }
 }
 

@@ -9,7 +9,7 @@ use super::layout::{
 use super::model::{LoadReport, Report, RunVerdict, State};
 use crate::check::{Group, Outcome, Verdict};
 use crate::figures::{self, NOTHING, count, counted, duration, latency};
-use crate::load::{Latency, LoadSummary, PhaseSummary, RequestSummary};
+use crate::load::{Latency, LoadSummary, PhaseSummary, RequestSummary, answered};
 
 /// The whole report as a screen of 80 columns, with colours.
 pub fn text(report: &Report) -> String {
@@ -91,7 +91,7 @@ pub(super) fn load_result(load: &LoadReport) -> Vec<String> {
     }
     if !summary.requests.is_empty() {
         lines.extend(request_table(&summary.requests, &summary.total));
-        lines.extend(error_table(&summary.requests, &summary.total));
+        lines.extend(error_table(summary));
     }
     if summary.phases.len() > 1 {
         lines.extend(phase_table(&summary.phases));
@@ -132,16 +132,12 @@ fn request_table(requests: &IndexMap<String, RequestSummary>, total: &RequestSum
     named_table(2, &header, with_total(requests, total).map(row).collect())
 }
 
-/// Request names of which some were not answered as expected; nothing where all were.
-fn error_table(requests: &IndexMap<String, RequestSummary>, total: &RequestSummary) -> Vec<String> {
-    let header = ["errors", "unexpected", "no answer", "not sent"].map(String::from);
-    let row = |(name, request): (&str, &RequestSummary)| {
-        let counts = [request.unexpected, request.unknown, request.not_sent];
-        let cells = std::iter::once(name.to_owned()).chain(counts.map(count)).collect();
-        (counts.iter().sum::<u64>() > 0).then_some(cells)
-    };
-    let rows: Vec<_> = with_total(requests, total).filter_map(row).collect();
-    if rows.is_empty() { Vec::new() } else { below(named_table(2, &header, rows)) }
+/// Why requests were not answered as expected, by request name; nothing where all were.
+fn error_table(summary: &LoadSummary) -> Vec<String> {
+    match answered::table(&answered::failures(summary)) {
+        None => Vec::new(),
+        Some(table) => below(named_table(2, &table.columns, table.rows)),
+    }
 }
 
 /// Each request name, and all of them where there is more than one.
@@ -263,6 +259,7 @@ pub(super) fn verdict(report: &Report) -> Vec<String> {
     }
     let word = verdict_word(report);
     let mut parts = vec![word.to_owned(), checks(report)];
+    parts.extend(report.requests.unanswered());
     if report.exit == 0 {
         parts.push(duration(report.seconds));
     } else {

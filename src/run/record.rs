@@ -2,7 +2,7 @@
 
 use super::{Event, EventKind, LoadFinished, RunFolder, RunStarted};
 use crate::check::Faults;
-use crate::check::reconcile::Baseline;
+use crate::check::reconcile::{AnsweredSecond, Baseline};
 use crate::error::{Error, Result};
 use crate::load::Histograms;
 use crate::scenario::Scenario;
@@ -69,6 +69,27 @@ impl Record {
             faults,
             events: log.events,
         })
+    }
+
+    /// When the client got answers that had to be counted; none where that is not known, or where some requests are not
+    /// counted at all.
+    pub fn answered(&self) -> Vec<AnsweredSecond> {
+        let times = self.load.as_ref().and_then(|load| load.prometheus_started.zip(load.prometheus_ended));
+        let Some((started, ended)) = times else { return Vec::new() };
+        let seconds = self.load.as_ref().map_or(0.0, |load| load.summary.seconds);
+        if self.scenario.requests.values().any(|request| !request.counted) {
+            return Vec::new();
+        }
+        // How long after Prometheus told its time the load began is not known; not longer than this.
+        let lead = (ended - started - seconds).max(0.0);
+        let answered = |event: &Event| match &event.kind {
+            EventKind::LoadProgress(sample) if sample.answered > 0 => Some(AnsweredSecond {
+                from: started + (sample.second - 1.0).max(0.0),
+                to: started + sample.second + lead,
+            }),
+            _ => None,
+        };
+        self.events.iter().filter_map(answered).collect()
     }
 
     /// When the next run on the same lab began, on Prometheus' clock: what was counted later is not this run's.

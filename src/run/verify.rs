@@ -72,6 +72,7 @@ async fn judged(
             run: folder.id(),
             noted: &folder.noted_file(),
             load,
+            answered: &record.answered(),
             faults: &record.faults,
             pods: &pods,
             horizon: record.horizon(folder, state),

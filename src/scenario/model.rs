@@ -380,11 +380,25 @@ pub struct ReconcileCheck {
     pub tolerance: u64,
     /// While the count is short it is read again at each new scrape, for this long after the last answer.
     pub wait: Duration,
+    /// By how much counters may be behind, such as those that are exported once a minute: so long is waited before the
+    /// load, too. If left out, `wait` where it is longer than 30s, else nothing.
+    pub lag: Option<Duration>,
 }
 
 impl Default for ReconcileCheck {
     fn default() -> Self {
-        ReconcileCheck { tolerance: 0, wait: Duration::from_secs(30) }
+        ReconcileCheck { tolerance: 0, wait: ReconcileCheck::USUAL_WAIT, lag: None }
+    }
+}
+
+impl ReconcileCheck {
+    /// A longer wait says that counters are behind.
+    const USUAL_WAIT: Duration = Duration::from_secs(30);
+
+    /// By how much counters may be behind.
+    pub fn lag(&self) -> Duration {
+        let longer = || if self.wait > Self::USUAL_WAIT { self.wait } else { Duration::default() };
+        self.lag.unwrap_or_else(longer)
     }
 }
 
@@ -490,6 +504,15 @@ impl Scenario {
             Check::Detected(detected) => Some((i, detected)),
             _ => None,
         })
+    }
+
+    /// By how much the service's counters may be behind what they count.
+    pub fn counters_lag(&self) -> Duration {
+        let lag = |check: &Check| match check {
+            Check::Reconcile(reconcile) => Some(reconcile.lag()),
+            _ => None,
+        };
+        self.checks.iter().filter_map(lag).max().unwrap_or_default()
     }
 
     /// What its checks ask of the log.

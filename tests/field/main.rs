@@ -29,5 +29,6 @@ mod notifications;
 mod observers;
 mod programs;
 mod redirects;
+mod shop;
 mod stand_in;
 mod targets;

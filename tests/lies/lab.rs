@@ -373,6 +373,15 @@ impl Lab {
 
     /// Writes the stack and a scenario with this load and these checks.
     pub fn scenario(&self, load: &str, checks: &str) {
+        self.scenario_of(
+            &format!("arrival-rate: {{{load}}}"),
+            "requests:\n  ok: {weight: 4, path: /ok}\n  error: {path: /error, expect: 500}",
+            checks,
+        );
+    }
+
+    /// Writes the stack and a scenario with this executor, these requests (and other keys) and these checks.
+    pub fn scenario_of(&self, load: &str, requests: &str, checks: &str) {
         let url = self.prometheus_url.clone().unwrap_or_else(|| format!("http://{}", self.prometheus));
         let services: Vec<String> =
             self.services.iter().map(|service| format!("\"http://{service}\"")).collect();
@@ -401,11 +410,7 @@ impl Lab {
         self.write("stacks/liar/stack.yaml", &stack);
         self.write(
             "scenarios/lie.yaml",
-            &format!(
-                "name: lie\nstack: liar\nload: {{arrival-rate: {{{load}}}}}\n\
-                 requests:\n  ok: {{weight: 4, path: /ok}}\n  error: {{path: /error, expect: 500}}\n\
-                 checks: {checks}\n"
-            ),
+            &format!("name: lie\nstack: liar\nload: {{{load}}}\n{requests}\nchecks: {checks}\n"),
         );
     }
 

@@ -13,6 +13,13 @@ pub struct Baseline {
     pub at: f64,
     /// The targets that it scraped.
     pub targets: Vec<BaselineTarget>,
+    /// Seconds that were waited before it was read, so that what was sent earlier is in it although counters may be
+    /// behind.
+    #[serde(default)]
+    pub settled: f64,
+    /// Seconds in which every target is scraped twice, if all goes well; `None` in runs of before it was kept.
+    #[serde(default)]
+    pub round: Option<f64>,
 }
 
 /// One scrape target before the load.
@@ -22,6 +29,9 @@ pub struct BaselineTarget {
     pub labels: BTreeMap<String, String>,
     /// When it was last scraped with success.
     pub scraped: f64,
+    /// What was scraped; `None` where that is not known.
+    #[serde(default)]
+    pub scrape_url: Option<String>,
     /// When its process started, where it tells (`process_start_time_seconds`).
     pub process_started: Option<f64>,
     /// Its series of the counters that are reconciled, as they were in that scrape.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::NAME;
+use super::absence;
 use super::baseline::Baseline;
 use super::duplicates;
 use super::fetch::{self, Counters};
@@ -14,18 +15,19 @@ use crate::check::context::CheckContext;
 use crate::check::wait::{pause, seconds_of};
 use crate::check::{Group, Kind, Outcome};
 use crate::error::{Error, Result};
-use crate::figures::clock;
+use crate::figures::{clock, counted};
 use crate::observe::{Prometheus, Target};
 use crate::scenario::{ReconcileCheck, Scenario};
 use crate::stack::Stack;
 
 /// Reads every target's counters in a scrape that is newer than this call, so that nothing that was sent
-/// earlier is still on its way; where a target does not get one in time, its last one stands.
+/// earlier is still on its way; where a target does not get one in time, its last one stands. Where the scenario says
+/// that counters are behind, that is waited for first.
 ///
 /// `waiting` is told what is waited for.
 ///
 /// # Errors
-/// No data (exit 3) where Prometheus does not answer.
+/// No data (exit 3) where Prometheus does not answer, or how often it scrapes cannot be read.
 pub async fn take_baseline(
     prometheus: &Prometheus,
     stack: &Stack,
@@ -34,22 +36,31 @@ pub async fn take_baseline(
     waiting: &(dyn Fn(&str) + Sync),
 ) -> Result<Baseline> {
     let counters = counters(stack, scenario);
-    let asked = prometheus.time().await?;
+    let settled = scenario.counters_lag().as_secs_f64();
+    let asked = prometheus.time().await? + settled;
     let targets = prometheus.targets_with(jobs(stack)).await?;
-    let longest = longest_round(&targets, stack.counter.job.as_deref());
-    let mut told = false;
+    let round = longest_round(&targets, stack.counter.job.as_deref())?;
+    if settled > 0.0 {
+        waiting(&format!(
+            "waiting {settled:.0} s, so that what was sent before the load is counted before it (`reconcile`)"
+        ));
+    } else if round > 5.0 {
+        waiting(&format!("waiting for a scrape of every target before the load (up to {round:.0} s)"));
+    }
     loop {
-        let mut baseline = fetch::baseline(prometheus, &counters, instances).await?;
-        // What was scraped a while ago and is no target any more has no part in the run.
-        baseline.targets.retain(|known| targets.iter().any(|target| target.labels == known.labels));
+        let mut baseline = fetch::baseline(prometheus, &counters, instances, round).await?;
+        baseline.settled = settled;
+        for known in &mut baseline.targets {
+            let target = targets.iter().find(|target| target.labels == known.labels);
+            known.scrape_url = target.map(|target| target.scrape_url.clone());
+        }
+        // What was scraped a while ago and is no target any more has no part in the run. What another Prometheus
+        // scrapes, and this one federates, is no target here, and goes on.
+        baseline.targets.retain(|known| known.scrape_url.is_some() || baseline.at - known.scraped < round);
         let fresh = baseline.targets.iter().filter(|target| target.scraped > asked).count();
         let expected = instances.len().max(baseline.targets.len());
-        if (fresh == expected && fresh > 0) || baseline.at > asked + longest {
+        if (fresh == expected && fresh > 0) || baseline.at > asked + round {
             return Ok(baseline);
-        }
-        if !told && longest > 5.0 {
-            waiting(&format!("waiting for a scrape of every target before the load (up to {longest:.0} s)"));
-            told = true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -73,13 +84,35 @@ fn counters<'a>(stack: &'a Stack, scenario: &Scenario) -> Counters<'a> {
 /// Seconds by which this machine's clock may be past the bound before Prometheus' is no longer waited for.
 const OVERDUE: f64 = 10.0;
 
-/// Seconds in which every target is scraped twice, if all goes well.
-fn longest_round(targets: &[Target], job: Option<&str>) -> f64 {
-    targets
-        .iter()
-        .filter(|target| job.is_none_or(|job| target.job() == job))
-        .map(|target| 2.0 * seconds_of(&target.scrape_interval) + seconds_of(&target.scrape_timeout))
-        .fold(3.0, f64::max)
+/// What Prometheus does where nothing else is configured; some stand-ins do not tell it.
+const USUAL_INTERVAL: f64 = 60.0;
+const USUAL_TIMEOUT: f64 = 10.0;
+
+/// Seconds in which every target is scraped twice, if all goes well: those of the job, or all where none is of it.
+fn longest_round(targets: &[Target], job: Option<&str>) -> Result<f64> {
+    let of_job = |target: &&Target| job.is_none_or(|job| target.job() == job);
+    let asked_about: Vec<&Target> = match targets.iter().filter(of_job).collect::<Vec<_>>() {
+        none if none.is_empty() => targets.iter().collect(),
+        some => some,
+    };
+    let mut longest = 3.0f64;
+    for target in asked_about {
+        let interval = told_seconds(target, &target.scrape_interval, USUAL_INTERVAL)?;
+        let timeout = told_seconds(target, &target.scrape_timeout, USUAL_TIMEOUT)?;
+        longest = longest.max(2.0 * interval + timeout);
+    }
+    Ok(longest)
+}
+
+/// What Prometheus tells of a target's scrapes; an interval that cannot be read is no wait that could be left out.
+fn told_seconds(target: &Target, told: &str, usual: f64) -> Result<f64> {
+    if told.is_empty() {
+        return Ok(usual);
+    }
+    seconds_of(told).ok_or_else(|| {
+        Error::no_data(format!("nobody knows how long to wait for scrapes of {}", target.instance()))
+            .because_of(format!("Prometheus tells `{told}`, which is no length of time"))
+    })
 }
 
 /// Holds what the client knows against the server's counters.
@@ -147,7 +180,7 @@ pub async fn interruptions(
         context.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
     let counters = counters(context.stack, context.scenario);
     let targets = prometheus.targets_with(jobs(context.stack)).await?;
-    let histories = fetch::since(prometheus, &counters, &instances, baseline, now).await?;
+    let histories = fetch::since(prometheus, &counters, &instances, baseline, now).await?.histories;
     Ok(histories
         .into_iter()
         .filter_map(|history| {
@@ -174,31 +207,52 @@ async fn look(
     // Any time after the last answer will do; without one from then, this is the first that is known.
     let ended = *ended.get_or_insert(now);
     let targets = prometheus.targets_with(jobs(context.stack)).await?;
-    let longest = longest_round(&targets, context.stack.counter.job.as_deref());
-    let deadline = ended + asked.wait.as_secs_f64().max(longest);
+    let job = context.stack.counter.job.as_deref();
+    let round = match baseline.round {
+        Some(round) => round,
+        None => longest_round(&targets, job)?,
+    };
+    let lag = asked.lag().as_secs_f64();
+    let deadline = ended + asked.wait.as_secs_f64().max(lag + round);
     // A clock that is set back meanwhile must not hold this up.
-    let overdue = started.elapsed().as_secs_f64() > deadline - ended + OVERDUE;
+    let overdue = started.elapsed().as_secs_f64() > deadline - ended + round + OVERDUE;
     let past = overdue || context.horizon.is_some_and(|horizon| horizon < deadline);
     let until = context.horizon.unwrap_or(f64::MAX).min(deadline).min(now);
     let replicas = context.endpoints.scraped();
     let instances: Vec<String> = replicas.iter().map(|(_, instance)| instance.clone()).collect();
     let counters = counters(context.stack, context.scenario);
-    let mut histories = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
-    for history in &mut histories {
+    let mut seen = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
+    let mut doubts: Vec<String> = fetch::orphaned(&seen, &counters.counter.metric).into_iter().collect();
+    for history in &mut seen.histories {
         let target = targets.iter().find(|target| target.labels == history.labels);
-        history.scrape_url = target.map(|target| target.scrape_url.clone());
+        history.scrape_url = history.scrape_url.take().or(target.map(|target| target.scrape_url.clone()));
         history.gone = target.is_none() && !history.scrapes.iter().any(|s| s.time > ended);
     }
-    pods::mark(&mut histories, context.pods, &context.endpoints.pods);
+    let silent = seen.histories.iter().all(|history| history.series.is_empty()) && seen.orphans.is_empty();
+    let instead = match silent {
+        true => absence::explain(prometheus, &context.stack.counter, baseline.at, until).await,
+        false => None,
+    };
+    pods::mark(&mut seen.histories, context.pods, &context.endpoints.pods);
     let addresses = duplicates::resolve(&targets).await;
-    let job = context.stack.counter.job.as_deref();
-    let (histories, duplicates) = duplicates::leave_one(histories, &targets, job, &addresses);
+    let sorted = duplicates::leave_one(seen.histories, &targets, job, &addresses);
+    doubts.extend(sorted.doubts);
+    if ledger.unbooked > 0 {
+        let hops = counted(ledger.unbooked, "request");
+        doubts.push(format!("{hops} of redirects led to more different paths than are told apart"));
+    }
     let case = Case {
         question: Question { counter: &context.stack.counter, ledger, tolerance: asked.tolerance },
-        histories,
-        duplicates,
+        histories: sorted.kept,
+        duplicates: sorted.named,
         replicas,
         replaced: context.pods.gone.clone(),
+        doubts,
+        instead,
+        answered: context.answered.to_vec(),
+        round,
+        lag,
+        settled: baseline.settled,
         ended,
         deadline,
         now: if past { f64::MAX } else { now },

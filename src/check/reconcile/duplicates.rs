@@ -10,22 +10,34 @@ use crate::observe::Target;
 /// How long the lookup of a name may take.
 const LOOKUP: Duration = Duration::from_secs(2);
 
+/// Targets without those that are another one over again.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    /// Each target once.
+    pub kept: Vec<TargetHistory>,
+    /// What was left out, each as a sentence without its full stop.
+    pub named: Vec<String>,
+    /// Targets of which nobody can tell whether they are one, each as a sentence without its full stop.
+    pub doubts: Vec<String>,
+}
+
 /// Leaves each target once, and names what was left out.
 ///
-/// Two targets are the same if they answer on the same address and port with the same query: a path does
-/// not tell them apart, because both serve the request counter.
+/// Two targets are the same if they answer on the same address, port and path with the same query. Two paths of one
+/// address are two targets where one job says so; where two jobs do, and the stack names neither, both may lead to the
+/// same counters.
 pub fn leave_one(
     histories: Vec<TargetHistory>,
     targets: &[Target],
     job: Option<&str>,
     addresses: &HashMap<String, IpAddr>,
-) -> (Vec<TargetHistory>, Vec<String>) {
+) -> Sorted {
     let mut groups: BTreeMap<String, Vec<TargetHistory>> = BTreeMap::new();
     for (index, history) in histories.into_iter().enumerate() {
         let identity = history.scrape_url.as_deref().and_then(|url| identity(url, addresses));
         groups.entry(identity.unwrap_or_else(|| format!("#{index:08}"))).or_default().push(history);
     }
-    let (mut kept, mut named) = (Vec::new(), Vec::new());
+    let mut sorted = Sorted::default();
     for (place, mut group) in groups {
         group.sort_by_key(|history| (Some(history.job()) != job, history.job().to_owned()));
         let first = group.remove(0);
@@ -44,26 +56,54 @@ pub fn leave_one(
             if others.is_empty() {
                 others.push(first.job().to_owned());
             }
-            let text = format!(
+            sorted.named.push(format!(
                 "{} is scraped by job {} and again by job {}",
                 first.instance(),
                 first.job(),
                 others.join(", ")
-            );
-            named.push(text);
+            ));
         }
-        kept.push(first);
+        sorted.kept.push(first);
     }
-    kept.sort_by(|a, b| a.labels.cmp(&b.labels));
-    (kept, named)
+    sorted.kept.sort_by(|a, b| a.labels.cmp(&b.labels));
+    if job.is_none() {
+        sorted.doubts = doubts(&sorted.kept, addresses);
+    }
+    sorted
 }
 
-/// Address, port and query of a scrape URL, the host by its address where that is known.
+/// Targets of two jobs at one address.
+fn doubts(kept: &[TargetHistory], addresses: &HashMap<String, IpAddr>) -> Vec<String> {
+    let address = |history: &TargetHistory| authority(history.scrape_url.as_deref()?, addresses);
+    let mut doubts = Vec::new();
+    for (i, one) in kept.iter().enumerate() {
+        let Some(place) = address(one) else { continue };
+        let alike =
+            |other: &&TargetHistory| other.job() != one.job() && address(other).as_ref() == Some(&place);
+        doubts.extend(kept[i + 1..].iter().find(alike).map(|other| {
+            format!(
+                "{place} is scraped by job {} and, at another path, by job {}: whether both show the same counters is not known; name one of them (`counter.job`)",
+                one.job(),
+                other.job()
+            )
+        }));
+    }
+    doubts
+}
+
+/// Address, port, path and query of a scrape URL, the host by its address where that is known.
 fn identity(scrape_url: &str, addresses: &HashMap<String, IpAddr>) -> Option<String> {
+    let url = url::Url::parse(scrape_url).ok()?;
+    let path = url.path().trim_end_matches('/');
+    Some(format!("{}{path}?{}", authority(scrape_url, addresses)?, url.query().unwrap_or_default()))
+}
+
+/// Address and port of a scrape URL.
+fn authority(scrape_url: &str, addresses: &HashMap<String, IpAddr>) -> Option<String> {
     let url = url::Url::parse(scrape_url).ok()?;
     let host = url.host_str()?;
     let host = addresses.get(host).map_or_else(|| host.to_owned(), ToString::to_string);
-    Some(format!("{host}:{}?{}", url.port_or_known_default()?, url.query().unwrap_or_default()))
+    Some(format!("{host}:{}", url.port_or_known_default()?))
 }
 
 /// The addresses of the hosts in scrape URLs; names that this machine does not know are left out.
@@ -111,7 +151,7 @@ mod tests {
             [target("a", "http://localhost:80/metrics"), target("b", "http://127.0.0.1:80/metrics?")];
         let addresses = HashMap::from([("localhost".into(), IpAddr::from([127, 0, 0, 1]))]);
         let histories = targets.iter().map(history).collect();
-        let (kept, named) = leave_one(histories, &targets, Some("b"), &addresses);
+        let Sorted { kept, named, .. } = leave_one(histories, &targets, Some("b"), &addresses);
         assert_eq!(kept.iter().map(TargetHistory::job).collect::<Vec<_>>(), ["b"]);
         assert_eq!(named, ["i is scraped by job b and again by job a"]);
     }
@@ -120,7 +160,20 @@ mod tests {
     fn a_query_tells_targets_apart() {
         let targets = [target("a", "http://h:80/probe?target=x"), target("a", "http://h:80/probe?target=y")];
         let histories = targets.iter().map(history).collect();
-        let (kept, named) = leave_one(histories, &targets, None, &HashMap::new());
-        assert_eq!((kept.len(), named.len()), (2, 0));
+        let sorted = leave_one(histories, &targets, None, &HashMap::new());
+        assert_eq!((sorted.kept.len(), sorted.named.len(), sorted.doubts.len()), (2, 0, 0));
+    }
+
+    #[test]
+    fn a_path_tells_targets_of_one_job_apart_and_is_doubtful_between_two() {
+        let sorted = |jobs: [&str; 2], job: Option<&str>| {
+            let targets = [target(jobs[0], "http://h:80/pods/a"), target(jobs[1], "http://h:80/pods/b")];
+            leave_one(targets.iter().map(history).collect(), &targets, job, &HashMap::new())
+        };
+        let one_job = sorted(["shop", "shop"], None);
+        assert_eq!((one_job.kept.len(), one_job.named.len(), one_job.doubts.len()), (2, 0, 0));
+        let two_jobs = sorted(["shop", "again"], None);
+        assert!(two_jobs.doubts[0].contains("h:80 is scraped by job"), "{two_jobs:?}");
+        assert!(sorted(["shop", "again"], Some("shop")).doubts.is_empty());
     }
 }

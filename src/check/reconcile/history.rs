@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::ledger::Key;
+use super::restarts::{self, Restarts};
 use crate::observe::{Labels, Sample, Series};
 use crate::stack::Counter;
 
@@ -19,6 +20,8 @@ pub struct TargetHistory {
     pub scrapes: Vec<Sample>,
     /// `process_start_time_seconds`, where it tells.
     pub process_started: Vec<Sample>,
+    /// When its series were made (`…_created`), where they tell: anew in a new process.
+    pub created: Vec<Series>,
     /// Its series of the counters, with the value before the load as their first sample where they had one.
     pub series: Vec<Series>,
     /// Whether Prometheus scraped it with success before the load.
@@ -36,8 +39,12 @@ pub struct TargetCount {
     pub rises: Vec<Rise>,
     /// Gaps in which the process was started again: counts between the two times are lost.
     pub restarts: Vec<Gap>,
-    /// The last scrape in which any of its counters had risen.
-    pub last_rise: Option<f64>,
+    /// Why this is not one process that may have been started again, but several counters in turn.
+    pub mixed: Option<String>,
+    /// A fall of a counter of which nothing tells whether a new process was behind it.
+    pub unproven: Option<Gap>,
+    /// The scrapes in which any of its counters had risen, and by how much in all, oldest first.
+    pub steps: Vec<(f64, f64)>,
     /// Scrapes that failed.
     pub failed_scrapes: usize,
 }
@@ -49,6 +56,8 @@ pub struct Rise {
     pub labels: Labels,
     /// How far it rose.
     pub by: f64,
+    /// Its highest value.
+    pub highest: f64,
     /// It was in a scrape, then not in a later one, and did not come back, although the process ran on.
     pub ended: Option<f64>,
     /// It was first seen in this scrape, after the load's start.
@@ -69,10 +78,10 @@ pub struct Gap {
 
 /// Two starts of a process that differ by less are the same start: some exporters compute it anew each
 /// time from a clock that is being adjusted.
-const SAME_START: f64 = 1.5;
+pub(super) const SAME_START: f64 = 1.5;
 
 /// Times in a query and in its answer have milliseconds.
-const SAME_TIME: f64 = 0.0005;
+pub(super) const SAME_TIME: f64 = 0.0005;
 
 impl TargetHistory {
     /// Its `job` label.
@@ -100,12 +109,15 @@ impl TargetHistory {
         let end = end + SAME_TIME;
         let good: Vec<f64> =
             self.scrapes.iter().filter(|s| s.value == 1.0 && s.time <= end).map(|s| s.time).collect();
-        let restarts = self.restarts(end, &good);
+        let Restarts { gaps, unproven, mixed } = restarts::find(self, end, &good);
         let mut count = TargetCount {
             failed_scrapes: self.scrapes.iter().filter(|s| s.value != 1.0 && s.time <= end).count(),
-            restarts,
+            restarts: gaps,
+            unproven,
+            mixed,
             ..TargetCount::default()
         };
+        let mut steps = Vec::new();
         for series in &self.series {
             let samples: Vec<Sample> = series.samples.iter().copied().filter(|s| s.time <= end).collect();
             let Some(first) = samples.first() else { continue };
@@ -115,7 +127,7 @@ impl TargetHistory {
             // A series that was not in the last scrape before the load counts from 0.
             let mut by = if began { first.value } else { 0.0 };
             if began && first.value > 0.0 {
-                count.rose_at(first.time);
+                steps.push((first.time, first.value));
             }
             let mut returned = None;
             for pair in samples.windows(2) {
@@ -128,7 +140,7 @@ impl TargetHistory {
                 let rise = if restarted { pair[1].value } else { pair[1].value - pair[0].value };
                 by += rise;
                 if rise > 0.0 {
-                    count.rose_at(pair[1].time);
+                    steps.push((pair[1].time, rise));
                 }
             }
             let last = samples.last().map_or(first.time, |s| s.time);
@@ -138,12 +150,14 @@ impl TargetHistory {
             count.rises.push(Rise {
                 labels: series.labels.clone(),
                 by,
+                highest: samples.iter().map(|sample| sample.value).fold(0.0, f64::max),
                 ended,
                 // In a new process every series begins: that is no label that was renamed.
                 began: (began && !self.from_zero).then_some(first.time),
                 returned,
             });
         }
+        count.steps = sum_by_time(steps);
         count
     }
 
@@ -155,34 +169,6 @@ impl TargetHistory {
             let next = self.scrapes.partition_point(|scrape| scrape.time < sample.time - SAME_TIME);
             self.scrapes.get(next).is_none_or(|scrape| scrape.time > sample.time + SAME_TIME)
         })
-    }
-
-    /// Where the process was started again: it says so, or a counter fell.
-    fn restarts(&self, end: f64, good: &[f64]) -> Vec<Gap> {
-        let mut gaps: Vec<Gap> = Vec::new();
-        let mut add = |from: f64, to: f64| {
-            if !gaps.iter().any(|gap| gap.covers(from, to)) {
-                gaps.push(Gap { from, to });
-            }
-        };
-        let told = self.process_started.iter().filter(|s| s.time <= end);
-        for (before, after) in told.clone().zip(told.skip(1)) {
-            if (after.value - before.value).abs() > SAME_START {
-                add(before.time, after.time);
-            }
-        }
-        for series in &self.series {
-            for pair in series.samples.windows(2).filter(|pair| pair[1].time <= end) {
-                if pair[1].value < pair[0].value {
-                    // The fall may have a gap before it in which other series were already seen anew.
-                    let to = pair[1].time;
-                    let from = good.iter().rev().find(|time| **time < to - SAME_TIME).copied();
-                    add(from.unwrap_or(pair[0].time).max(pair[0].time), to);
-                }
-            }
-        }
-        gaps.sort_by(|a, b| a.from.total_cmp(&b.from));
-        gaps
     }
 
     /// Whether it is certain that one process ran throughout.
@@ -199,14 +185,28 @@ impl TargetHistory {
 }
 
 impl TargetCount {
-    fn rose_at(&mut self, time: f64) {
-        self.last_rise = Some(self.last_rise.map_or(time, |last| last.max(time)));
+    /// The last scrape in which any of its counters had risen.
+    pub fn last_rise(&self) -> Option<f64> {
+        self.steps.last().map(|(time, _)| *time)
     }
+}
+
+/// Adds up what rose in the same scrape.
+fn sum_by_time(mut steps: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut sums: Vec<(f64, f64)> = Vec::new();
+    for (time, by) in steps {
+        match sums.last_mut() {
+            Some(last) if time - last.0 <= SAME_TIME => last.1 += by,
+            _ => sums.push((time, by)),
+        }
+    }
+    sums
 }
 
 impl Gap {
     /// Whether the step from one sample to the next crosses this gap.
-    fn covers(&self, from: f64, to: f64) -> bool {
+    pub(super) fn covers(&self, from: f64, to: f64) -> bool {
         from < self.to - SAME_TIME && to > self.from + SAME_TIME
     }
 }
@@ -291,7 +291,8 @@ mod tests {
         );
         let count = history.count(3.0);
         assert_eq!(count.rises.iter().map(|rise| rise.by).collect::<Vec<_>>(), [60.0, 9.0]);
-        assert_eq!(count.last_rise, Some(3.0));
+        assert_eq!(count.last_rise(), Some(3.0));
+        assert_eq!(count.steps, [(2.0, 55.0), (3.0, 14.0)]);
         assert!(count.restarts.is_empty());
     }
 

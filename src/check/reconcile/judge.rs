@@ -5,6 +5,7 @@
 //! that was renamed) makes a shortfall `no-data`, never `fail`, and never a pass.
 
 use super::history::TargetHistory;
+use super::lag::AnsweredSecond;
 use super::reading::{Question, Reading, State};
 use crate::check::Outcome;
 use crate::figures::{clock, count, counted, duration};
@@ -23,6 +24,18 @@ pub struct Case<'a> {
     pub replicas: Vec<(String, String)>,
     /// Pods that were replaced during the load.
     pub replaced: Vec<ServicePod>,
+    /// What does not fit together, each as a sentence without its full stop: it makes any count doubtful.
+    pub doubts: Vec<String>,
+    /// What there is instead of the counter's series, where there are none: a sentence without its full stop.
+    pub instead: Option<String>,
+    /// When the client got answers that had to be counted.
+    pub answered: Vec<AnsweredSecond>,
+    /// Seconds in which every target is scraped twice, if all goes well.
+    pub round: f64,
+    /// Seconds by which counters may be behind, as the scenario says: agreement counts only after them.
+    pub lag: f64,
+    /// Seconds that were waited before the baseline, so that what was sent earlier is in it.
+    pub settled: f64,
     /// Prometheus' time after the last answer.
     pub ended: f64,
     /// Prometheus' time until which a short count may be mended.
@@ -43,52 +56,78 @@ pub enum Judgement {
 }
 
 /// A clock that moved by less is no matter of concern: scrapes are compared with Prometheus' own time.
-const CLOCK_MOVED: f64 = 2.0;
+pub(super) const CLOCK_MOVED: f64 = 2.0;
 
 impl Case<'_> {
     /// Judges what was seen until now.
     pub fn judge(&self) -> Judgement {
         let unscraped = self.unscraped();
-        if let Some(finding) = self.clock_went_back() {
+        if let Some(finding) = self.clock_went_back().or_else(|| self.doubtful()) {
             return Judgement::Final(self.differ(&self.reading(None).unwrap_or_default(), finding, 0));
         }
-        let mut previous: Option<State> = None;
+        let mut agreed = false;
         let mut last: Option<Reading> = None;
         for round in 0.. {
             let Some(reading) = self.reading(Some(round)) else { break };
-            if let Some(finding) = broken(&reading) {
+            if let Some(finding) = self.broken(&reading) {
                 return Judgement::Final(self.differ(&reading, finding, round + 1));
             }
-            match (reading.state(), previous) {
+            // A series without a sample in this scrape may get it later: samples do not always come together.
+            let whole = reading.ended.is_empty();
+            let confirms = whole && self.is_past_lag(round);
+            match reading.state() {
                 // The same in two scrapes of every target: it is not on its way past what was sent.
-                (State::Agrees, Some(State::Agrees)) if unscraped.is_empty() => {
-                    return Judgement::Final(self.agree(&reading));
+                State::Agrees if agreed && confirms && unscraped.is_empty() => {
+                    return Judgement::Final(self.conclude(&reading, round + 1));
                 }
-                (State::Over, _) => {
+                State::Over if whole => {
                     let verdict = self.unsettled(&reading).unwrap_or(Finding::Over);
                     return Judgement::Final(self.differ(&reading, verdict, round + 1));
                 }
-                (state, _) => previous = Some(state),
+                state => agreed = state == State::Agrees && confirms,
             }
             last = Some(reading);
         }
         let rounds = self.rounds();
-        if self.now <= self.deadline {
+        let reading = self.reading(None).unwrap_or_default();
+        // What was scraped within the bound may be seen a while after it.
+        let complete = reading.ended.is_empty() && reading.any_series;
+        if self.now <= self.deadline + if complete { 0.0 } else { self.round } {
             return Judgement::Wait(self.waiting(last.as_ref(), rounds));
         }
-        let reading = self.reading(None).unwrap_or_default();
-        let finding = match unscraped.into_iter().next().map(Finding::NoData).or_else(|| broken(&reading)) {
+        let unscraped = unscraped.into_iter().next().map(Finding::NoData);
+        let finding = match unscraped.or_else(|| self.broken(&reading)) {
             Some(finding) => finding,
             None => match (reading.state(), rounds) {
                 (State::Agrees, 0) => Finding::NoData("no target was scraped after the last response".into()),
-                (State::Agrees, _) => {
-                    // Gone targets have no second scrape; what is there agrees in all that can be read.
-                    return Judgement::Final(self.agree(&reading));
-                }
+                (State::Agrees, 1) => Finding::NoData(
+                    "the targets were scraped only once after the last response: nothing confirms that count"
+                        .into(),
+                ),
+                (State::Agrees, _) => match self.renamed(&reading).filter(|_| reading.rose_and_ended) {
+                    Some(renamed) => renamed,
+                    None => return Judgement::Final(self.conclude(&reading, rounds)),
+                },
                 _ => self.unsettled(&reading).unwrap_or(Finding::Short),
             },
         };
         Judgement::Final(self.differ(&reading, finding, rounds))
+    }
+
+    /// A pass, unless something makes the agreement doubtful.
+    fn conclude(&self, reading: &Reading, rounds: usize) -> Vec<Outcome> {
+        match self.agreement_is_doubtful(reading) {
+            Some(finding) => self.differ(reading, finding, rounds),
+            None => self.agree(reading),
+        }
+    }
+
+    /// Whether every target's scrape of this round is past the lag that the scenario names.
+    fn is_past_lag(&self, round: usize) -> bool {
+        let present = self.histories.iter().filter(|history| !history.gone);
+        present
+            .filter_map(|history| self.scrapes(history).nth(round))
+            .all(|time| time > self.ended + self.lag)
     }
 
     /// The counters in the scrape of this round (from 0) after the last answer, of every target that is still
@@ -100,7 +139,8 @@ impl Case<'_> {
                 Some(round) if !history.gone => self.scrapes(history).nth(round)?,
                 _ => match history.scrapes.iter().rev().find(|s| s.value == 1.0 && s.time <= self.deadline) {
                     Some(scrape) => scrape.time,
-                    None => continue,
+                    // It was never scraped, and counts for nothing.
+                    None => f64::MIN,
                 },
             };
             at.push((history, end));
@@ -109,6 +149,11 @@ impl Case<'_> {
             return None;
         }
         Some(Reading::new(&self.question, &at))
+    }
+
+    /// Each target with the last scrape that is looked at.
+    pub(super) fn until(&self, end: f64) -> Vec<(&TargetHistory, f64)> {
+        self.histories.iter().map(|history| (history, end)).collect()
     }
 
     /// Successful scrapes after the last answer and within the bound.
@@ -161,95 +206,6 @@ impl Case<'_> {
         )))
     }
 
-    /// What hides counts, so that a difference proves nothing.
-    fn unsettled(&self, reading: &Reading) -> Option<Finding> {
-        if let Some(seconds) = self.clock_moved.filter(|seconds| seconds.abs() > CLOCK_MOVED) {
-            return Some(Finding::NoData(format!(
-                "Prometheus' clock moved by {} against this machine's during the load",
-                duration(seconds.abs())
-            )));
-        }
-        if let Some(history) =
-            self.histories.iter().find(|history| !history.known_before && !history.from_zero)
-        {
-            return Some(Finding::NoData(format!(
-                "{} was not scraped before the load: what it had counted until then is not known",
-                self.name(history)
-            )));
-        }
-        if let Some((series, at)) = reading.returned.first() {
-            return Some(Finding::NoData(format!(
-                "{series} was missing in a scrape and was back at {}: whether it began again from 0 is not known",
-                clock(*at)
-            )));
-        }
-        if let Some(renamed) = self.renamed(reading) {
-            return Some(renamed);
-        }
-        // What hides counts explains a shortfall, never a surplus.
-        if reading.state() == State::Over {
-            return None;
-        }
-        if !reading.any_series {
-            return Some(Finding::NoData(format!(
-                "Prometheus has no series of {}; the targets were scraped",
-                self.question.counter.metric
-            )));
-        }
-        if let Some((target, gap)) = reading.restarts().next() {
-            let missing: u64 = reading.rows.iter().map(|row| row.least.saturating_sub(row.counted)).sum();
-            return Some(Finding::NoData(format!(
-                "lost with the restart: between {} and {} requests; {} was started again between {} and {}",
-                count(missing),
-                count(missing + self.question.ledger.unknown()),
-                self.name(&self.histories[target]),
-                clock(gap.from),
-                clock(gap.to),
-            )));
-        }
-        if let Some(history) = self.histories.iter().find(|history| history.gone) {
-            return Some(Finding::Replaced(format!(
-                "{}: what it counted after its last scrape is not known",
-                self.replacement(history)
-            )));
-        }
-        for (history, target) in self.histories.iter().zip(&reading.targets) {
-            let Some(still) = target.last_rise else { continue };
-            let during = history.scrapes_after(still).filter(|time| *time <= self.ended).count();
-            if during >= 2 {
-                return Some(Finding::NoData(format!(
-                    "the counters of {} stand still since {}, {} before the last response",
-                    self.name(history),
-                    clock(still),
-                    duration(self.ended - still),
-                )));
-            }
-        }
-        self.histories.iter().zip(&reading.targets).find_map(|(history, target)| {
-            let hidden = target.failed_scrapes > 0
-                && !history.ran_throughout(history.last_scrape().unwrap_or(self.deadline));
-            hidden.then(|| {
-                Finding::NoData(format!(
-                    "{} could not be scraped {}, and nothing proves that it was not started again meanwhile",
-                    self.name(history),
-                    counted(target.failed_scrapes as u64, "time"),
-                ))
-            })
-        })
-    }
-
-    /// Series that ended although their process ran on, or that rose without the labels that tell requests apart.
-    fn renamed(&self, reading: &Reading) -> Option<Finding> {
-        let ended = reading.ended.first().map(|(series, _)| series);
-        let began = reading.unrecognised.first().or(reading.began.first().map(|(series, _)| series));
-        let text = match (ended, began) {
-            (Some(ended), Some(began)) => format!("{ended} ended, {began} began"),
-            (Some(ended), None) => format!("{ended} ended"),
-            (None, _) => format!("{} lacks a label that tells requests apart", reading.unrecognised.first()?),
-        };
-        Some(Finding::NoData(text))
-    }
-
     pub(super) fn name(&self, history: &TargetHistory) -> String {
         let instance = history.instance();
         let replaced = self.replaced.iter().filter(|_| history.gone);
@@ -291,12 +247,17 @@ pub(super) enum Finding {
     Short,
     /// Something hides counts.
     NoData(String),
+    /// What is there does not fit together.
+    Doubtful(String),
+    /// Several counters stand behind one target.
+    Mixed(String),
+    /// Counters are behind what they count.
+    Lag {
+        /// What was seen.
+        why: String,
+        /// Seconds that they are behind, at least.
+        behind: f64,
+    },
     /// A pod was replaced: its last count is a lower bound.
     Replaced(String),
-}
-
-/// A counter that is raised by anything but whole requests does not count requests.
-fn broken(reading: &Reading) -> Option<Finding> {
-    let (series, by) = reading.broken.first()?;
-    Some(Finding::NoData(format!("{series} rose by {by}: it does not count whole requests")))
 }

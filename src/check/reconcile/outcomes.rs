@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::NAME;
+use super::history::display_labels;
 use super::judge::{Case, Finding};
+use super::lag;
 use super::ledger::Key;
 use super::reading::{Reading, Row, State};
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
@@ -18,8 +20,25 @@ impl Case<'_> {
     /// The outcomes where they differ, or where that cannot be told.
     pub(super) fn differ(&self, reading: &Reading, finding: Finding, rounds: usize) -> Vec<Outcome> {
         let mut notes = Vec::new();
-        let no_data = matches!(finding, Finding::NoData(_) | Finding::Replaced(_));
+        let no_data = !matches!(finding, Finding::Over | Finding::Short);
+        let advice;
         let hint = match finding {
+            Finding::Doubtful(reason) => {
+                notes.push(format!("{reason}."));
+                "What belongs to what must be clear first: Prometheus' scrape configuration, and `counter` in the stack file."
+            }
+            Finding::Mixed(reason) => {
+                notes.push(format!("{reason}."));
+                "Give each worker a port of its own, or have the client library add them up (Python: its multiprocess mode)."
+            }
+            Finding::Lag { why, behind } => {
+                notes.push(format!("{why}."));
+                advice = format!(
+                    "Have it wait for them, before the load and after it: `reconcile: {{wait: {}}}`.",
+                    lag::enough(behind)
+                );
+                advice.as_str()
+            }
             Finding::NoData(reason) => {
                 notes.push(format!("{reason}."));
                 "What hides the counts must be mended first: `sre status`, or Prometheus' page of targets."
@@ -33,7 +52,7 @@ impl Case<'_> {
                 "Is anybody else sending requests, such as health probes (`counter.except` leaves theirs out)? Is the counter raised twice on some path?"
             }
             Finding::Short => {
-                notes.push(self.seen(reading, rounds));
+                notes.push(self.seen(rounds));
                 "The service counts fewer requests than it answers. Is the counter raised on every path, also when the handler fails?"
             }
         };
@@ -46,24 +65,11 @@ impl Case<'_> {
     }
 
     /// The evidence for a shortfall, in a sentence.
-    fn seen(&self, reading: &Reading, rounds: usize) -> String {
-        let rising = reading.targets.iter().filter_map(|target| target.last_rise).fold(f64::NAN, f64::max);
-        let waited = duration(self.deadline - self.ended);
-        if rising > self.ended && self.deadline - rising < (self.deadline - self.ended) / 2.0 {
-            return format!(
-                "The counters still rose {} after the last response: they lag by more than the {waited} that were waited. A longer `wait` would tell.",
-                duration(rising - self.ended)
-            );
-        }
-        if rising.is_nan() {
-            return format!(
-                "No counter rose at all until {waited} after the last response, {}: nothing is counted, or the metrics lag by more than that. A longer `wait` would tell.",
-                plural(rounds as u64, "scrape of every target", "scrapes of every target"),
-            );
-        }
+    fn seen(&self, rounds: usize) -> String {
         format!(
-            "Every target was scraped after the last response; none restarted; {} within {waited} changed nothing.",
+            "Every target was scraped after the last response; none restarted; {} within {} changed nothing.",
             counted(rounds.saturating_sub(1) as u64, "more scrape"),
+            duration(self.deadline - self.ended),
         )
     }
 
@@ -77,7 +83,7 @@ impl Case<'_> {
         let ledger = self.question.ledger;
         let (least, unknown, counted) = (ledger.answered(), ledger.unknown(), reading.counted());
         let sent = least + unknown;
-        let total = total_state(least, sent, counted, self.question.tolerance);
+        let total = reading.total;
         let mut all = Outcome::new(
             Kind::Reconcile,
             Group::Counts,
@@ -140,7 +146,7 @@ impl Case<'_> {
                 all.notes.push(format!("{replacement}; the counts prove that nothing was lost."));
             }
         }
-        let mut outcomes = vec![all, self.rows_outcome(&self.by_labels(), &reading.rows, &judge)];
+        let mut outcomes = vec![all, self.by_labels_outcome(reading, &judge)];
         let mut metrics: Vec<&str> = ledger.raised.iter().map(|raised| metric_of(&raised.series)).collect();
         metrics.dedup();
         for metric in metrics {
@@ -158,7 +164,7 @@ impl Case<'_> {
             if first.table.is_none() && first.name == NAME {
                 first.table = difference_table(&reading.rows);
             }
-            first.hint = hint.map(|hint| Kind::Reconcile.hint(hint));
+            first.hint = hint.map(|hint| Kind::Reconcile.hint(hint)).or(first.hint.take());
         }
         outcomes
     }
@@ -178,6 +184,25 @@ impl Case<'_> {
         }
     }
 
+    /// The request counter, row by row. Requests of which none was answered completely agree with any count.
+    fn by_labels_outcome(&self, reading: &Reading, judge: &impl Fn(State) -> Verdict) -> Outcome {
+        let mut outcome = self.rows_outcome(&self.by_labels(), &reading.rows, judge);
+        if outcome.verdict == Verdict::Pass && !reading.unproven.is_empty() {
+            outcome.verdict = Verdict::NoData;
+            let told = |(key, unknown): &(Key, u64)| {
+                let labels = display_labels(key, &[]);
+                format!(
+                    "No request of {labels} got a complete answer: any count up to {} agrees.",
+                    count(*unknown)
+                )
+            };
+            outcome.notes.extend(reading.unproven.iter().take(10).map(told));
+            outcome.hint =
+                Some(Kind::Reconcile.hint("Why were they not answered? The table of errors tells."));
+        }
+        outcome
+    }
+
     fn rows_outcome(&self, name: &str, rows: &[Row], judge: &impl Fn(State) -> Verdict) -> Outcome {
         let worst = rows.iter().map(|row| row.state).max();
         // No row at all says nothing.
@@ -192,14 +217,6 @@ impl Case<'_> {
     }
 }
 
-fn total_state(least: u64, most: u64, counted: u64, tolerance: u64) -> State {
-    match counted {
-        _ if counted + tolerance < least => State::Short,
-        _ if counted > most + tolerance => State::Over,
-        _ => State::Agrees,
-    }
-}
-
 fn metric_of(series: &str) -> &str {
     series.split('{').next().unwrap_or(series).trim()
 }
@@ -209,18 +226,18 @@ fn difference_table(rows: &[Row]) -> Option<Table> {
     let different: Vec<&Row> = rows.iter().filter(|row| row.state != State::Agrees).collect();
     let labels: Vec<&String> = different.first()?.key.keys().collect();
     let mut columns: Vec<String> = labels.iter().map(|label| (*label).clone()).collect();
-    columns.extend(["sent", "counted", "missing"].map(String::from));
+    columns.extend(["sent", "counted", "difference"].map(String::from));
     let cells = |row: &&Row| {
         let mut cells: Vec<String> = labels.iter().map(|label| value(&row.key, label)).collect();
         let sent = match row.most {
             most if most == row.least => count(most),
             most => format!("{} to {}", count(row.least), count(most)),
         };
-        let missing = match row.state {
+        let difference = match row.state {
             State::Over => format!("+{}", count(row.counted - row.most)),
-            _ => count(row.least.saturating_sub(row.counted)),
+            _ => format!("-{}", count(row.least.saturating_sub(row.counted))),
         };
-        cells.extend([sent, count(row.counted), missing]);
+        cells.extend([sent, count(row.counted), difference]);
         cells
     };
     let mut table = Table { columns, rows: different.iter().take(10).map(cells).collect() };

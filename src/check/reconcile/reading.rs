@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::history::{Gap, Rise, TargetCount, TargetHistory, display_series, key_of, sum_by_key};
-use super::ledger::{Key, Ledger};
+use super::ledger::{Group, Key, Ledger};
 use crate::stack::Counter;
 
 /// What was asked of the counters, whatever the instant.
@@ -28,12 +28,21 @@ pub struct Reading {
     pub unrecognised: Vec<String>,
     /// Series that ended although their process ran on, and when.
     pub ended: Vec<(String, f64)>,
+    /// Whether any of them had risen.
+    pub rose_and_ended: bool,
     /// Series that began after the load's start, and when.
     pub began: Vec<(String, f64)>,
     /// Series that were away in a scrape and came back no lower, and when.
     pub returned: Vec<(String, f64)>,
-    /// Series that had to be raised by whole requests and were not, and by how much they were.
+    /// Series that had to be raised by whole requests and were not, and by how much they were; or that are so large
+    /// that whole numbers are no longer exact.
     pub broken: Vec<(String, f64)>,
+    /// Requests of which none was answered completely: any count of them would agree. With how many there were.
+    pub unproven: Vec<(Key, u64)>,
+    /// The last of the scrapes that were read.
+    pub until: f64,
+    /// How the sum of all rows compares.
+    pub total: State,
     /// Whether the request counter has any series at all.
     pub any_series: bool,
     /// Each target's count, in the order of the histories.
@@ -56,9 +65,10 @@ pub struct Row {
 }
 
 /// How counts compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Within what the client knows.
+    #[default]
     Agrees,
     /// Fewer than were answered. A later scrape may mend it.
     Short,
@@ -69,7 +79,8 @@ pub enum State {
 impl Reading {
     /// Reads the targets' counters, each at its own instant.
     pub fn new(question: &Question<'_>, histories: &[(&TargetHistory, f64)]) -> Reading {
-        let mut reading = Reading::default();
+        let until = histories.iter().map(|(_, end)| *end).fold(0.0, f64::max);
+        let mut reading = Reading { until, ..Reading::default() };
         let mut keyed: Vec<(Key, Rise)> = Vec::new();
         let extra = extra_labels(question);
         let mut raised: BTreeMap<&str, f64> =
@@ -85,7 +96,7 @@ impl Reading {
                     }
                 }
                 let text = display_series(&rise.labels, &history.labels);
-                if (rise.by - rise.by.round()).abs() > NOT_WHOLE {
+                if (rise.by - rise.by.round()).abs() > NOT_WHOLE || rise.highest > LARGEST {
                     reading.broken.push((text.clone(), rise.by));
                 }
                 reading.returned.extend(rise.returned.map(|at| (text.clone(), at)));
@@ -95,6 +106,7 @@ impl Reading {
                 reading.any_series = true;
                 if let Some(since) = rise.ended {
                     reading.ended.push((text.clone(), since));
+                    reading.rose_and_ended |= rise.by > 0.0;
                 }
                 if let Some(since) = rise.began {
                     reading.began.push((text.clone(), since));
@@ -109,6 +121,11 @@ impl Reading {
         }
         let sums = sum_by_key(keyed.iter().map(|(key, rise)| (key.clone(), rise)));
         reading.rows = rows(question, &sums);
+        let (least, unknown) = (question.ledger.answered(), question.ledger.unknown());
+        reading.total = compare(least, least + unknown, reading.counted(), question.tolerance);
+        let unproven = |group: &&Group| group.answered.is_empty() && group.unknown > 0;
+        let groups = question.ledger.groups.iter().filter(unproven);
+        reading.unproven = groups.map(|group| (group.base.clone(), group.unknown)).collect();
         reading.raised = question
             .ledger
             .raised
@@ -131,7 +148,7 @@ impl Reading {
 
     /// The worst of all comparisons.
     pub fn state(&self) -> State {
-        self.rows.iter().chain(&self.raised).map(|row| row.state).max().unwrap_or(State::Agrees)
+        self.rows.iter().chain(&self.raised).map(|row| row.state).fold(self.total, State::max)
     }
 
     /// Restarts of all targets: which target, and the gap in which counts are lost.
@@ -206,8 +223,11 @@ fn compare(least: u64, most: u64, counted: u64, tolerance: u64) -> State {
     }
 }
 
-/// Sums of whole numbers are whole up to 2^53; nothing that counts requests comes near.
+/// Sums of whole numbers are whole, but for what adding costs.
 const NOT_WHOLE: f64 = 1e-6;
+
+/// 2^53: above it not every whole number can be told in a sample, and one more may be none more.
+pub(super) const LARGEST: f64 = 9_007_199_254_740_992.0;
 
 /// Counters are numbers with a point in the exposition; requests are whole.
 fn whole(rise: f64) -> u64 {
