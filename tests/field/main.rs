@@ -23,6 +23,7 @@ mod connections;
 mod counters;
 mod heads;
 mod hostile;
+mod missing_programs;
 mod no_answers;
 mod notifications;
 mod observers;
