@@ -86,6 +86,8 @@ impl<'a> Fold<'a> {
             | EventKind::LoadProgress(_)
             | EventKind::CheckStarted { .. }
             | EventKind::CheckWaiting { .. }
+            | EventKind::PrometheusStarted { .. }
+            | EventKind::AlertmanagerTold(_)
             | EventKind::Unknown => {}
         }
     }
