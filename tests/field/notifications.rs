@@ -18,14 +18,20 @@ const CHECKS: &str = "[{alert: {name: Alarm, labels: {severity: ticket}, fires: 
 const ROUTE: &str = "route: {receiver: hook, group_by: [alertname], group_wait: 1s, group_interval: 1s}\n";
 const RECEIVERS: &str = "receivers: [{name: hook, webhook_configs: [{url: \"http://RECEIVER/alerts\", send_resolved: true}]}, {name: nobody}]\n";
 
-/// A run in which the alarm is raised and ended, with this configuration of Alertmanager.
+/// A run in which the alarm is raised and ended.
 fn run(lab: &Lab, liar: &Liar) -> Verdict {
-    lab.scenario(LOAD, CHECKS);
+    judged_by(lab, liar, CHECKS)
+}
+
+/// The same with other checks.
+fn judged_by(lab: &Lab, liar: &Liar, checks: &str) -> Verdict {
+    let before = liar.requests();
+    lab.scenario(LOAD, checks);
     let mut run = lab.run();
     let ended = |run: &mut Child| run.try_wait().is_ok_and(|ended| ended.is_some());
-    until("the load", || liar.requests() >= 5 || ended(&mut run));
+    until("the load", || liar.requests() >= before + 5 || ended(&mut run));
     liar.alarm(true);
-    until("most of the load", || liar.requests() >= 90 || ended(&mut run));
+    until("most of the load", || liar.requests() >= before + 90 || ended(&mut run));
     liar.alarm(false);
     verdict(run)
 }
@@ -55,7 +61,8 @@ fn an_alert_that_a_colleague_has_silenced_is_no_fault_of_its_rule() {
         "startsAt": now.to_string(), "endsAt": (now + jiff::SignedDuration::from_mins(10)).to_string(),
         "createdBy": "ann", "comment": "moving house",
     });
-    let (status, _) = post(&format!("http://{}/api/v2/silences", lab.alertmanager()), silence.to_string());
+    let alertmanager = lab.alertmanager().expect("an Alertmanager");
+    let (status, _) = post(&format!("http://{alertmanager}/api/v2/silences"), silence.to_string());
     assert_eq!(status, 200);
     run(&lab, &liar).is(3, "no-data", "moving house");
     assert_eq!(lab.sre(&["verify"]), Some(3), "a later look gives another verdict");
@@ -97,6 +104,66 @@ fn a_group_that_waits_for_longer_than_a_notification_may_take_is_told() {
         .with_rules(RULES)
         .start(None);
     run(&lab, &liar).is(1, "fail", "Alertmanager may wait 2 min");
+}
+
+#[test]
+fn a_route_that_is_muted_at_this_time_is_no_fault_of_the_alert() {
+    let liar = Liar::start(Lie::None);
+    let route = ROUTE.replace(
+        "group_interval: 1s",
+        "group_interval: 1s, routes: [{matchers: [alertname=Alarm], mute_time_intervals: [nights]}]",
+    );
+    let always = "time_intervals: [{name: nights, time_intervals: [{weekdays: [\"sunday:saturday\"]}]}]\n";
+    let lab = Lab::new(&[&liar])
+        .with_notifications_by(&format!("{route}{RECEIVERS}{always}"))
+        .with_rules(RULES)
+        .start(None);
+    let verdict = run(&lab, &liar);
+    match tells_of_muting(&lab) {
+        true => verdict.is(3, "no-data", "time interval nights"),
+        // It does not say why it is silent.
+        false => verdict.is(1, "fail", "routes lead to: hook"),
+    }
+}
+
+/// Alertmanager tells from 0.28 on which time intervals mute an alert.
+fn tells_of_muting(lab: &Lab) -> bool {
+    let alertmanager = lab.alertmanager().expect("an Alertmanager");
+    let status: Value =
+        serde_json::from_str(&ask(&format!("http://{alertmanager}/api/v2/status"))).expect("its status");
+    let version = status["versionInfo"]["version"].as_str().expect("a version");
+    let minor = version.split('.').nth(1).expect("a minor version");
+    minor.parse::<u32>().expect("a number") >= 28
+}
+
+/// Rules of an alert that fires for 3,000 pods at once, made of nothing but the alarm.
+fn storm() -> String {
+    let times = |name: &str, of: &str, label: &str, many: usize| {
+        let each = |i| format!("label_replace({of}, \"{label}\", \"{i}\", \"\", \"\")");
+        let all: Vec<String> = (0..many).map(each).collect();
+        format!("{{record: {name}, expr: '{}'}}", all.join(" or "))
+    };
+    let tens = times("lab:tens", "vector(1)", "zone", 10);
+    let hundreds = times("lab:hundreds", "lab:tens", "node", 10);
+    let thousands = times("lab:thousands", "lab:hundreds", "pod", 30);
+    let alert = "{alert: Alarm, expr: 'lab:thousands == 1 and on() (max(alarm) == 1)', for: 1s, \
+                 annotations: {summary: 'The pod {{ $labels.pod }} is not ready'}}";
+    format!("groups: [{{name: g, interval: 1s, rules: [{tens}, {hundreds}, {thousands}, {alert}]}}]\n")
+}
+
+#[test]
+fn thousands_of_alerts_are_judged_and_told_in_few_lines() {
+    let liar = Liar::start(Lie::None);
+    let lab = Lab::new(&[&liar])
+        .with_notifications_by(&format!("{ROUTE}{RECEIVERS}"))
+        .with_rules(&storm())
+        .start(None);
+    let expected = "[{alert: {name: Alarm, fires: 15s, resolves: 25s, delivered: 15s}}]";
+    judged_by(&lab, &liar, expected).is(0, "pass", "the resolution was notified");
+    let unexpected = judged_by(&lab, &liar, "[{reconcile: {wait: 10s}}, {no-alerts: {}}]");
+    unexpected.is(1, "fail", "3,000 fired");
+    let told = unexpected.json.to_string().len() + unexpected.stderr.len();
+    assert!(told < 64 << 10, "{told} bytes are told of it");
 }
 
 /// `sre receiver`, with a line of its stderr for each thing that it tells.

@@ -151,11 +151,6 @@ impl Lab {
         self
     }
 
-    /// Where Alertmanager answers.
-    pub fn alertmanager(&self) -> SocketAddr {
-        self.alertmanager.expect("an Alertmanager")
-    }
-
     /// Alertmanager and `sre receiver`, to be called before `start`.
     pub fn with_notifications(self) -> Lab {
         self.with_notifications_by(
