@@ -11,7 +11,7 @@ use crate::check::context::CheckContext;
 use crate::check::wait::seconds_of;
 use crate::error::Result;
 use crate::figures::duration;
-use crate::observe::{AlertingRule, Labels, Prometheus, QueryResult, Series, matcher, one_of};
+use crate::observe::{AlertingRule, Labels, Prometheus, QueryResult, Series, matcher, one_of, selector};
 use crate::run::{EventKind, FaultEvent};
 use crate::scenario::AlertCheck;
 
@@ -31,8 +31,8 @@ pub async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &A
     let meant: Vec<&AlertingRule> = of_name.iter().copied().filter(|rule| fits(rule, &labels)).collect();
     let expectation = expectation(context, prometheus, labels, asked).await?;
     let since = context.baseline.map_or(expectation.from, |baseline| baseline.at);
-    let selector = format!("ALERTS{{{}}}", matcher("alertname", "=", &asked.name));
-    let alerts = prometheus.samples(&selector, since, now).await?;
+    let of_this_name = selector("ALERTS", [matcher("alertname", "=", &asked.name)]);
+    let alerts = prometheus.samples(&of_this_name, since, now).await?;
     let (siblings, alerts): (Vec<Series>, Vec<Series>) = alerts.into_iter().partition(|series| {
         let able = |rule: &&&AlertingRule| can_make(rule, &series.labels);
         of_name.iter().any(|rule| able(&rule)) && !meant.iter().any(|rule| able(&rule))
@@ -118,8 +118,8 @@ async fn evidence(
     let step = (step * 1000.0).floor().max(1.0) / 1000.0;
     let (mut active, mut firing) = (BTreeSet::new(), BTreeSet::new());
     if !alerts.is_empty() {
-        let selector = format!("count by (alertstate) (ALERTS{{{}}})", selector(expectation, meant));
-        for series in prometheus.evaluations(&selector, first, last + 2.0 * step, step).await? {
+        let by_state = format!("count by (alertstate) ({})", alerts_meant(expectation, meant));
+        for series in prometheus.evaluations(&by_state, first, last + 2.0 * step, step).await? {
             let instants = series.samples.iter().map(|sample| (sample.time / step).round() as i64);
             if super::episode::is_firing(&series) {
                 firing.extend(instants.clone());
@@ -155,14 +155,14 @@ pub async fn starts(context: &CheckContext<'_>, prometheus: &Prometheus) -> Resu
     Ok(starts.clone())
 }
 
-/// The matchers of the alerts that are meant.
-fn selector(expectation: &Expectation, meant: &[&AlertingRule]) -> String {
+/// The selector of the alerts that are meant.
+fn alerts_meant(expectation: &Expectation, meant: &[&AlertingRule]) -> String {
     let name = meant.iter().map(|rule| matcher("alertname", "=", &rule.name)).take(1);
     let labels = expectation.labels.iter().map(|(name, value)| matcher(name, "=", value));
     // One without the label is meant, too.
     let instances = expectation.instances.iter().map(String::as_str).chain([""]);
     let instances = (!expectation.instances.is_empty()).then(|| one_of("instance", instances));
-    name.chain(labels).chain(instances).collect::<Vec<_>>().join(",")
+    selector("ALERTS", name.chain(labels).chain(instances))
 }
 
 /// For how long a sample speaks for its series.
@@ -185,7 +185,7 @@ pub async fn offset(
         Some(seconds) => seconds,
         None => prometheus.config().await.map_or(0.0, |text| global_offset(&text)),
     };
-    let states = format!("ALERTS_FOR_STATE{{{}}}", one_of("alertname", names));
+    let states = selector("ALERTS_FOR_STATE", [one_of("alertname", names)]);
     let window = ((now - since).max(0.0) * 1000.0).ceil().max(1000.0);
     let step = (window / MOST_INSTANTS).ceil().max(250.0);
     let apart = format!("max_over_time(max({states} - timestamp({states}))[{window}ms:{step}ms])");

@@ -10,7 +10,7 @@ use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
 use crate::figures::{count, duration};
-use crate::observe::{Labels, Prometheus, one_of};
+use crate::observe::{Labels, Prometheus, matcher, one_of, selector};
 
 /// More rows are not shown.
 const MOST_ROWS: usize = 20;
@@ -78,8 +78,8 @@ async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Seen> {
     let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
     let since = context.load.prometheus_started.or(context.baseline.map(|b| b.at)).unwrap_or(now);
     let known_by = look::known_by(context, prometheus).await?;
-    let alerts =
-        prometheus.samples(&format!("ALERTS{{{}}}", one_of("alertname", &names)), since, now).await?;
+    let of_these_names = selector("ALERTS", [one_of("alertname", &names)]);
+    let alerts = prometheus.samples(&of_these_names, since, now).await?;
     let rules: Vec<_> = loaded.into_iter().filter(|rule| names.contains(&rule.name.as_str())).collect();
     let shortest = rules.iter().map(|rule| rule.interval).fold(60.0, f64::min);
     let mut world = World {
@@ -114,8 +114,8 @@ async fn pending(
 ) -> Result<BTreeMap<Labels, BTreeSet<i64>>> {
     let mut pending: BTreeMap<Labels, BTreeSet<i64>> = BTreeMap::new();
     let Some((from, to)) = world.asked() else { return Ok(pending) };
-    let selector = format!("ALERTS{{{},alertstate=\"pending\"}}", one_of("alertname", names));
-    for series in prometheus.evaluations(&selector, from, to, world.step).await? {
+    let pending_now = selector("ALERTS", [one_of("alertname", names), matcher("alertstate", "=", "pending")]);
+    for series in prometheus.evaluations(&pending_now, from, to, world.step).await? {
         let instants = series.samples.iter().map(|sample| (sample.time / world.step).round() as i64);
         pending.entry(without_state(series.labels)).or_default().extend(instants);
     }
