@@ -6,6 +6,7 @@ use super::Catalog;
 use super::folder::Folder;
 use super::origin::Origin;
 use super::shipped::STACKS;
+use crate::check::seconds_of;
 use crate::config::{self, Document, Problem, Refusal, Severity, Values, unknown};
 use crate::error::{Error, Result};
 use crate::stack::{self, AlertRule, ClusterStack, Stack};
@@ -35,6 +36,18 @@ impl LoadedStack {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// By how many seconds the groups of its alert rules look back, where their files say so; the longest of those that
+    /// share a name.
+    pub fn rule_offsets(&self) -> IndexMap<String, f64> {
+        let mut offsets = IndexMap::new();
+        for alert in &self.alerts {
+            let Some(offset) = alert.query_offset.as_deref().and_then(seconds_of) else { continue };
+            let longest: &mut f64 = offsets.entry(alert.name.clone()).or_default();
+            *longest = longest.max(offset);
+        }
+        offsets
     }
 
     /// The text of a file of the stack's folder, such as one of `stack.rules`; of `manifests/` beside `stacks/`,

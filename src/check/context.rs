@@ -1,9 +1,13 @@
 //! What a check is given: what was asked, what was done, and whom to ask.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
+use super::alert::Fate;
 use super::reconcile::{AnsweredSecond, Baseline};
 use super::{Outcome, Verdict};
 use crate::error::{Error, Result};
@@ -12,7 +16,7 @@ use crate::observe::{Labels, Prometheus, QueryResult, Series};
 use crate::run::{EventKind, Events, FaultEvent, LoadFinished};
 use crate::scenario::Scenario;
 use crate::stack::Stack;
-use crate::target::{Endpoints, PodChanges};
+use crate::target::{Endpoints, PodChanges, TargetKind};
 
 /// What a check is given. Times are in seconds since 1970 on Prometheus' clock.
 #[derive(Clone, Copy)]
@@ -23,6 +27,14 @@ pub struct CheckContext<'a> {
     pub stack: &'a Stack,
     /// Names of the stack's alert rules.
     pub rules: &'a [String],
+    /// By how many seconds the groups of these rules look back, by the stack's files.
+    pub offsets: &'a IndexMap<String, f64>,
+    /// When Prometheus started, each time that was seen.
+    pub starts: &'a Mutex<Vec<f64>>,
+    /// What Alertmanager did with the alerts that are asked about.
+    pub fates: &'a Mutex<Vec<Fate>>,
+    /// Where the stack runs.
+    pub target: TargetKind,
     /// Where everything answers.
     pub endpoints: &'a Endpoints,
     /// The client of Prometheus, or why there is none.

@@ -17,3 +17,4 @@ pub use all::verify;
 pub use context::{CheckContext, Faults, missing};
 pub use outcome::{Group, Kind, Outcome, Table, Verdict};
 pub use steady::Steady;
+pub use wait::seconds_of;

@@ -69,7 +69,11 @@ impl Steady<'_> {
                 let rules: Vec<String> =
                     self.rules.iter().filter(|rule| !asked.except.contains(rule)).cloned().collect();
                 let firing = alert::already_firing(prometheus, &rules).await.map_err(|e| e.to_string())?;
-                return if firing.is_empty() { Ok(()) } else { Err(format!("{} fires", firing.join(", "))) };
+                return match (firing.alerts.as_slice(), firing.unevaluated.first()) {
+                    ([], None) => Ok(()),
+                    ([], Some(rule)) => Err(format!("{rule} was not evaluated yet")),
+                    _ => Err(format!("{} fires", firing.in_words())),
+                };
             }
             // They need a load; the stack file is refused for them.
             Check::Reconcile(_) | Check::Alert(_) | Check::Detected(_) | Check::Logs(_) => return Ok(()),

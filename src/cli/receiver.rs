@@ -23,7 +23,9 @@ pub struct Receiver {
 impl Receiver {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
-        crate::receiver::serve(self.listen, &self.store, &context.interrupt).await?;
+        let terminal = context.terminal.clone();
+        let tell = std::sync::Arc::new(move |what: String| terminal.say(what));
+        crate::receiver::serve(self.listen, &self.store, &context.interrupt, tell).await?;
         Ok(Exit::Pass)
     }
 }

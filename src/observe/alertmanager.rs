@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::HttpClient;
+use super::{HttpClient, Labels, matcher};
 use crate::error::Result;
 use crate::target::Endpoint;
 
@@ -37,13 +37,103 @@ impl Alertmanager {
         Ok(self.status().await?.config.original)
     }
 
+    /// When it started.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not answer.
+    pub async fn started(&self) -> Result<Option<jiff::Timestamp>> {
+        Ok(self.status().await?.uptime)
+    }
+
+    /// The alerts that it has and that carry this label; those that are over are gone at once.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not answer.
+    pub async fn alerts(&self, label: &str, value: &str) -> Result<Vec<HeldAlert>> {
+        self.http.get("api/v2/alerts", &[("filter", matcher(label, "=", value))]).await
+    }
+
+    /// All alerts that it has.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not answer.
+    pub async fn all_alerts(&self) -> Result<Vec<HeldAlert>> {
+        self.http.get("api/v2/alerts", &[]).await
+    }
+
+    /// A silence by its id.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not answer.
+    pub async fn silence(&self, id: &str) -> Result<Silence> {
+        self.http.get(&format!("api/v2/silence/{id}"), &[]).await
+    }
+
     async fn status(&self) -> Result<Status> {
         self.http.get("api/v2/status", &[]).await
     }
 }
 
+/// An alert that Alertmanager has, and what it does with it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldAlert {
+    /// Its labels as they came here: external labels and relabelling may have changed them.
+    pub labels: Labels,
+    /// When it began to fire, on Prometheus' clock.
+    pub starts_at: jiff::Timestamp,
+    /// Its name among alerts.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// Whether it is notified, and why not.
+    pub status: HeldStatus,
+    /// Where its routes lead.
+    #[serde(default)]
+    pub receivers: Vec<ReceiverName>,
+}
+
+/// Whether Alertmanager notifies of an alert, and why not.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldStatus {
+    /// `active`, `suppressed` or `unprocessed`.
+    pub state: String,
+    /// The ids of silences.
+    #[serde(default)]
+    pub silenced_by: Vec<String>,
+    /// The fingerprints of alerts.
+    #[serde(default)]
+    pub inhibited_by: Vec<String>,
+    /// The names of time intervals (from 0.28).
+    #[serde(default)]
+    pub muted_by: Vec<String>,
+}
+
+/// A receiver's name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ReceiverName {
+    /// The name.
+    pub name: String,
+}
+
+/// A silence.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Silence {
+    /// Who made it.
+    #[serde(default)]
+    pub created_by: String,
+    /// Why.
+    #[serde(default)]
+    pub comment: String,
+    /// Until when.
+    pub ends_at: jiff::Timestamp,
+}
+
 #[derive(Deserialize)]
 struct Status {
+    #[serde(default)]
+    uptime: Option<jiff::Timestamp>,
     #[serde(rename = "versionInfo")]
     version_info: VersionInfo,
     #[serde(default)]

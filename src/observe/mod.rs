@@ -11,10 +11,12 @@ mod receiver;
 pub mod remote_write;
 mod stand_in;
 
-pub use alertmanager::Alertmanager;
+pub use alertmanager::{Alertmanager, HeldAlert, HeldStatus, Silence};
 pub use http::HttpClient;
 pub use loki::{LogLine, Loki};
-pub use prometheus::{AlertingRule, Health, Labels, LoadedRule, Prometheus, RuleGroup, RuleState, Target};
+pub use prometheus::{
+    ActiveAlert, AlertingRule, Health, Labels, LoadedRule, Prometheus, RuleGroup, RuleState, Target,
+};
 pub use promql::{is_bare, literal, matcher, one_of, selector};
 pub use query::{QueryResult, Sample, Series};
 pub use receiver::{Notification, NotifiedAlert, Receiver};

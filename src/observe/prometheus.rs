@@ -93,12 +93,31 @@ pub enum RuleState {
     Unknown,
 }
 
-/// An alerting rule, as Prometheus has loaded it.
+/// An alert of a rule, as it is now.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ActiveAlert {
+    /// All its labels, `alertname` among them.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Pending or firing.
+    pub state: RuleState,
+}
+
+/// An alerting rule, as Prometheus has loaded it: its group, name and labels tell it from others.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertingRule {
     /// Its name.
     pub name: String,
+    /// The labels that it adds to its alerts; values may be templates.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Seconds for which its expression must hold before it fires.
+    #[serde(default)]
+    pub duration: f64,
+    /// Its alerts that are pending or fire now.
+    #[serde(default)]
+    pub alerts: Vec<ActiveAlert>,
     /// Its state.
     pub state: RuleState,
     /// `ok`, `err`, or `unknown` before its first evaluation.
@@ -108,9 +127,15 @@ pub struct AlertingRule {
     pub last_error: String,
     /// When it was last evaluated.
     pub last_evaluation: jiff::Timestamp,
+    /// The name of its group.
+    #[serde(skip)]
+    pub group: String,
     /// Seconds between evaluations; its group's.
     #[serde(skip)]
     pub interval: f64,
+    /// Seconds that the last evaluation of its group took.
+    #[serde(skip)]
+    pub group_took: f64,
 }
 
 impl AlertingRule {
@@ -119,9 +144,10 @@ impl AlertingRule {
         self.last_evaluation.as_millisecond() as f64 / 1000.0
     }
 
-    /// Whether it was not evaluated any more at a time: for two of its intervals, and `late` seconds.
-    pub fn is_stale(&self, at: f64, late: f64) -> bool {
-        self.evaluated() + 2.0 * self.interval + late < at
+    /// Until when every evaluation that was due is over: one may begin late, by what the rules before it in its group
+    /// took.
+    pub fn evaluated_until(&self) -> f64 {
+        self.evaluated() - self.group_took
     }
 }
 
@@ -318,6 +344,12 @@ impl Prometheus {
         Ok(answer.yaml)
     }
 
+    /// The value of a flag that it was started with, where it tells.
+    pub async fn flag(&self, name: &str) -> Result<Option<String>> {
+        let told = self.http.told_if_there::<BTreeMap<String, String>>("api/v1/status/flags", &[]).await?;
+        Ok(told.and_then(|told| told.data?.remove(name)))
+    }
+
     async fn rule_groups(&self) -> Result<Vec<AlertingGroup>> {
         let answer: Groups<AlertingGroup> = self.get("api/v1/rules", &[("type", "alert".into())]).await?;
         Ok(answer.groups)
@@ -401,9 +433,14 @@ struct Groups<G> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AlertingGroup {
+    #[serde(default)]
+    name: String,
     file: std::path::PathBuf,
     interval: f64,
+    #[serde(default)]
+    evaluation_time: f64,
     rules: Vec<ListedRule>,
 }
 
@@ -422,11 +459,12 @@ const VMALERT_DELAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 impl AlertingGroup {
     fn into_rules(self) -> impl Iterator<Item = AlertingRule> {
-        let interval = self.interval;
+        let (group, interval, group_took) = (self.name, self.interval, self.evaluation_time);
         self.rules.into_iter().map(move |listed| {
             let told = listed.rule.last_evaluation;
             let delayed = listed.datasource_type.and_then(|_| told.checked_sub(VMALERT_DELAY).ok());
-            AlertingRule { interval, last_evaluation: delayed.unwrap_or(told), ..listed.rule }
+            let last_evaluation = delayed.unwrap_or(told);
+            AlertingRule { group: group.clone(), interval, group_took, last_evaluation, ..listed.rule }
         })
     }
 }

@@ -19,6 +19,9 @@ pub struct Notification {
     pub received: jiff::Timestamp,
     /// The alerts that it tells of.
     pub alerts: Vec<NotifiedAlert>,
+    /// How many more it would have told of (`max_alerts` of the receiver in Alertmanager).
+    #[serde(default, rename = "truncatedAlerts")]
+    pub truncated: u64,
 }
 
 /// An alert in a notification.

@@ -87,6 +87,8 @@ impl<'a> Fold<'a> {
             | EventKind::LoadProgress(_)
             | EventKind::CheckStarted { .. }
             | EventKind::CheckWaiting { .. }
+            | EventKind::PrometheusStarted { .. }
+            | EventKind::AlertmanagerTold(_)
             | EventKind::Unknown => {}
         }
     }

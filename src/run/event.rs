@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::check::alert::Fate;
 use crate::check::{Outcome, reconcile::Baseline};
 use crate::error::Result;
 use crate::fault::Sign;
@@ -50,6 +51,13 @@ pub enum EventKind {
         /// Why.
         error: String,
     },
+    /// Prometheus' process is another one than was known of in this run.
+    PrometheusStarted {
+        /// When it started, in seconds since 1970.
+        at: f64,
+    },
+    /// Alertmanager told what it does with an alert that is asked about.
+    AlertmanagerTold(Box<Fate>),
     /// The checks begin, all of them or, after an earlier verdict, again.
     VerifyStarted,
     /// A check begins.
@@ -110,6 +118,9 @@ pub struct RunStarted {
     /// Names of the stack's alert rules.
     #[serde(default)]
     pub rules: Vec<String>,
+    /// By how many seconds the groups of these rules look back (`query_offset`), where their files say so.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub offsets: IndexMap<String, f64>,
 }
 
 /// What the load will be.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::senders::Called;
 use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA, Senders};
 use crate::catalog::LoadedStack;
-use crate::check::alert::already_firing;
+use crate::check::alert::{Firing, Watch, already_firing};
 use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
 use crate::fault::kubernetes::Scene;
@@ -25,6 +25,9 @@ const LEAD: Duration = Duration::from_millis(200);
 
 /// How long the baseline and the workers may take before the load begins.
 const UNTIL_LOAD: Duration = Duration::from_secs(120);
+
+/// Between two looks at rules that were not evaluated yet.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
 /// What a run is made of.
 pub struct Run<'a> {
@@ -82,6 +85,7 @@ impl Run<'_> {
             versions,
             endpoints: self.lab.endpoints.clone(),
             rules: self.stack.rule_names(),
+            offsets: self.stack.rule_offsets(),
         })))?;
         Ok(Begun { folder, events })
     }
@@ -259,8 +263,20 @@ impl Run<'_> {
         let clock = Clock::new(|| async { Some(time(prometheus).await?.0) }, before);
         let journal = Journal::new(self.state, self.terminal);
         let faults = faults.run(&journal, start, &begun.events, &clock, &interrupt);
-        let (load, _) =
-            tokio::join!(async { load.await.inspect_err(&fail) }, async { faults.await.inspect_err(&fail) },);
+        let both = async {
+            tokio::join!(async { load.await.inspect_err(&fail) }, async { faults.await.inspect_err(&fail) })
+        };
+        let watch = Watch::of(self.scenario, &self.lab.endpoints).filter(|_| self.judged);
+        let watching = async {
+            match &watch {
+                Some(watch) => watch.go_on(&begun.events).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (load, _) = tokio::select! {
+            both = both => both,
+            () = watching => unreachable!("it never ends by itself"),
+        };
         let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = failure {
             return Err(error);
@@ -294,13 +310,34 @@ impl Run<'_> {
         if !self.judged || !self.scenario.checks.iter().any(asked) {
             return Ok(());
         }
-        let firing = already_firing(prometheus, &self.stack.rule_names()).await?;
-        if firing.is_empty() {
+        let mut firing = self.interrupt.or(evaluated(prometheus, &self.stack.rule_names())).await??;
+        firing.alerts.retain(|labels| !self.scenario.may_fire_before(labels));
+        if firing.alerts.is_empty() {
             return Ok(());
         }
-        Err(Error::target(format!("{} fires before the run", firing.join(", ")))
+        Err(Error::target(format!("{} fires before the run", firing.in_words()))
             .because_of("what fires already cannot be told from what this run brings about")
-            .hint("Wait until it has resolved, or mend what it tells of: sre status"))
+            .hint(
+                "Wait until it has resolved, or mend what it tells of; one that always fires is named in the scenario: \
+                 `along` beside the `alert`, or `except` of `no-alerts`",
+            ))
+    }
+}
+
+/// What fires, once each rule was evaluated: one that was not yet may fire, too.
+async fn evaluated(prometheus: &Prometheus, rules: &[String]) -> Result<Firing> {
+    let started = Instant::now();
+    loop {
+        let firing = already_firing(prometheus, rules).await?;
+        if firing.unevaluated.is_empty() {
+            return Ok(firing);
+        }
+        if started.elapsed() > UNTIL_LOAD {
+            return Err(Error::no_data(format!("{} was not evaluated yet", firing.unevaluated.join(", ")))
+                .because_of(format!("Prometheus had {} s for it", UNTIL_LOAD.as_secs()))
+                .hint("Prometheus' page of rules tells when each is evaluated"));
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
 

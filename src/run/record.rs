@@ -2,6 +2,7 @@
 
 use super::{Event, EventKind, LoadFinished, RunFolder, RunStarted};
 use crate::check::Faults;
+use crate::check::alert::Fate;
 use crate::check::reconcile::{AnsweredSecond, Baseline};
 use crate::error::{Error, Result};
 use crate::load::Histograms;
@@ -25,6 +26,10 @@ pub struct Record {
     pub histograms: Histograms,
     /// Faults that were injected and undone.
     pub faults: Faults,
+    /// When Prometheus started, each time that was seen.
+    pub starts: Vec<f64>,
+    /// What Alertmanager did with the alerts that are asked about.
+    pub fates: Vec<Fate>,
     /// Every event.
     pub events: Vec<Event>,
 }
@@ -41,6 +46,7 @@ impl Record {
         };
         let mut started = None;
         let (mut baseline, mut load, mut faults) = (None, None, Faults::default());
+        let (mut starts, mut fates) = (Vec::new(), Vec::new());
         for event in &log.events {
             match &event.kind {
                 EventKind::RunStarted(run) => started = Some((**run).clone()),
@@ -48,6 +54,8 @@ impl Record {
                 EventKind::LoadFinished(finished) => load = Some((**finished).clone()),
                 EventKind::FaultInjected(fault) => faults.injected.push(fault.clone()),
                 EventKind::FaultHealed(fault) => faults.healed.push(fault.clone()),
+                EventKind::PrometheusStarted { at } => starts.push(*at),
+                EventKind::AlertmanagerTold(fate) => fates.push((**fate).clone()),
                 _ => {}
             }
         }
@@ -67,6 +75,8 @@ impl Record {
             load,
             histograms,
             faults,
+            starts,
+            fates,
             events: log.events,
         })
     }

@@ -1,6 +1,7 @@
 //! The second half of a run: the verdict, from what its folder tells and what monitoring has.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use super::overlap::{outcome, overlapping};
@@ -66,6 +67,10 @@ async fn judged(
             scenario: &record.scenario,
             stack: &record.stack,
             rules: &record.started.rules,
+            offsets: &record.started.offsets,
+            starts: &Mutex::new(record.starts.clone()),
+            fates: &Mutex::new(record.fates.clone()),
+            target: record.started.target,
             endpoints: &endpoints,
             prometheus: &prometheus,
             baseline: record.baseline.as_ref(),

@@ -515,6 +515,29 @@ impl Scenario {
         self.checks.iter().filter_map(lag).max().unwrap_or_default()
     }
 
+    /// What its checks ask of alerts.
+    pub fn alert_checks(&self) -> impl Iterator<Item = &AlertCheck> {
+        self.checks.iter().filter_map(|check| match check {
+            Check::Alert(alert) => Some(alert),
+            _ => None,
+        })
+    }
+
+    /// Whether an alert with these labels may fire before the run: it is named as one that may fire, and it is not one
+    /// that must begin to.
+    pub fn may_fire_before(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
+        let Some(name) = labels.get("alertname") else { return false };
+        let carries =
+            |asked: &AlertCheck| asked.labels.iter().all(|(name, value)| labels.get(name) == Some(value));
+        let must_begin = self.alert_checks().any(|asked| asked.name == *name && carries(asked));
+        let is_named = self.checks.iter().any(|check| match check {
+            Check::Alert(alert) => alert.along.contains(name),
+            Check::NoAlerts(none) => none.except.contains(name),
+            _ => false,
+        });
+        is_named && !must_begin
+    }
+
     /// What its checks ask of the log.
     pub fn logs_checks(&self) -> impl Iterator<Item = &LogsCheck> {
         self.checks.iter().filter_map(|check| match check {

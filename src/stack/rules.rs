@@ -19,6 +19,9 @@ pub struct AlertRule {
     /// How long the expression must hold, as the file has it.
     #[serde(rename = "for")]
     pub lasts: Option<String>,
+    /// By how much its group looks back, as the file has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_offset: Option<String>,
     /// Its label `severity`.
     pub severity: Option<String>,
     /// Its annotation `summary`, a template.
@@ -34,6 +37,8 @@ struct File {
 #[derive(Deserialize)]
 struct Group {
     name: String,
+    #[serde(default)]
+    query_offset: Option<String>,
     #[serde(default)]
     rules: Vec<Rule>,
 }
@@ -72,6 +77,7 @@ pub fn alert_rules(file: &str, document: &Document) -> Result<Vec<AlertRule>, Ve
                 file: file.to_owned(),
                 expr: rule.expr.split_whitespace().collect::<Vec<_>>().join(" "),
                 lasts: rule.lasts,
+                query_offset: group.query_offset.clone(),
                 severity: rule.labels.get("severity").cloned(),
                 summary: rule.annotations.get("summary").cloned(),
             });

@@ -29,6 +29,7 @@ pub struct Lab {
     services: Vec<SocketAddr>,
     instances: Vec<String>,
     job: Option<String>,
+    rules: Option<String>,
 }
 
 /// What a run ended with.
@@ -103,6 +104,7 @@ impl Lab {
             services: liars.iter().map(|liar| liar.address).collect(),
             instances: liars.iter().map(|liar| liar.metrics.to_string()).collect(),
             job: None,
+            rules: None,
         }
     }
 
@@ -143,16 +145,24 @@ impl Lab {
         child.wait().expect("it ends");
     }
 
+    /// These rules, for Prometheus and for the stack, to be called before `start`.
+    pub fn with_rules(mut self, rules: &str) -> Lab {
+        self.rules = Some(rules.into());
+        self
+    }
+
     /// Alertmanager and `sre receiver`, to be called before `start`.
-    pub fn with_notifications(mut self) -> Lab {
+    pub fn with_notifications(self) -> Lab {
+        self.with_notifications_by(
+            "route: {receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n\
+             receivers: [{name: hook, webhook_configs: [{url: \"http://RECEIVER/alerts\", send_resolved: true}]}]\n",
+        )
+    }
+
+    /// The same with this configuration of Alertmanager, in which `RECEIVER` is the receiver's address.
+    pub fn with_notifications_by(mut self, configuration: &str) -> Lab {
         let (alertmanager, receiver) = (free(), free());
-        self.write(
-            "alertmanager.yml",
-            &format!(
-                "route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
-                 receivers: [{{name: hook, webhook_configs: [{{url: \"http://{receiver}/alerts\", send_resolved: true}}]}}]\n"
-            ),
-        );
+        self.write("alertmanager.yml", &configuration.replace("RECEIVER", &receiver.to_string()));
         let config = self.path("alertmanager.yml");
         let data = self.path("alertmanager");
         self.spawn(
@@ -337,11 +347,9 @@ impl Lab {
         let rule = alert.map_or(String::new(), |name| {
             format!("groups: [{{name: lies, rules: [{{alert: {name}, expr: \"alarm == 1\"}}]}}]\n")
         });
-        self.write("rules.yml", &rule);
-        self.write(
-            "stacks/liar/rules.yml",
-            "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n",
-        );
+        let of_stack = "groups: [{name: lies, rules: [{alert: Alarm, expr: \"alarm == 1\"}]}]\n";
+        self.write("rules.yml", self.rules.as_deref().unwrap_or(&rule));
+        self.write("stacks/liar/rules.yml", self.rules.as_deref().unwrap_or(of_stack));
         self.write("prometheus.yml", &self.config);
         self.start_prometheus();
         self
@@ -492,6 +500,11 @@ fn get(url: &str) -> Value {
             Err(_) => Value::Null,
         }
     })
+}
+
+/// The real Prometheus that labs start.
+pub fn prometheus() -> PathBuf {
+    tool(Tool::Prometheus)
 }
 
 /// A real program, found or got as `sre up --yes` does it.

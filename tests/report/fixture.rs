@@ -32,6 +32,7 @@ impl Run {
         Run { events: Vec::new(), now: start }.event(EventKind::RunStarted(Box::new(RunStarted {
             endpoints: sre::target::Endpoints::default(),
             rules: Vec::new(),
+            offsets: indexmap::IndexMap::new(),
             schema: SCHEMA.into(),
             run: run.into(),
             scenario: "errors".into(),

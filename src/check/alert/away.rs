@@ -1,7 +1,11 @@
 //! Whether Prometheus looked at all: while it was away nothing could fire, and nothing was seen to resolve.
 
+use crate::check::context::CheckContext;
 use crate::error::Result;
-use crate::observe::Prometheus;
+use crate::observe::{Prometheus, Series, one_of};
+
+/// A Prometheus that is started anew scrapes nothing for some five seconds.
+const SHORT: f64 = 4.0;
 
 /// Scrapes and evaluations may be late for so many seconds, whatever their interval.
 const LATE: f64 = 10.0;
@@ -21,18 +25,60 @@ pub async fn scrapes(prometheus: &Prometheus, from: f64, to: f64) -> Result<Vec<
     Ok(times)
 }
 
+/// When the service's targets were not scraped, with success or not, for longer than usual: Prometheus was away, or is
+/// just back.
+pub async fn gaps(
+    context: &CheckContext<'_>,
+    prometheus: &Prometheus,
+    from: f64,
+    to: f64,
+) -> Result<Vec<(f64, f64)>> {
+    let instances: Vec<String> =
+        context.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
+    let up = prometheus.samples(&of_instances(&instances), from, to).await?;
+    let mut times: Vec<f64> =
+        up.iter().flat_map(|series| &series.samples).map(|sample| sample.time).collect();
+    times.sort_by(f64::total_cmp);
+    let usual = up.iter().filter_map(between).reduce(f64::max).unwrap_or(0.0);
+    Ok(longer(&times, to, (3.0 * usual).max(SHORT)))
+}
+
+fn longer(times: &[f64], to: f64, than: f64) -> Vec<(f64, f64)> {
+    let pairs = times.iter().copied().zip(times.iter().copied().skip(1).chain([to]));
+    pairs.filter(|(from, to)| to - from > than).collect()
+}
+
+/// Seconds between two scrapes of these instances, or of whatever is scraped, before a time: the longest of them.
+pub async fn scrape_interval(prometheus: &Prometheus, instances: &[String], before: f64) -> Result<f64> {
+    let selector = of_instances(instances);
+    for window in [120.0, 900.0] {
+        let up = prometheus.samples(&selector, before - window, before).await?;
+        if let Some(longest) = up.iter().filter_map(between).reduce(f64::max) {
+            return Ok(longest);
+        }
+    }
+    Ok(0.0)
+}
+
+fn of_instances(instances: &[String]) -> String {
+    match instances {
+        [] => "up".to_owned(),
+        instances => format!("up{{{}}}", one_of("instance", instances)),
+    }
+}
+
+/// Seconds between two scrapes of a target: as most are.
+fn between(series: &Series) -> Option<f64> {
+    let mut apart: Vec<f64> = series.samples.windows(2).map(|pair| pair[1].time - pair[0].time).collect();
+    apart.sort_by(f64::total_cmp);
+    apart.get(apart.len() / 2).copied()
+}
+
 /// For how long at a stretch nothing was scraped between two times.
 pub fn longest(scrapes: &[f64], from: f64, to: f64) -> f64 {
     let within = scrapes.iter().copied().filter(|time| (from..=to).contains(time));
     let times: Vec<f64> = [from].into_iter().chain(within).chain([to]).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
-}
-
-/// For how long nothing was scraped around a moment, of what is known between two times.
-pub fn around(scrapes: &[f64], at: f64, from: f64, to: f64) -> f64 {
-    let before = scrapes.iter().copied().filter(|time| *time <= at).fold(from, f64::max);
-    let after = scrapes.iter().copied().filter(|time| *time > at).fold(to, f64::min);
-    after - before
 }
 
 #[cfg(test)]
@@ -44,16 +90,6 @@ mod tests {
         assert_eq!(longest(&[101.0, 102.0, 117.0, 118.0], 100.0, 120.0), 15.0);
         assert_eq!(longest(&[101.0], 100.0, 120.0), 19.0);
         assert_eq!(longest(&[90.0, 130.0], 100.0, 120.0), 20.0);
-    }
-
-    #[test]
-    fn a_silence_around_a_moment_is_told_from_one_elsewhere() {
-        let scrapes = [98.0, 99.0, 100.0, 120.0, 121.0, 150.0];
-        assert_eq!(around(&scrapes, 101.0, 90.0, 140.0), 20.0);
-        assert_eq!(around(&scrapes, 120.5, 90.0, 140.0), 1.0);
-        // It has not come back yet, or was not there before.
-        assert_eq!(around(&scrapes[..3], 101.0, 90.0, 115.0), 15.0);
-        assert_eq!(around(&scrapes[3..], 101.0, 90.0, 140.0), 30.0);
     }
 
     #[test]

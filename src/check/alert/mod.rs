@@ -6,8 +6,21 @@
 mod away;
 mod check;
 mod episode;
+mod fate;
+mod gate;
+#[cfg(test)]
+mod histories;
+mod look;
 mod notification;
 mod others;
+mod rule;
+mod verdict;
+mod world;
 
+pub use away::scrape_interval;
 pub use check::check;
-pub use others::{already_firing, no_others};
+pub use fate::{Fate, Watch};
+pub use gate::{Firing, already_firing};
+pub use others::no_others;
+
+use crate::check::reconcile::display_labels;

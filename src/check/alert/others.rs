@@ -1,33 +1,19 @@
 //! No other alert of the stack's rules fired.
 
-use super::away;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::episode::display;
+use super::world::{Seen, World, name, without_state};
+use super::{away, look};
 use crate::check::context::CheckContext;
-use crate::check::reconcile::display_labels;
+use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
-use crate::figures::duration;
-use crate::observe::{AlertingRule, Prometheus, QueryResult, RuleState};
+use crate::figures::{count, duration};
+use crate::observe::{Labels, Prometheus, matcher, one_of, selector};
 
-/// Alerts of these rules that fire now: before a load, each of them is a reason not to start.
-///
-/// # Errors
-/// No data (exit 3) where Prometheus does not answer.
-pub async fn already_firing(prometheus: &Prometheus, rules: &[String]) -> Result<Vec<String>> {
-    let QueryResult::Vector(alerts) = prometheus.query("ALERTS{alertstate=\"firing\"}", None).await? else {
-        return Ok(Vec::new());
-    };
-    // A Prometheus that was killed gives its last samples for minutes; its rules know what fires now.
-    let loaded = prometheus.rules().await?;
-    let fires = |name: &String| {
-        rules.contains(name)
-            && loaded.iter().any(|rule| rule.name == *name && rule.state == RuleState::Firing)
-    };
-    let of_rules = alerts.into_iter().filter_map(|(labels, _)| {
-        let name = labels.get("alertname").filter(|name| fires(name))?;
-        Some(format!("{name}{}", display_labels(&labels, &["__name__", "alertname", "alertstate"])))
-    });
-    Ok(of_rules.collect())
-}
+/// More rows are not shown.
+const MOST_ROWS: usize = 20;
 
 /// No alert of the stack's rules fired since the load began, besides those that may.
 ///
@@ -35,86 +21,105 @@ pub async fn already_firing(prometheus: &Prometheus, rules: &[String]) -> Result
 /// Interrupted (130, 143). Whatever Prometheus cannot tell is a verdict, not an error.
 pub async fn no_others(context: &CheckContext<'_>, except: &[String]) -> Result<Outcome> {
     let name = if except.is_empty() { "no alert fired" } else { "no other alert fired" };
-    let mut outcome = Outcome::no_data(Kind::Alert, Group::Alerts, name)
+    let outcome = Outcome::no_data(Kind::Alert, Group::Alerts, name)
         .hinted("Prometheus' page of alerts shows the rules and their values.");
-    match look(context, except).await {
-        Err(error) => outcome.notes.push(error.to_string()),
-        Ok(Fired::Unloaded(rules)) => {
-            outcome.notes.push(format!("Prometheus has not loaded: {}.", rules.join(", ")));
-        }
-        Ok(Fired::Hidden(notes)) => outcome.notes.extend(notes),
-        Ok(Fired::NoRules) => outcome.notes.push("The stack has no alert rules.".into()),
-        Ok(Fired::Others(rows)) if rows.is_empty() => {
-            outcome.verdict = Verdict::Pass;
-            outcome.message = String::new();
-            outcome.hint = None;
-        }
-        Ok(Fired::Others(rows)) => {
-            outcome.verdict = Verdict::Fail;
-            outcome.message = format!("{} fired", rows.len());
-            let columns = ["alert", "labels"].map(String::from).to_vec();
-            outcome.table = Some(Table { columns, rows });
-        }
-    }
-    Ok(outcome)
-}
-
-enum Fired {
-    NoRules,
-    Unloaded(Vec<String>),
-    /// None was seen, but they could not all have been.
-    Hidden(Vec<String>),
-    Others(Vec<Vec<String>>),
-}
-
-async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Fired> {
-    let prometheus = context.prometheus()?;
     if context.rules.is_empty() {
-        return Ok(Fired::NoRules);
+        return Ok(outcome.noted("The stack has no alert rules."));
     }
+    let mut stopwatch = context.patience(std::time::Duration::ZERO);
+    loop {
+        let message = match look(context, except).await {
+            Ok(Seen { fired, .. }) if !fired.is_empty() => return Ok(others(outcome, fired)),
+            Ok(Seen { hidden, .. }) if !hidden.is_empty() => {
+                return Ok(Outcome { notes: hidden, ..outcome });
+            }
+            Ok(Seen { awaited: Some(what), .. }) => what,
+            Ok(_) => {
+                return Ok(Outcome { verdict: Verdict::Pass, message: String::new(), hint: None, ..outcome });
+            }
+            Err(error) if stopwatch.gives_up(&error) => return Ok(outcome.noted(error.to_string())),
+            Err(error) => format!("waiting for Prometheus: {}", error.what()),
+        };
+        context.waiting(name, &message)?;
+        pause(context.interrupt, stopwatch.next()).await?;
+    }
+}
+
+fn others(mut outcome: Outcome, fired: Vec<Labels>) -> Outcome {
+    outcome.verdict = Verdict::Fail;
+    outcome.message = format!("{} fired", count(fired.len() as u64));
+    let mut names: Vec<&str> = fired.iter().map(name).collect();
+    names.sort();
+    names.dedup();
+    let rows =
+        fired.iter().take(MOST_ROWS).map(|labels| vec![name(labels).to_owned(), display(labels)]).collect();
+    outcome.table = Some(Table { columns: ["alert", "labels"].map(String::from).to_vec(), rows });
+    if fired.len() > MOST_ROWS {
+        outcome.notes.push(format!("And {} more.", count((fired.len() - MOST_ROWS) as u64)));
+    }
+    outcome.notes.push(format!(
+        "Where they may fire, name them: `along: [{0}]` beside an `alert`, or `no-alerts: {{except: [{0}]}}`.",
+        names.join(", ")
+    ));
+    outcome
+}
+
+async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Seen> {
+    let prometheus = context.prometheus()?;
     let loaded = prometheus.rules().await?;
-    let unloaded: Vec<String> =
-        context.rules.iter().filter(|rule| !loaded.iter().any(|l| l.name == **rule)).cloned().collect();
+    let missing = |rule: &&String| !loaded.iter().any(|known| known.name == **rule);
+    let unloaded: Vec<&str> = context.rules.iter().filter(missing).map(String::as_str).collect();
     if !unloaded.is_empty() {
-        return Ok(Fired::Unloaded(unloaded));
+        let hidden = vec![format!("Prometheus has not loaded: {}.", unloaded.join(", "))];
+        return Ok(Seen { hidden, ..Seen::default() });
     }
+    let names: Vec<&str> =
+        context.rules.iter().filter(|rule| !except.contains(rule)).map(String::as_str).collect();
     let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
     let since = context.load.prometheus_started.or(context.baseline.map(|b| b.at)).unwrap_or(now);
-    let firing = prometheus.samples("ALERTS{alertstate=\"firing\"}", since, now).await?;
-    let others = firing.iter().filter_map(|series| {
-        let name = series.labels.get("alertname")?;
-        (context.rules.contains(name) && !except.contains(name)).then(|| {
-            vec![name.clone(), display_labels(&series.labels, &["__name__", "alertname", "alertstate"])]
-        })
-    });
-    let others: Vec<Vec<String>> = others.collect();
-    if !others.is_empty() {
-        return Ok(Fired::Others(others));
+    let known_by = look::known_by(context, prometheus).await?;
+    let of_these_names = selector("ALERTS", [one_of("alertname", &names)]);
+    let alerts = prometheus.samples(&of_these_names, since, now).await?;
+    let rules: Vec<_> = loaded.into_iter().filter(|rule| names.contains(&rule.name.as_str())).collect();
+    let shortest = rules.iter().map(|rule| rule.interval).fold(60.0, f64::min);
+    let mut world = World {
+        rules,
+        alerts,
+        since,
+        known_by,
+        offset: look::offset(context, prometheus, &names, since, now).await?,
+        starts: look::starts(context, prometheus).await?,
+        gaps: away::gaps(context, prometheus, since, now).await?,
+        pending: BTreeMap::new(),
+        step: 0.001_f64.max((shortest * 500.0).floor() / 1000.0),
+        lookback: look::lookback(prometheus).await,
+        now,
+        past: context.horizon.is_some_and(|horizon| now >= horizon),
+    };
+    world.pending = pending(prometheus, &world, &names).await?;
+    let mut seen = world.judge();
+    if seen.fired.is_empty() && seen.awaited.is_none() {
+        let until = context.load.prometheus_ended.unwrap_or(now).min(now);
+        let longest = world.rules.iter().map(|rule| rule.interval).fold(0.0, f64::max);
+        seen.hidden.extend(away_during(prometheus, since, until, longest).await?);
     }
-    let meant: Vec<&AlertingRule> = loaded
-        .iter()
-        .filter(|rule| context.rules.contains(&rule.name) && !except.contains(&rule.name))
-        .collect();
-    let mut hidden = unevaluated(&meant, now);
-    let interval = meant.iter().map(|rule| rule.interval).fold(0.0, f64::max);
-    let until = context.load.prometheus_ended.unwrap_or(now).min(now);
-    hidden.extend(away_during(prometheus, since, until, interval).await?);
-    Ok(if hidden.is_empty() { Fired::Others(others) } else { Fired::Hidden(hidden) })
+    Ok(seen)
 }
 
-/// An evaluation may come so many seconds late without telling anything.
-const LATE: f64 = 3.0;
-
-/// Rules that could not have fired: a sentence each.
-fn unevaluated(rules: &[&AlertingRule], now: f64) -> Vec<String> {
-    let why = |rule: &&AlertingRule| match rule {
-        rule if rule.health == "err" => {
-            Some(format!("{} cannot be evaluated: {}.", rule.name, rule.last_error))
-        }
-        rule if rule.is_stale(now, LATE) => Some(format!("{} is not evaluated any more.", rule.name)),
-        _ => None,
-    };
-    rules.iter().filter_map(why).collect()
+/// At which instants each alert was pending.
+async fn pending(
+    prometheus: &Prometheus,
+    world: &World,
+    names: &[&str],
+) -> Result<BTreeMap<Labels, BTreeSet<i64>>> {
+    let mut pending: BTreeMap<Labels, BTreeSet<i64>> = BTreeMap::new();
+    let Some((from, to)) = world.asked() else { return Ok(pending) };
+    let pending_now = selector("ALERTS", [one_of("alertname", names), matcher("alertstate", "=", "pending")]);
+    for series in prometheus.evaluations(&pending_now, from, to, world.step).await? {
+        let instants = series.samples.iter().map(|sample| (sample.time / world.step).round() as i64);
+        pending.entry(without_state(series.labels)).or_default().extend(instants);
+    }
+    Ok(pending)
 }
 
 /// Whether Prometheus was away for much of the load: then nobody knows what would have fired.
@@ -127,29 +132,4 @@ async fn away_during(
     let gap = away::longest(&away::scrapes(prometheus, since, until).await?, since, until);
     Ok((gap > away::allowed(until - since, interval))
         .then(|| format!("Prometheus saw nothing for {} of the load.", duration(gap))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_that_is_not_evaluated_hides_what_would_fire() {
-        let rule = |health: &str, evaluated: i64| AlertingRule {
-            name: "A".into(),
-            state: RuleState::Inactive,
-            health: health.into(),
-            last_error: "many-to-many".into(),
-            last_evaluation: jiff::Timestamp::from_second(evaluated).expect("a time"),
-            interval: 5.0,
-        };
-        let told = |rule: AlertingRule| unevaluated(&[&rule], 1000.0).join(" ");
-        assert_eq!(told(rule("ok", 994)), "");
-        // One that is a little late still comes.
-        assert_eq!(told(rule("ok", 988)), "");
-        assert_eq!(told(rule("ok", 980)), "A is not evaluated any more.");
-        assert_eq!(told(rule("err", 999)), "A cannot be evaluated: many-to-many.");
-        // Loaded, and never evaluated.
-        assert_eq!(told(rule("unknown", -62_135_596_800)), "A is not evaluated any more.");
-    }
 }

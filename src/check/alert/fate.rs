@@ -1,0 +1,148 @@
+//! What Alertmanager does with an alert: it knows why it does not notify. It forgets an alert as soon as it is over, so
+//! it is asked while the alert fires, and what it told is kept with the run.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::context::CheckContext;
+use crate::error::Result;
+use crate::observe::{Alertmanager, HeldAlert, Labels};
+use crate::run::{EventKind, Events};
+use crate::scenario::Scenario;
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// More fates of one alert's name are not kept.
+const MOST_KEPT: usize = 50;
+
+/// What Alertmanager did with an alert when it was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fate {
+    /// The alert's labels there, `alertname` among them.
+    pub labels: Labels,
+    /// When it began to fire, in seconds since 1970 on Prometheus' clock.
+    pub starts_at: f64,
+    /// The receivers that its routes lead to.
+    pub receivers: Vec<String>,
+    /// Why it is not notified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+/// Why Alertmanager does not notify of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Another alert inhibits it.
+    Inhibited {
+        /// The other one's labels; none where it was gone.
+        by: Labels,
+    },
+    /// A silence matches it.
+    Silenced {
+        /// Who made the silence, why, and until when.
+        by: String,
+    },
+    /// Its route is muted for now.
+    Muted {
+        /// The time interval's name.
+        by: String,
+    },
+}
+
+/// Asks Alertmanager about alerts, again and again.
+pub struct Watch<'a> {
+    alertmanager: Alertmanager,
+    names: Vec<&'a str>,
+}
+
+impl<'a> Watch<'a> {
+    /// A watch of the alerts whose notification is asked for; none where there are none, or no Alertmanager.
+    pub fn of(scenario: &'a Scenario, endpoints: &crate::target::Endpoints) -> Option<Watch<'a>> {
+        let asked = scenario.alert_checks().filter(|asked| asked.notified);
+        let names: Vec<&str> = asked.map(|asked| asked.name.as_str()).collect();
+        let alertmanager = Alertmanager::new(endpoints.alertmanager.as_ref()?).ok()?;
+        (!names.is_empty()).then_some(Watch { alertmanager, names })
+    }
+
+    /// Looks until it is dropped. What can't be asked now is asked again.
+    pub async fn go_on(&self, events: &Events) {
+        let mut known = Vec::new();
+        loop {
+            for fate in self.look(&known).await.unwrap_or_default() {
+                known.push(fate.clone());
+                // A log that cannot be written ends the run elsewhere.
+                let _ = events.emit(EventKind::AlertmanagerTold(Box::new(fate)));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What is new.
+    async fn look(&self, known: &[Fate]) -> Result<Vec<Fate>> {
+        let mut new: Vec<Fate> = Vec::new();
+        for name in &self.names {
+            for held in self.alertmanager.alerts("alertname", name).await? {
+                let of_name = |fate: &&Fate| fate.labels.get("alertname") == held.labels.get("alertname");
+                if known.iter().chain(&new).filter(of_name).count() >= MOST_KEPT {
+                    break;
+                }
+                if held.status.state == "unprocessed" {
+                    continue;
+                }
+                let fate = self.fate(held).await;
+                if !known.contains(&fate) && !new.contains(&fate) {
+                    new.push(fate);
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    async fn fate(&self, held: HeldAlert) -> Fate {
+        let status = held.status;
+        let mut reasons = Vec::new();
+        if !status.inhibited_by.is_empty() {
+            let all = self.alertmanager.all_alerts().await.unwrap_or_default();
+            let by = all.into_iter().find(|other| status.inhibited_by.contains(&other.fingerprint));
+            reasons.push(Reason::Inhibited { by: by.map(|other| other.labels).unwrap_or_default() });
+        }
+        for id in &status.silenced_by {
+            let by = match self.alertmanager.silence(id).await {
+                Ok(silence) => {
+                    format!("{} (“{}”), until {:.0}", silence.created_by, silence.comment, silence.ends_at)
+                }
+                Err(_) => id.clone(),
+            };
+            reasons.push(Reason::Silenced { by });
+        }
+        reasons.extend(status.muted_by.into_iter().map(|by| Reason::Muted { by }));
+        Fate {
+            labels: held.labels,
+            starts_at: held.starts_at.as_millisecond() as f64 / 1000.0,
+            receivers: held.receivers.into_iter().map(|receiver| receiver.name).collect(),
+            reasons,
+        }
+    }
+}
+
+/// Asks once more; what is new is kept with the run.
+///
+/// # Errors
+/// Where the event log cannot be written.
+pub async fn ask(context: &CheckContext<'_>) -> Result<()> {
+    let Some(watch) = Watch::of(context.scenario, context.endpoints) else { return Ok(()) };
+    let known = known(context);
+    for fate in watch.look(&known).await.unwrap_or_default() {
+        context.fates.lock().unwrap_or_else(PoisonError::into_inner).push(fate.clone());
+        context.events.emit(EventKind::AlertmanagerTold(Box::new(fate)))?;
+    }
+    Ok(())
+}
+
+/// All that Alertmanager has told in this run.
+pub fn known(context: &CheckContext<'_>) -> Vec<Fate> {
+    context.fates.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
