@@ -61,7 +61,7 @@ impl Mirror {
         Mirror { place, sums: OnceCell::new() }
     }
 
-    /// What a path or an address is called in this mirror, if it is below it: `charts/loki-18.11.0.tgz`.
+    /// What a path or an address is called in this mirror, if it is below it: `charts/NAME-VERSION.tgz`.
     pub fn inside(&self, path: &str) -> Option<String> {
         let place = tools::place(self.place.clone());
         let name = path.strip_prefix(place.trim_end_matches('/'))?.strip_prefix('/')?;
