@@ -86,9 +86,14 @@ impl Terminal {
         }
     }
 
-    /// A spinner for what is waited for; `None` where progress may not be shown, or stderr is no terminal.
+    /// Whether bars and spinners are shown: progress may be, and stderr is a terminal.
+    pub fn shows_bars(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// A spinner for what is waited for; `None` where none is shown.
     pub fn spinner(&self) -> Option<ProgressBar> {
-        let spinner = (!self.quiet && io::stderr().is_terminal()).then(spinner)?;
+        let spinner = self.shows_bars().then(spinner)?;
         *self.spinning.0.lock().unwrap_or_else(PoisonError::into_inner) = spinner.downgrade();
         Some(spinner)
     }

@@ -25,6 +25,7 @@ fn release(namespace: &str, greeting: &str) -> Release {
         chart: CHART.into(),
         repository: None,
         version: None,
+        sha256: None,
         values: serde_json::json!({"image": image(), "greeting": greeting}),
     }
 }

@@ -200,16 +200,19 @@ async fn what_cannot_be_got_is_told_and_the_rest_is_there() {
     let registry = Double::start().await;
     registry.image("good", "1");
     let layers = registry.image("changed", "1");
-    registry.put(&format!("/v2/changed/blobs/sha256:{}", sha256(&layers[0])), "something else");
+    registry.put(&format!("/v2/changed/blobs/sha256:{}", sha256(&layers[0])), "changeD one");
+    let endless = registry.image("endless", "1");
+    registry.put(&format!("/v2/endless/blobs/sha256:{}", sha256(&endless[0])), "endless one and more");
     let name = |image: &str| format!("{}/{image}:1", registry.address);
-    let images = [name("changed"), name("good"), name("nowhere")];
-    let folder = stack(PODS, &pods(&[&images[0], &images[1], &images[2]]));
+    let images = [name("changed"), name("good"), name("nowhere"), name("endless")];
+    let folder = stack(PODS, &pods(&[&images[0], &images[1], &images[2], &images[3]]));
     let images_for = |platform| fill(folder.path(), &["--only", "images", "--platform", platform]);
     let output = images_for("linux-amd64");
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     let said = text(&output);
-    assert!(said.contains("2 of 3 are missing") && said.contains("has no nowhere"), "{said}");
+    assert!(said.contains("3 of 4 are missing") && said.contains("has no nowhere"), "{said}");
     assert!(said.contains(&format!("asked for was {}", sha256(&layers[0]))), "{said}");
+    assert!(said.contains("larger than its manifest says: 11 bytes"), "{said}");
     let there: Vec<String> = std::fs::read_dir(folder.path().join("lab/images"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
@@ -325,4 +328,61 @@ async fn up_loads_the_images_of_its_pods_from_the_mirror() {
     assert_eq!(up.status.code(), Some(0), "{}", text(&up));
     assert!(text(&up).contains("from the mirror"), "{}", text(&up));
     assert_eq!(down.status.code(), Some(0), "{}", text(&down));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_on_the_web_gives_only_what_its_list_says() {
+    let server = Double::start().await;
+    let place: url::Url = format!("http://{}/lab", server.address).parse().unwrap();
+    let mirror = || sre::mirror::Mirror::at(place.clone());
+    let name = "images/docker.io_library_web_7.tar";
+    server.put(&format!("/lab/{name}"), "an image");
+    let error = mirror().image("web:7").await.unwrap_err().to_string();
+    assert!(error.contains("SHA256SUMS cannot be downloaded"), "{error}");
+
+    server.put("/lab/SHA256SUMS", format!("{}  {name}\n", sha256(b"an image")));
+    let got = mirror().image("web:7").await.unwrap().expect("it is listed");
+    assert_eq!(std::fs::read(got.path()).unwrap(), b"an image");
+    let path = got.path().to_owned();
+    drop(got);
+    assert!(!path.exists());
+    assert!(mirror().image("other:7").await.unwrap().is_none());
+
+    server.put(&format!("/lab/{name}"), "an imagE");
+    let error = mirror().image("web:7").await.unwrap_err().to_string();
+    assert!(error.contains("is not what it should be"), "{error}");
+}
+
+/// What is pinned is what the projects publish. It asks their own sites, so it runs where `SRE_TEST_PINS` asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_are_those_of_their_projects() {
+    use sre::tools::versions::{CHARTS, RELEASES};
+    if std::env::var_os("SRE_TEST_PINS").is_none() {
+        eprintln!("SKIPPED: SRE_TEST_PINS does not ask for the projects' own lists of checksums");
+        return;
+    }
+    let client = reqwest::Client::new();
+    let get = async |url: String| {
+        client.get(&url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
+    };
+    for release in RELEASES {
+        let list = get(format!("{}/{}", release.base, release.sums)).await;
+        for archive in release.archives {
+            let file = release.file(archive.platform);
+            let line =
+                list.lines().find(|line| line.ends_with(&file)).unwrap_or_else(|| panic!("{file}: {list}"));
+            assert!(line.starts_with(archive.sha256), "{file}: pinned is {}, listed {line}", archive.sha256);
+            let head = client.head(format!("{}/{file}", release.base)).send().await.unwrap();
+            let size = head.headers()[header::CONTENT_LENGTH].to_str().unwrap().parse::<u64>().unwrap();
+            // A download may be half as large again as is pinned.
+            assert!(size * 3 < archive.size * 4 && archive.size * 3 < size * 4, "{file} has {size} bytes");
+        }
+    }
+    for chart in CHARTS {
+        let index = get(format!("{}/index.yaml", chart.repository)).await;
+        let file = format!("/{}-{}.tgz", chart.name, chart.version);
+        let (before, _) = index.split_once(&file).unwrap_or_else(|| panic!("the index has no {file}"));
+        let digest = before.rsplit("    digest: ").next().and_then(|rest| rest.lines().next());
+        assert_eq!(digest, Some(chart.sha256), "{file}");
+    }
 }

@@ -51,23 +51,18 @@ pub fn machine(folder: &Folder) -> Vec<Finding> {
 async fn program(tool: Tool, cache: &Cache) -> Finding {
     let name = tool.name();
     // Without promtool `up` works; only `sre`'s own tests of rules ask for it.
-    let found = match tools::find(tool, cache) {
-        Ok(found) => found,
+    let search = match tools::find(tool, cache).await {
+        Ok(search) => search,
         Err(error) => return Finding::error(name, error.what(), error.next_step().unwrap_or_default()),
     };
-    let Some(found) = found else {
-        if let Some(what) = replaced(tool) {
-            return Finding::ok(name, format!("not here: {what}"));
-        }
-        return missing(tool).await;
-    };
-    match tools::version(&found.path).await {
-        Ok(version) => Finding::ok(name, format!("{version}, {} ({})", found.path.display(), found.origin)),
-        Err(error) => Finding::error(
+    let passed = search.passed_over.iter().map(|passed| format!("\npassed over: {passed}"));
+    let passed: String = passed.collect();
+    match search.program {
+        Some(found) => Finding::ok(
             name,
-            format!("{}: {}", error.what(), error.causes().join(": ")),
-            format!("name one that runs: export {}=/path/to/{name}", tool.variable()),
+            format!("{}, {} ({}){passed}", found.version, found.path.display(), found.origin),
         ),
+        None => missing(tool, &passed).await,
     }
 }
 
@@ -80,7 +75,10 @@ fn replaced(tool: Tool) -> Option<&'static str> {
     }
 }
 
-async fn missing(tool: Tool) -> Finding {
+async fn missing(tool: Tool, passed: &str) -> Finding {
+    if let Some(what) = replaced(tool) {
+        return Finding::ok(tool.name(), format!("not here: {what}{passed}"));
+    }
     let name = tool.name();
     let plan = match tools::plan(tool).await {
         Ok(plan) => plan,
@@ -89,16 +87,16 @@ async fn missing(tool: Tool) -> Finding {
     if plan.possible() {
         return Finding::warning(
             name,
-            "missing; sre can get it",
+            format!("missing; sre can get it{passed}"),
             format!("sre up --yes gets\n{}", plan.ways().join("\nor ")),
         );
     }
-    let hint =
-        format!("sudo apt-get update, or put {name} on PATH, or: export {}=/path/to/{name}", tool.variable());
-    if tool == Tool::Promtool {
-        return Finding::warning(name, "missing, and sre cannot get it", hint);
+    let hint = format!("put {name} on PATH, or: export {}=/path/to/{name}", tool.variable());
+    let told = format!("missing, and sre cannot get it{passed}");
+    match tool {
+        Tool::Promtool => Finding::warning(name, told, hint),
+        _ => Finding::error(name, told, hint),
     }
-    Finding::error(name, "missing, and sre cannot get it", hint)
 }
 
 fn loopback() -> Finding {

@@ -1,11 +1,12 @@
 //! Fills a mirror with what a stack needs.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Registry, file_name};
+use super::{Registry, Sums, file_name};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::target::kubernetes::plan::{Action, Plan};
@@ -89,7 +90,9 @@ pub async fn fill(
         let path = place(root, "charts", name)?;
         let kept = path.is_file();
         if !kept {
-            copy(chart, &path)?;
+            let bytes = fs::read(chart)
+                .map_err(|e| Error::prerequisite(format!("{} cannot be read", chart.display())).because(e))?;
+            write_whole(&path, &bytes)?;
         }
         filled.push(told(Kind::Charts, name.trim_end_matches(".tgz"), root, &path, kept)?);
     }
@@ -115,11 +118,12 @@ pub async fn fill(
         if !path.is_file() {
             terminal.say(format!("getting {name}"));
         }
-        match interrupt.or(tools::save(release, archive, &wanted.platform, &path)).await? {
+        match interrupt.or(tools::save(release, archive, &path)).await? {
             Ok(kept) => filled.push(told(Kind::Tools, &name, root, &path, kept)?),
             Err(error) => failed.push(error),
         }
     }
+    list(root, terminal).await?;
     if let Some(first) = failed.first() {
         let told: Vec<String> = failed
             .iter()
@@ -140,6 +144,17 @@ pub async fn fill(
     Ok(filled)
 }
 
+/// Lists all that is there, so that who reads the mirror sees whether it is still what it was.
+async fn list(root: &Path, terminal: &Terminal) -> Result<()> {
+    let folder = root.to_owned();
+    let own = tools::blocking(move || Sums::write(&folder)).await??;
+    terminal.say(format!(
+        "{}/SHA256SUMS lists all that is there; its own SHA-256, to compare where the mirror is used:\n{own}",
+        root.display()
+    ));
+    Ok(())
+}
+
 fn place(root: &Path, folder: &str, name: &str) -> Result<PathBuf> {
     let folder = root.join(folder);
     fs::create_dir_all(&folder)
@@ -147,14 +162,17 @@ fn place(root: &Path, folder: &str, name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// Nobody sees half a file: it is renamed when it is whole.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Nobody sees half a file, not even after a power cut: it is renamed when it is whole and on the disk.
+pub(super) fn write_whole(to: &Path, bytes: &[u8]) -> Result<()> {
     let failed =
         |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", to.display())).because(e);
-    let mut file = tempfile::NamedTempFile::new_in(to.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-    std::io::copy(&mut fs::File::open(from).map_err(failed)?, &mut file).map_err(failed)?;
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     readable(file.path()).map_err(failed)?;
-    file.persist(to).map_err(|e| failed(e.error)).map(drop)
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(to).map_err(|e| failed(e.error))?;
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// A mirror is served to others: its files are not its owner's alone, as those of tempfile are.

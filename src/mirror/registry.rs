@@ -91,18 +91,18 @@ impl Registry {
         let folder = tempfile::tempdir_in(archive.parent().unwrap_or(Path::new("."))).map_err(unwritten)?;
         let path_of = |digest: &str| folder.path().join(digest);
         let config = digest_of(&parsed["config"])?;
-        session.blob(config, &path_of(config)).await?;
+        session.blob(config, size_of(&parsed["config"])?, &path_of(config)).await?;
         let described = parsed["layers"].as_array().cloned().unwrap_or_default();
         let mut layers = Vec::new();
         for (i, layer) in described.iter().enumerate() {
-            let (digest, size) = (digest_of(layer)?, layer["size"].as_u64().unwrap_or_default());
+            let (digest, size) = (digest_of(layer)?, size_of(layer)?);
             tell(&format!(
                 "{image}: layer {} of {}, {} MB",
                 i + 1,
                 described.len(),
                 size.div_ceil(1_000_000)
             ));
-            session.blob(digest, &path_of(digest)).await?;
+            session.blob(digest, size, &path_of(digest)).await?;
             layers.push((digest.to_owned(), path_of(digest)));
         }
         let whole = Whole {
@@ -171,8 +171,8 @@ impl Session {
         })
     }
 
-    /// Writes a blob to a file, held against its digest.
-    async fn blob(&self, digest: &str, path: &Path) -> Result<()> {
+    /// Writes a blob to a file, held against its size and its digest.
+    async fn blob(&self, digest: &str, size: u64, path: &Path) -> Result<()> {
         let get = || async {
             let unwritten =
                 |e: std::io::Error| Error::usage(format!("{} cannot be written", path.display())).because(e);
@@ -180,8 +180,15 @@ impl Session {
             let answer = self.get(&format!("blobs/sha256:{digest}"), "*/*").await?;
             let mut body = answer.bytes_stream();
             let mut hash = Sha256::new();
+            let mut came = 0;
             while let Some(bytes) = body.next().await {
                 let bytes = bytes.map_err(|e| unreachable(&self.address.registry, e))?;
+                came += bytes.len() as u64;
+                if came > size {
+                    return Err(Error::usage(format!(
+                        "a part of it is larger than its manifest says: {size} bytes"
+                    )));
+                }
                 hash.update(&bytes);
                 file.write_all(&bytes).await.map_err(unwritten)?;
             }
@@ -324,6 +331,11 @@ fn digest_of(descriptor: &Value) -> Result<&str> {
         .and_then(|digest| digest.strip_prefix("sha256:"))
         .filter(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()))
         .ok_or_else(|| Error::prerequisite("its manifest names a part by no SHA-256"))
+}
+
+/// The size of a descriptor, in bytes: what is got is bound by it.
+fn size_of(descriptor: &Value) -> Result<u64> {
+    descriptor["size"].as_u64().ok_or_else(|| Error::prerequisite("its manifest names a part by no size"))
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
-//! The distribution's package, unpacked into the cache: no root, nothing installed, no service.
+//! The distribution's package, unpacked into the cache: no root, nothing installed, no service, and nothing of the
+//! system's apt touched. Where the system has no package lists, or they lack the package or are old, lists are got into
+//! the cache, from the system's own sources and checked by its own keys.
 
-use std::path::Path;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::Cache;
+use tokio::sync::OnceCell;
+
+use super::command::{self, Ended};
+use super::progress::Bars;
+use super::{Cache, cache};
 use crate::error::{Error, Result};
-
-/// How long one of the distribution's programs may take.
-const BOUND: Duration = Duration::from_secs(600);
+use crate::interrupt::Interrupt;
 
 /// A program that looks for its files at a place that only root can fill, and that place. It is told
 /// another of the same length, relative to where it is started: `usr/share/prometheus` of its package.
@@ -34,10 +38,41 @@ pub struct Package {
     pub size: u64,
 }
 
-/// What the distribution offers; `None` where it knows no such package, has no lists, or is not of this kind.
-pub async fn offered(name: &str) -> Option<Package> {
-    let output = run("apt-cache", &["show", "--no-all-versions", name], None).await.ok()?;
-    output.status.success().then(|| parse(name, &String::from_utf8_lossy(&output.stdout))).flatten()
+/// Which package lists are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// The system's.
+    System,
+    /// Those in the cache.
+    Own,
+}
+
+/// What packages are got by.
+#[derive(Debug)]
+pub struct Apt {
+    folder: PathBuf,
+    refreshed: OnceCell<Result<()>>,
+}
+
+/// Why this system has not the programs that packages are got by; `None` if it has.
+pub async fn unusable() -> Option<String> {
+    for program in ["apt-get", "apt-cache", "dpkg"] {
+        if command::run(program, &["--version"], None, &Interrupt::default(), &|| ()).await.is_err() {
+            return Some(format!("this system has no {program}"));
+        }
+    }
+    None
+}
+
+/// What the system's own lists offer; `None` where they know no such package, or there are none.
+pub async fn offered_here(name: &str) -> Option<Package> {
+    offered(&options(Lists::System, Path::new("")), name).await
+}
+
+async fn offered(options: &[String], name: &str) -> Option<Package> {
+    let arguments = [options, &["show", "--no-all-versions", name].map(str::to_owned)].concat();
+    let ended = command::run("apt-cache", &arguments, None, &Interrupt::default(), &|| ()).await.ok()?;
+    ended.success.then(|| parse(name, &ended.stdout)).flatten()
 }
 
 fn parse(name: &str, text: &str) -> Option<Package> {
@@ -46,33 +81,191 @@ fn parse(name: &str, text: &str) -> Option<Package> {
     Some(Package { name: name.into(), version: field("Version")?.into(), size: field("Size")?.parse().ok()? })
 }
 
-/// Whether this system has the programs that packages are got by.
-pub async fn usable() -> bool {
-    run("apt-get", &["--version"], None).await.is_ok() && run("dpkg", &["--version"], None).await.is_ok()
+/// Options that keep apt from writing to the system's folders.
+fn options(lists: Lists, folder: &Path) -> Vec<String> {
+    let mut options = match lists {
+        Lists::Own => vec!["-c".into(), configuration_of(folder).display().to_string()],
+        Lists::System => Vec::new(),
+    };
+    // Its own cache of lists would be written for root; root would give what it gets to another user, who may not
+    // come into the cache; and what is not signed is not taken, whatever the system allows.
+    for option in [
+        "Dir::Cache::pkgcache=",
+        "Dir::Cache::srcpkgcache=",
+        "APT::Sandbox::User=root",
+        "APT::Get::AllowUnauthenticated=false",
+        "Acquire::AllowInsecureRepositories=false",
+        "Acquire::Retries=1",
+    ] {
+        options.extend(["-o".into(), option.into()]);
+    }
+    options
 }
 
-/// Gets a package and unpacks it into the cache.
-pub async fn unpack(package: &str, cache: &Cache) -> Result<()> {
-    cache
-        .insert(&key(package), |new| async move {
-            let work = tempfile::TempDir::new_in(&new)
-                .map_err(|e| Error::prerequisite("the cache cannot be written").because(e))?;
+fn configuration_of(folder: &Path) -> PathBuf {
+    folder.join("apt.conf")
+}
+
+/// Has apt keep its lists and all else that it writes in a folder of its own; `apt-get update` then runs nothing that the
+/// system hangs onto it, and gets only lists of packages.
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n\
+         Dir::State \"{folder}/state\";\nDir::State::lists \"{folder}/lists\";\nDir::Cache \"{folder}/cache\";\n\
+         Dir::Log \"{folder}\";\nAcquire::Languages \"none\";\nAcquire::PDiffs \"false\";\n\
+         Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
+         Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled \"false\";\n"
+    )
+}
+
+impl Apt {
+    /// One that keeps its lists in this cache.
+    pub fn of(cache: &Cache) -> Apt {
+        Apt { folder: cache.root().join(".apt"), refreshed: OnceCell::new() }
+    }
+
+    /// Gets lists of packages into the cache, once for all that ask, and says what they offer.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5): there are none, they do not verify, or they lack the package. Those of an interruption.
+    pub async fn refreshed(
+        &self,
+        name: &str,
+        cache: &Cache,
+        bars: &Bars,
+        interrupt: &Interrupt,
+    ) -> Result<Package> {
+        let refreshed = self.refreshed.get_or_init(|| self.refresh(cache, bars, interrupt)).await;
+        interrupt.check()?;
+        // Where one of several sources failed, another may have it.
+        let offered = offered(&options(Lists::Own, &self.folder), name).await;
+        match (offered, refreshed) {
+            (Some(package), _) => Ok(package),
+            (None, Err(error)) => Err(error.clone()),
+            (None, Ok(())) => {
+                Err(Error::prerequisite(format!("the distribution's lists have no package {name}")))
+            }
+        }
+    }
+
+    async fn refresh(&self, cache: &Cache, bars: &Bars, interrupt: &Interrupt) -> Result<()> {
+        let asked = SystemTime::now();
+        let waits = || bars.say("another sre is getting package lists: waiting for it");
+        let _lock = interrupt.or(cache.lock("apt", waits)).await??;
+        let marker = self.folder.join("updated");
+        // Another one got them meanwhile.
+        if fs::metadata(&marker).and_then(|told| told.modified()).is_ok_and(|at| at >= asked) {
+            return Ok(());
+        }
+        self.lay_out().map_err(|e| cache.unwritable(e))?;
+        bars.say("getting the distribution's package lists, into the cache");
+        let lists = self.folder.join("lists");
+        let bar = bars.start("package lists", None);
+        let arguments = [options(Lists::Own, &self.folder), vec!["update".into()]].concat();
+        let tick = || bar.is_at(size_of(&lists));
+        let ended = command::run("apt-get", &arguments, None, interrupt, &tick).await;
+        let failed = || Error::prerequisite("the distribution's package lists cannot be got");
+        let ended = ended.map_err(|why| failed().because_of(why))?;
+        interrupt.check()?;
+        match complaints(&ended) {
+            None => fs::write(&marker, "").map_err(|e| cache.unwritable(e)),
+            Some(why) => Err(failed().because_of(why)),
+        }
+    }
+
+    fn lay_out(&self) -> std::io::Result<()> {
+        let folder = self.folder.display().to_string();
+        if folder.contains(['"', '\n', ';']) {
+            return Err(std::io::Error::other(format!(
+                "apt cannot be told of a folder of this name: {folder}"
+            )));
+        }
+        for part in ["lists/partial", "cache/archives/partial", "state"] {
+            fs::create_dir_all(self.folder.join(part))?;
+        }
+        fs::write(configuration_of(&self.folder), configuration(&self.folder))
+    }
+
+    /// Gets a package and unpacks it into the cache, unless it is there.
+    ///
+    /// # Errors
+    /// A prerequisite (exit 5): it cannot be got, verified or written. Those of an interruption.
+    pub async fn unpack(
+        &self,
+        lists: Lists,
+        package: &Package,
+        cache: &Cache,
+        bars: &Bars,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let name = package.name.as_str();
+        let waits = || bars.say(format!("another sre is getting {name}: waiting for it"));
+        let fill = |new: PathBuf| async move {
+            let work = tempfile::TempDir::new_in(&new).map_err(|e| cache.unwritable(e))?;
+            let bar = bars.start(name, Some(package.size));
             // apt checks the package against the distribution's signed lists.
-            checked("apt-get", &["download", package], work.path()).await?;
-            let archive = std::fs::read_dir(work.path())
+            let get = [options(lists, &self.folder), vec!["download".into(), name.into()]].concat();
+            let tick = || bar.is_at(size_of(work.path()));
+            checked("apt-get", &get, work.path(), interrupt, &tick).await?;
+            let archive = fs::read_dir(work.path())
                 .into_iter()
                 .flatten()
                 .flatten()
                 .map(|entry| entry.path())
                 .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-                .ok_or_else(|| {
-                    Error::prerequisite(format!("`apt-get download {package}` left no package"))
-                })?;
-            checked("dpkg", &["-x", &archive.to_string_lossy(), &new.to_string_lossy()], work.path()).await?;
-            relocate(&new)
+                .ok_or_else(|| Error::prerequisite(format!("`apt-get download {name}` left no package")))?;
+            let unpack = ["-x".into(), archive.display().to_string(), new.display().to_string()];
+            checked("dpkg", &unpack, work.path(), interrupt, &|| ()).await?;
+            cache::blocking(move || relocate(&new)).await?
+        };
+        cache.insert(&key(name), interrupt, waits, fill).await.map(drop)
+    }
+}
+
+/// Runs a program of the distribution in a folder; an error if it does not succeed.
+async fn checked(
+    program: &str,
+    arguments: &[String],
+    folder: &Path,
+    interrupt: &Interrupt,
+    tick: &(dyn Fn() + Sync),
+) -> Result<()> {
+    let failed = || Error::prerequisite(format!("{program} failed"));
+    let ended = command::run(program, arguments, Some(folder), interrupt, tick).await;
+    interrupt.check()?;
+    let ended = ended.map_err(|why| failed().because_of(why))?;
+    if ended.success {
+        return Ok(());
+    }
+    Err(failed().because_of(complaints(&ended).unwrap_or(ended.status)))
+}
+
+/// What apt said that went wrong, in at most three lines; `None` where it succeeded and complained of nothing.
+fn complaints(ended: &Ended) -> Option<String> {
+    let lines = |start: &str| -> Vec<String> {
+        ended.stderr.lines().filter_map(|line| line.strip_prefix(start)).map(str::to_owned).collect()
+    };
+    let (errors, warnings) = (lines("E: "), lines("W: "));
+    // A source that cannot be reached or verified is only warned of, while its old lists stay.
+    let said: Vec<String> = errors.into_iter().chain(warnings).collect();
+    if !said.is_empty() {
+        return Some(said[..said.len().min(3)].join("\n"));
+    }
+    let last = || ended.stderr.lines().last().map_or_else(|| ended.status.clone(), str::to_owned);
+    (!ended.success).then(last)
+}
+
+/// How many bytes are in a folder.
+fn size_of(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(told) if told.is_dir() => size_of(&entry.path()),
+            Ok(told) => told.len(),
+            Err(_) => 0,
         })
-        .await
-        .map(drop)
+        .sum()
 }
 
 /// Debian's Alertmanager ends at once if its templates are not in `/usr/share`.
@@ -85,9 +278,9 @@ fn relocate(folder: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let mut bytes = std::fs::read(&path).map_err(failed)?;
+    let mut bytes = fs::read(&path).map_err(failed)?;
     replace_all(&mut bytes, from.as_bytes(), to.as_bytes());
-    std::fs::write(&path, bytes).map_err(failed)
+    fs::write(&path, bytes).map_err(failed)
 }
 
 /// Replaces every occurrence of `from` by `to`, which is of the same length.
@@ -97,30 +290,6 @@ fn replace_all(bytes: &mut [u8], from: &[u8], to: &[u8]) {
         start += found;
         bytes[start..start + to.len()].copy_from_slice(to);
     }
-}
-
-async fn checked(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
-    let what = format!("`{program} {}` failed", arguments[..arguments.len().min(2)].join(" "));
-    let output =
-        run(program, arguments, Some(folder)).await.map_err(|e| Error::prerequisite(&what).because(e))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last: Vec<&str> = said.lines().rev().filter(|line| line.starts_with("E:")).take(3).collect();
-    let why = if last.is_empty() { output.status.to_string() } else { last.join("\n") };
-    Err(Error::prerequisite(what).because_of(why).hint("the package lists may be old: sudo apt-get update"))
-}
-
-async fn run(program: &str, arguments: &[&str], folder: Option<&Path>) -> std::io::Result<Output> {
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
-    if let Some(folder) = folder {
-        command.current_dir(folder);
-    }
-    tokio::time::timeout(BOUND, command.output()).await.unwrap_or_else(|_| {
-        Err(std::io::Error::other(format!("it did not end within {} s", BOUND.as_secs())))
-    })
 }
 
 #[cfg(test)]
@@ -143,5 +312,22 @@ mod tests {
             Package { name: "prometheus".into(), version: "2.42.0+ds-5+b5".into(), size: 19_257_088 };
         assert_eq!(parse("prometheus", text), Some(package));
         assert_eq!(parse("prometheus", "N: No packages found"), None);
+    }
+
+    #[test]
+    fn a_warning_of_apt_is_a_complaint_and_a_success_without_one_is_none() {
+        let ended = |success, stderr: &str| Ended {
+            success,
+            status: "exit status: 100".into(),
+            stdout: String::new(),
+            stderr: stderr.into(),
+        };
+        assert_eq!(complaints(&ended(true, "")), None);
+        let unsigned = "W: GPG error: x\nE: The repository 'x' is not signed.\nN: more\n";
+        assert_eq!(
+            complaints(&ended(false, unsigned)).as_deref(),
+            Some("The repository 'x' is not signed.\nGPG error: x")
+        );
+        assert_eq!(complaints(&ended(false, "")).as_deref(), Some("exit status: 100"));
     }
 }

@@ -1,43 +1,20 @@
 //! An official release: downloaded, held against its pinned checksum, unpacked into the cache.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use flate2::read::{DeflateDecoder, GzDecoder};
-use futures::StreamExt as _;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::cache::blocking;
+use super::download::{bound, download, verify};
+use super::progress::Bars;
 use super::versions::{Archive, Form, Release};
 use super::{Cache, Tool};
-use crate::digest::hex;
 use crate::error::{Error, Result};
-use crate::http_client;
-
-/// Where releases are downloaded from: `SRE_MIRROR`, else each project's own place.
-pub fn mirror() -> Result<Option<Url>> {
-    let Some(text) = std::env::var("SRE_MIRROR").ok().filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = || Error::usage(format!("SRE_MIRROR={text} is no address of a mirror"));
-    let url: Url =
-        text.parse().map_err(|e| wrong().because(e).hint("write file:///folder or https://host/path"))?;
-    match url.scheme() {
-        "file" | "https" | "http" => Ok(Some(url)),
-        _ => Err(wrong().hint("write file:///folder or https://host/path")),
-    }
-}
-
-/// A mirror as paths go on from it: a folder of this machine, or a URL.
-pub fn place(mirror: Url) -> String {
-    match mirror.to_file_path() {
-        Ok(folder) => folder.display().to_string(),
-        Err(()) => mirror.to_string(),
-    }
-}
+use crate::interrupt::Interrupt;
 
 /// Where a release's archive for a platform is.
 pub fn address(release: &Release, platform: &str, mirror: Option<&Url>) -> String {
@@ -48,117 +25,66 @@ pub fn address(release: &Release, platform: &str, mirror: Option<&Url>) -> Strin
     format!("{base}/{}", release.file(platform))
 }
 
-/// Why a release was not got.
-#[derive(Debug)]
-pub enum Failure {
-    /// It is not there, or cannot be reached: another way may be tried.
-    Unreachable(Error),
-    /// It is not what it should be, or there is no room for it: nothing else is tried.
-    Refused(Error),
-}
-
 /// Downloads a release from `address` and unpacks its tools into the cache, unless they are there.
+///
+/// # Errors
+/// A prerequisite (exit 5): it cannot be downloaded or written, or is not what is pinned. Those of an interruption.
 pub async fn install(
     release: &Release,
     archive: &Archive,
-    platform: &str,
     address: &str,
     cache: &Cache,
-) -> Result<(), Failure> {
-    let mut unreachable = false;
-    let result = cache
-        .insert(&release.stem(platform), async |new| {
-            let mut file = tempfile::tempfile_in(&new)
-                .map_err(|e| Error::prerequisite("the cache cannot be written").because(e))?;
-            download(address, &mut file).await.inspect_err(|_| unreachable = true)?;
-            let (sha256, address, program) =
-                (archive.sha256, address.to_owned(), format!("{}-{platform}", release.name));
-            let (tools, form) = (release.tools, release.form);
-            tokio::task::spawn_blocking(move || {
-                verify(&mut file, sha256, &address)?;
-                match form {
-                    Form::Folder => unpack(file, tools, 2, &new, &address),
-                    Form::Flat => unpack(file, tools, 1, &new, &address),
-                    Form::Zip => unzip(file, tools, &program, &new, &address),
-                }
-            })
-            .await
-            .map_err(|e| Error::prerequisite("the release cannot be unpacked").because(e))?
+    bars: &Bars,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let name = format!("{} {}", release.name, release.version);
+    let waits = || bars.say(format!("another sre is getting {name}: waiting for it"));
+    let fill = async |new: PathBuf| {
+        let mut file = tempfile::tempfile_in(&new).map_err(|e| cache.unwritable(e))?;
+        {
+            let bar = bars.start(name.as_str(), Some(archive.size));
+            let tell = |bytes| bar.came(bytes);
+            interrupt.or(download(address, bound(archive.size), &mut file, &tell)).await??;
+        }
+        let (sha256, address) = (archive.sha256, address.to_owned());
+        let program = format!("{}-{}", release.name, archive.platform);
+        let (tools, form) = (release.tools, release.form);
+        // It is not left before its end: what is removed afterwards must not be written to.
+        blocking(move || {
+            verify(&mut file, sha256, &address)?;
+            match form {
+                Form::Folder => unpack(file, tools, 2, &new, &address),
+                Form::Flat => unpack(file, tools, 1, &new, &address),
+                Form::Zip => unzip(file, tools, &program, &new, &address),
+            }
         })
-        .await;
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) if unreachable => Err(Failure::Unreachable(error)),
-        Err(error) => Err(Failure::Refused(error)),
-    }
+        .await??;
+        interrupt.check()
+    };
+    // Waiting for another one can be given up; work that has begun ends by itself, and cleans up.
+    let key = release.stem(archive.platform);
+    cache.insert(&key, interrupt, waits, fill).await.map(drop)
 }
 
 /// Gets a release's archive, as it is, from its project's own place into a file, unless it is there; whether it was.
 ///
 /// # Errors
 /// A prerequisite (exit 5): it cannot be downloaded or written, or is not what is pinned.
-pub async fn save(release: &Release, archive: &Archive, platform: &str, path: &Path) -> Result<bool> {
+pub async fn save(release: &Release, archive: &Archive, path: &Path) -> Result<bool> {
     let failed =
         |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
-    let address = address(release, platform, None);
+    let address = address(release, archive.platform, None);
     if let Ok(mut there) = File::open(path) {
         verify(&mut there, archive.sha256, &path.display().to_string())?;
         return Ok(true);
     }
     let mut file =
         tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-    download(&address, file.as_file_mut()).await?;
+    download(&address, bound(archive.size), file.as_file_mut(), &|_| ()).await?;
     verify(file.as_file_mut(), archive.sha256, &address)?;
+    file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(false)
-}
-
-async fn download(address: &str, file: &mut File) -> Result<()> {
-    let failed = || Error::prerequisite(format!("{address} cannot be downloaded"));
-    let url: Url = address.parse().map_err(|e| failed().because(e))?;
-    if url.scheme() == "file" {
-        let path =
-            url.to_file_path().map_err(|()| failed().because_of("it names no file of this machine"))?;
-        let mut source = File::open(path).map_err(|e| failed().because(e))?;
-        std::io::copy(&mut source, file).map_err(|e| failed().because(e))?;
-        return Ok(());
-    }
-    let client = http_client::downloader_for(&url)
-        .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(30))
-        .build()
-        .map_err(|e| failed().because(e))?;
-    let answer = client.get(address).send().await.and_then(reqwest::Response::error_for_status);
-    let mut body = answer.map_err(|e| failed().because(e.without_url()))?.bytes_stream();
-    while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(|e| failed().because(e.without_url()))?;
-        file.write_all(&bytes).map_err(|e| failed().because(e))?;
-    }
-    Ok(())
-}
-
-fn verify(file: &mut File, sha256: &str, address: &str) -> Result<()> {
-    let failed = |e: std::io::Error| {
-        Error::prerequisite(format!("what came from {address} cannot be read")).because(e)
-    };
-    file.rewind().map_err(failed)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    let found = hex(hash.finalize());
-    if found != sha256 {
-        return Err(Error::prerequisite(format!(
-            "what came from {address} is not the release: it was refused"
-        ))
-        .because_of(format!("its SHA-256 is {found}, pinned is {sha256}"))
-        .hint("try again; if it stays so, somebody has changed the file: do not use it"));
-    }
-    file.rewind().map_err(failed)
 }
 
 /// Takes the tools, and what their licences ask for, out of an archive, where they are so many names deep.
@@ -222,7 +148,13 @@ fn unzip(file: File, tools: &[Tool], program: &str, folder: &Path, address: &str
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
+    use crate::digest::hex;
+    use crate::terminal::Terminal;
 
     /// A release of a program that prints its version, in a mirror of its own.
     fn mirror_with(folder: &Path, program: &str) -> (Url, String) {
@@ -248,16 +180,21 @@ mod tests {
         (Url::from_directory_path(folder).expect("an absolute path"), sha256)
     }
 
-    async fn install_from(mirror: &Url, sha256: &str, cache: &Cache) -> Result<(), Failure> {
+    async fn install_from(mirror: &Url, sha256: &str, cache: &Cache) -> Result<()> {
         install_tool(Tool::Alertmanager, mirror, sha256, cache).await
     }
 
-    async fn install_tool(tool: Tool, mirror: &Url, sha256: &str, cache: &Cache) -> Result<(), Failure> {
+    async fn install_tool(tool: Tool, mirror: &Url, sha256: &str, cache: &Cache) -> Result<()> {
+        install_at_most(10_000, tool, mirror, sha256, cache).await
+    }
+
+    async fn install_at_most(size: u64, tool: Tool, mirror: &Url, sha256: &str, cache: &Cache) -> Result<()> {
         let release = Release::of(tool).expect("a release");
         let sha256: &'static str = sha256.to_owned().leak();
-        let archive = Archive { platform: "linux-amd64", sha256, size: 1 };
+        let archive = Archive { platform: "linux-amd64", sha256, size };
         let address = address(release, "linux-amd64", Some(mirror));
-        install(release, &archive, "linux-amd64", &address, cache).await
+        let bars = Bars::new(&Terminal::silent(true));
+        install(release, &archive, &address, cache, &bars, &Interrupt::default()).await
     }
 
     #[tokio::test]
@@ -327,19 +264,19 @@ mod tests {
         let cache = Cache::at(folder.path().join("cache"));
         let (mirror, _) = mirror_with(folder.path(), "evil");
         let pinned = Release::of(Tool::Alertmanager).expect("a release").archives[0].sha256;
-        let Err(Failure::Refused(error)) = install_from(&mirror, pinned, &cache).await else {
-            panic!("it must be refused");
-        };
+        let error = install_from(&mirror, pinned, &cache).await.expect_err("it must be refused");
         assert!(error.to_string().contains(pinned), "{error}");
         assert!(!cache.entry("alertmanager-0.33.1.linux-amd64").exists());
     }
 
     #[tokio::test]
-    async fn a_mirror_that_has_it_not_lets_another_way_be_tried() {
+    async fn an_archive_that_is_too_large_is_refused_before_its_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::at(folder.path().join("cache"));
-        let mirror = Url::from_directory_path(folder.path()).expect("an absolute path");
-        let result = install_from(&mirror, "00", &cache).await;
-        assert!(matches!(result, Err(Failure::Unreachable(_))), "{result:?}");
+        let (mirror, sha256) = mirror_with(folder.path(), "x");
+        let refused = install_at_most(10, Tool::Alertmanager, &mirror, &sha256, &cache).await;
+        let error = refused.expect_err("it is larger than 15 bytes").to_string();
+        assert!(error.contains("larger than 15 bytes"), "{error}");
+        assert!(!cache.entry("alertmanager-0.33.1.linux-amd64").exists());
     }
 }

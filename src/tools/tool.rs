@@ -50,6 +50,12 @@ impl Tool {
         }
     }
 
+    /// The oldest version that can do what is asked of it: major and minor.
+    pub fn oldest(self) -> Option<(u64, u64)> {
+        // 2.42 has the flags that a lab starts it with.
+        (self == Tool::Prometheus).then_some((2, 42))
+    }
+
     /// The environment variable that names its program, before all else is tried.
     pub fn variable(self) -> &'static str {
         match self {

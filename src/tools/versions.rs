@@ -1,5 +1,5 @@
-//! Every version that `sre` pins, in one place. A checksum is that of the project's own release
-//! (`sha256sums.txt` or the like beside it); a platform without one is not downloaded for.
+//! Every version that `sre` pins, in one place. A checksum is that of the project's own release: of the sums file beside
+//! its archives, of the index of a chart's repository. A platform without one is not downloaded for.
 
 use super::Tool;
 
@@ -16,6 +16,8 @@ pub struct Release {
     pub version: &'static str,
     /// Where its archives are; `tools/` of a mirror takes its place.
     pub base: &'static str,
+    /// The file beside its archives that holds their checksums.
+    pub sums: &'static str,
     /// The archives.
     pub archives: &'static [Archive],
 }
@@ -52,6 +54,8 @@ pub struct Chart {
     pub repository: &'static str,
     /// Its version.
     pub version: &'static str,
+    /// The SHA-256 of its archive, in hexadecimal: `digest` in its repository's `index.yaml`.
+    pub sha256: &'static str,
 }
 
 /// The charts.
@@ -60,12 +64,19 @@ pub const CHARTS: &[Chart] = &[
         name: "kube-prometheus-stack",
         repository: "https://prometheus-community.github.io/helm-charts",
         version: "88.5.3",
+        sha256: "3bff576f57c88f9fcac3286cc6e0d22ddaf7d7e1829c14a09257359f02ca64c9",
     },
-    Chart { name: "loki", repository: "https://grafana-community.github.io/helm-charts", version: "18.11.0" },
+    Chart {
+        name: "loki",
+        repository: "https://grafana-community.github.io/helm-charts",
+        version: "18.11.0",
+        sha256: "d4d99424d197e1460878093c9fced02346669ab0698a0dca7c575ab76fff7aeb",
+    },
     Chart {
         name: "opentelemetry-collector",
         repository: "https://open-telemetry.github.io/opentelemetry-helm-charts",
         version: "0.170.0",
+        sha256: "ed140b332233075c7fd15eaebba571fdf100926f08c0a5a274c7b32895315137",
     },
 ];
 
@@ -84,6 +95,7 @@ pub const RELEASES: &[Release] = &[
         form: Form::Folder,
         version: "3.15.0",
         base: "https://github.com/prometheus/prometheus/releases/download/v3.15.0",
+        sums: "sha256sums.txt",
         archives: &[
             Archive {
                 platform: "linux-amd64",
@@ -103,6 +115,7 @@ pub const RELEASES: &[Release] = &[
         form: Form::Folder,
         version: "0.33.1",
         base: "https://github.com/prometheus/alertmanager/releases/download/v0.33.1",
+        sums: "sha256sums.txt",
         archives: &[
             Archive {
                 platform: "linux-amd64",
@@ -122,6 +135,7 @@ pub const RELEASES: &[Release] = &[
         form: Form::Folder,
         version: "1.12.1",
         base: "https://github.com/prometheus/node_exporter/releases/download/v1.12.1",
+        sums: "sha256sums.txt",
         archives: &[
             Archive {
                 platform: "linux-amd64",
@@ -141,6 +155,7 @@ pub const RELEASES: &[Release] = &[
         form: Form::Zip,
         version: "3.7.8",
         base: "https://github.com/grafana/loki/releases/download/v3.7.8",
+        sums: "SHA256SUMS",
         archives: &[Archive {
             platform: "linux-amd64",
             sha256: "62aea42c9cba52cd1642b3666ab37019a0ce4c24ab50b07e85dccc8d812f7d61",
@@ -154,6 +169,7 @@ pub const RELEASES: &[Release] = &[
         form: Form::Flat,
         version: "0.160.0",
         base: "https://github.com/open-telemetry/opentelemetry-collector-releases/releases/download/v0.160.0",
+        sums: "opentelemetry-collector-releases_otelcol-contrib_checksums.txt",
         archives: &[Archive {
             platform: "linux-amd64",
             sha256: "7bb60c584c241c86261c2b8697cd3725dd8c56691f5ad5d98454eaa005b47b0c",
@@ -206,15 +222,15 @@ pub fn platform() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::is_sha256;
 
     #[test]
-    fn every_archive_is_pinned_by_a_checksum() {
+    fn every_archive_and_every_chart_is_pinned_by_a_checksum() {
         for archive in RELEASES.iter().flat_map(|release| release.archives) {
-            assert_eq!(archive.sha256.len(), 64, "{archive:?}");
-            assert!(
-                archive.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
-                "{archive:?}"
-            );
+            assert!(is_sha256(archive.sha256), "{archive:?}");
+        }
+        for chart in CHARTS {
+            assert!(is_sha256(chart.sha256), "{chart:?}");
         }
     }
 

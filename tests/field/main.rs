@@ -24,6 +24,7 @@ mod counters;
 mod folders;
 mod heads;
 mod hostile;
+mod missing_programs;
 mod no_answers;
 mod notifications;
 mod observers;

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use sre::tools::{Cache, Tool, find};
+use sre::tools::{Cache, Tool};
 
 /// Says that a test is left out.
 ///
@@ -41,8 +41,7 @@ pub fn loki() -> Option<PathBuf> {
 
 /// The real collector.
 pub fn collector() -> Option<PathBuf> {
-    let cache = Cache::of_user().expect("a cache");
-    let found = find(Tool::Collector, &cache).expect("no wrong name").map(|program| program.path);
+    let found = found(Tool::Collector);
     if found.is_none() {
         skipped("logs", "otelcol-k8s is not on PATH, nor named by SRE_OTELCOL");
     }
@@ -52,4 +51,15 @@ pub fn collector() -> Option<PathBuf> {
 /// The real Loki and the real collector.
 pub fn loki_and_collector() -> Option<(PathBuf, PathBuf)> {
     loki().zip(collector())
+}
+
+/// A tool that is here already. On a thread of its own: the test may have a runtime.
+fn found(tool: Tool) -> Option<PathBuf> {
+    let look = move || {
+        let cache = Cache::of_user().expect("a cache");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let search = runtime.block_on(sre::tools::find(tool, &cache)).expect("no wrong name");
+        search.program.map(|program| program.path)
+    };
+    std::thread::spawn(look).join().expect("it is looked for")
 }

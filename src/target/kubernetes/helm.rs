@@ -188,6 +188,11 @@ impl Helm {
         Ok(objects)
     }
 
+    /// What ends helm early.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
     /// Gets a release's chart, as a `.tgz`, into a folder.
     ///
     /// # Errors

@@ -155,6 +155,7 @@ mod tests {
             chart: folder.path().display().to_string(),
             repository: None,
             version: None,
+            sha256: None,
             values: serde_json::json!({"a": 1}),
         };
         let first = fingerprint(&release).unwrap();

@@ -70,22 +70,26 @@ pub async fn preview(request: &Request<'_>) -> Result<Preview> {
     let cache = Cache::of_user()?;
     let mut missing = Vec::new();
     let mut paths = Vec::new();
+    let mut prometheus_version = String::new();
     for tool in [Tool::Prometheus, Tool::Alertmanager, Tool::NodeExporter] {
-        let found = tools::find(tool, &cache)?;
+        let found = tools::find(tool, &cache).await?.program;
         if found.is_none() && (local.node_exporter || tool != Tool::NodeExporter) {
             missing.push(MissingTool { name: tool.to_string(), ways: tools::plan(tool).await?.ways() });
         }
+        if let (Tool::Prometheus, Some(program)) = (tool, &found) {
+            prometheus_version.clone_from(&program.version);
+        }
         paths.push(found.map_or_else(|| PathBuf::from(tool.name()), |program| program.path));
     }
-    let logs = programs::log_preview(local.logs, &cache)?;
-    if local.logs == LogKeeping::Loki && tools::find(Tool::Loki, &cache)?.is_none() {
+    let logs = programs::log_preview(local.logs, &cache).await?;
+    if local.logs == LogKeeping::Loki && tools::find(Tool::Loki, &cache).await?.program.is_none() {
         let ways = tools::plan(Tool::Loki).await?.ways();
         missing.push(MissingTool { name: Tool::Loki.to_string(), ways });
     }
     let programs = Programs {
         sre: request.sre.clone(),
         prometheus: paths[0].clone(),
-        prometheus_version: tools::version(&paths[0]).await.unwrap_or_default(),
+        prometheus_version,
         prometheus_pages: None,
         alertmanager: paths[1].clone(),
         alertmanager_folder: None,

@@ -13,9 +13,6 @@ use crate::target::Lab;
 use crate::terminal::Terminal;
 use crate::tools::{Cache, Origin, Tool, find, require, version};
 
-/// The oldest Prometheus that has the flags that are used.
-const OLDEST_PROMETHEUS: (u64, u64) = (2, 42);
-
 /// Finds the programs that a stack needs. One that runs in the lab is kept, unless another is named by
 /// the environment: what is on PATH today must not change what was brought up yesterday.
 pub async fn programs(
@@ -47,10 +44,14 @@ pub async fn programs(
     };
     let logs = log_programs(local.logs, lab, &running, &cache, terminal, interrupt).await?;
     let prometheus = path(Tool::Prometheus, PROMETHEUS)?;
+    let told = found.iter().find(|program| program.path == prometheus).map(|program| program.version.clone());
     let alertmanager = path(Tool::Alertmanager, ALERTMANAGER)?;
     Ok(Programs {
         sre: sre.to_path_buf(),
-        prometheus_version: prometheus_version(&prometheus, lab).await?,
+        prometheus_version: match told {
+            Some(version) => version,
+            None => running_version(&prometheus, lab).await?,
+        },
         prometheus_pages: shared(&prometheus, cache.root()).map(|shared| shared.join("web")),
         prometheus,
         alertmanager_folder: shared(&alertmanager, cache.root()),
@@ -97,63 +98,43 @@ async fn log_programs(
 }
 
 /// A program that is here already. One that somebody named is used, and must be right; any other is passed over where
-/// `replaced` tells that this program does its work already, or where it does not tell its version: it may be another
-/// program of the same name.
+/// `replaced` tells that this program does its work already.
 async fn there(tool: Tool, replaced: bool, cache: &Cache, terminal: &Terminal) -> Result<Option<PathBuf>> {
-    let Some(found) = find(tool, cache)? else { return Ok(None) };
-    if found.origin == Origin::Environment {
-        return Ok(Some(found.path));
-    }
-    if replaced {
+    let search = find(tool, cache).await?;
+    let named = search.program.as_ref().is_some_and(|found| found.origin == Origin::Environment);
+    if replaced && !named {
         return Ok(None);
     }
-    match version(&found.path).await {
-        Ok(_) => Ok(Some(found.path)),
-        Err(error) => {
-            terminal.say(format!("{} is passed over: {}", found.path.display(), error.what()));
-            Ok(None)
-        }
+    for passed in &search.passed_over {
+        terminal.say(format!("passed over: {passed}"));
     }
+    Ok(search.program.map(|found| found.path))
 }
 
 /// What would keep log lines, without getting it: the programs, or their names where they are missing.
 ///
 /// # Errors
 /// As [`find`].
-pub fn log_preview(keeping: LogKeeping, cache: &Cache) -> Result<Option<LogPrograms>> {
-    let found = |tool| Ok::<_, Error>(find(tool, cache)?.map(|program| program.path));
+pub async fn log_preview(keeping: LogKeeping, cache: &Cache) -> Result<Option<LogPrograms>> {
+    let found = async |tool| Ok::<_, Error>(find(tool, cache).await?.program.map(|program| program.path));
     let loki = match keeping {
         LogKeeping::Nothing => return Ok(None),
         LogKeeping::Embedded => None,
-        LogKeeping::Any => found(Tool::Loki)?,
-        LogKeeping::Loki => Some(found(Tool::Loki)?.unwrap_or_else(|| Tool::Loki.name().into())),
+        LogKeeping::Any => found(Tool::Loki).await?,
+        LogKeeping::Loki => Some(found(Tool::Loki).await?.unwrap_or_else(|| Tool::Loki.name().into())),
     };
-    Ok(Some(LogPrograms { loki, collector: found(Tool::Collector)? }))
+    Ok(Some(LogPrograms { loki, collector: found(Tool::Collector).await? }))
 }
 
-async fn prometheus_version(program: &Path, lab: Option<&Lab>) -> Result<String> {
-    let running = lab.and_then(|lab| {
+/// The version of the Prometheus that runs in the lab.
+async fn running_version(program: &Path, lab: Option<&Lab>) -> Result<String> {
+    let known = lab.and_then(|lab| {
         lab.process(PROMETHEUS).filter(|process| process.program == program && is_alive(process))?;
         lab.versions.get(PROMETHEUS).cloned()
     });
-    let version = match running {
-        Some(version) => version,
-        None => version(program).await?,
-    };
-    if is_older(&version, OLDEST_PROMETHEUS) {
-        let (major, minor) = OLDEST_PROMETHEUS;
-        return Err(Error::prerequisite(format!("{} is Prometheus {version}", program.display()))
-            .because_of(format!("Prometheus {major}.{minor} or newer is needed"))
-            .hint(format!("name a newer one: export {}=/path/to/prometheus", Tool::Prometheus.variable())));
-    }
-    Ok(version)
-}
-
-fn is_older(version: &str, than: (u64, u64)) -> bool {
-    let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => (major, minor) < than,
-        _ => false,
+    match known {
+        Some(version) => Ok(version),
+        None => version(program).await,
     }
 }
 
@@ -161,15 +142,4 @@ fn is_older(version: &str, than: (u64, u64)) -> bool {
 fn shared(program: &Path, cache: &Path) -> Option<PathBuf> {
     let shared = program.parent()?.parent()?.join("share/prometheus");
     (program.starts_with(cache) && shared.is_dir()).then_some(shared)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_by_number() {
-        assert!(is_older("2.9.0", OLDEST_PROMETHEUS) && is_older("2.41.3", OLDEST_PROMETHEUS));
-        assert!(!is_older("2.42.0", OLDEST_PROMETHEUS) && !is_older("3.0.0", OLDEST_PROMETHEUS));
-    }
 }

@@ -38,7 +38,7 @@ pub async fn settle(plan: &mut Plan, helm: &Helm, say: &(dyn Fn(&str) + Sync)) -
 /// Usage (exit 2) for a value that the chart does not know, and for a chart that can't be read.
 pub fn check_at_hand(release: &Release) -> Result<()> {
     let cache = Cache::of_user_for("charts")?;
-    at_hand(release, &cache).map_or(Ok(()), |chart| check_values(release, &chart))
+    at_hand(release, &cache)?.map_or(Ok(()), |chart| check_values(release, &chart))
 }
 
 fn check_values(release: &Release, chart: &Path) -> Result<()> {

@@ -78,6 +78,8 @@ pub struct Release {
     pub repository: Option<String>,
     /// The exact version.
     pub version: Option<String>,
+    /// The SHA-256 that its archive must have, in hexadecimal, where it is known.
+    pub sha256: Option<String>,
     /// All values together: a mapping.
     pub values: Value,
 }

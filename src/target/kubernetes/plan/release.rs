@@ -45,6 +45,7 @@ pub(super) fn release(name: &str, chart: &Chart, namespace: &str, sources: &Sour
         namespace: chart.namespace.clone().unwrap_or_else(|| namespace.into()),
         repository: repository.filter(|_| from.is_none()).map(str::to_owned),
         version: version.map(str::to_owned),
+        sha256: pin.filter(|pin| version == Some(pin.version)).map(|pin| pin.sha256.to_owned()),
         chart: match (from, path) {
             (Some(from), _) => from,
             (None, Some(path)) if local => path.display().to_string(),
