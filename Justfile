@@ -22,7 +22,7 @@ lint:
 
 # Unit tests and integration tests, with the real Prometheus and Alertmanager; most of them wait for a scrape
 test:
-    RUST_TEST_THREADS=6 cargo test --locked
+    cargo test --locked
 
 # The documentation builds without a warning
 docs:
@@ -36,6 +36,14 @@ deny:
 end-to-end:
     cargo build --profile {{profile}} --locked
     SRE={{built}}/sre ./tests/end-to-end.sh
+
+# Both commands of the README from nothing: a clone of what is committed, no package lists, an empty home and registry
+fresh:
+    ./tests/fresh.sh
+
+# Every pinned archive and chart against its project's own list of checksums (needs the internet)
+pins:
+    SRE_TEST_PINS=yes cargo test --locked --test mirror pins -- --nocapture
 
 # The main job on a cluster (SRE_TEST_KUBECONFIG, SRE_TEST_IMAGE_LOADER), load from inside it, faults that are seen, the guestbook lab, an `up` that is killed at any moment, and a mirror's images on nodes
 cluster: static
