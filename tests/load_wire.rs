@@ -1,6 +1,8 @@
 //! What becomes of a request, by how it is answered: with the same words in both executors, in HTTP/1.1 and HTTP/2, and
 //! never another number than the server counted.
 
+#![allow(clippy::print_stdout)]
+
 #[path = "support/h2_server.rs"]
 mod h2_server;
 #[path = "support/needs.rs"]

@@ -105,7 +105,8 @@ fn assert_whole(lab: &TestLab, what: &str) {
         .collect();
     let marked = lab.marked();
     let mut names: Vec<&str> = marked.iter().map(|process| process.name.as_str()).collect();
-    (wanted.sort_unstable(), names.sort_unstable());
+    wanted.sort_unstable();
+    names.sort_unstable();
     assert_eq!(names, wanted, "{what}");
     for folder in ["journal", "busy"] {
         let files = std::fs::read_dir(lab.path().join(".sre").join(folder)).into_iter().flatten().flatten();

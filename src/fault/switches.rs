@@ -80,9 +80,11 @@ impl Switches {
     /// Whether there are such switches at an admin port: only the demo service answers for them with JSON.
     pub async fn are_at(admin: &Url) -> bool {
         let asked = async {
-            let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().ok()?;
+            let client = http_client::builder().no_proxy().timeout(TIMEOUT).build().ok()?;
             let answer = client.get(admin.join("faults").ok()?).send().await.ok()?;
-            answer.error_for_status().ok()?.json::<Switches>().await.ok()
+            let body =
+                http_client::read(answer.error_for_status().ok()?, http_client::LARGEST_ANSWER).await.ok()?;
+            serde_json::from_slice::<Switches>(&body).ok()
         };
         asked.await.is_some()
     }

@@ -4,6 +4,7 @@ use std::process::Child;
 
 use crate::lab::{Lab, Verdict, until, verdict};
 use crate::liar::{Liar, Lie};
+use crate::programs::prometheus_3;
 
 const LOAD: &str = "phases: [{duration: 6s, rate: 20/s}]";
 
@@ -143,25 +144,14 @@ fn an_alert_that_always_fires_and_is_not_named_is_told_with_what_allows_for_it()
 
 #[test]
 fn an_alert_in_a_group_that_looks_back_has_not_resolved_while_it_fires() {
-    if !knows_query_offset() {
-        return;
-    }
+    let Some(program) = prometheus_3() else { return };
     let liar = Liar::start(Lie::None);
     let rules =
         "groups: [{name: g, interval: 1s, query_offset: 6s, rules: [{alert: Alarm, expr: alarm == 1}]}]\n";
-    let lab = Lab::new(&[&liar]).with_rules(rules).start(None);
+    let mut lab = Lab::new(&[&liar]).with_rules(rules);
+    lab.program = Some(program);
+    let lab = lab.start(None);
     lab.scenario(LOAD, "[{alert: {name: Alarm, fires: 20s, resolves: 12s, notified: false}}]");
     alarmed(&lab, &liar, 5, None).is(1, "fail", "still firing");
     stays(&lab, 1);
-}
-
-/// Groups look back from Prometheus 2.53 on.
-fn knows_query_offset() -> bool {
-    let version = std::process::Command::new(crate::lab::prometheus()).arg("--version").output();
-    let text = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let known = text.contains("version 3.") || text.contains("version 2.53");
-    if !known {
-        crate::needs::skipped("prometheus", "this Prometheus does not know `query_offset`");
-    }
-    known
 }

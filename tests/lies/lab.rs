@@ -23,6 +23,8 @@ pub struct Lab {
     config: String,
     targets: usize,
     prometheus_url: Option<String>,
+    /// Another Prometheus than the one that is found.
+    pub program: Option<PathBuf>,
     alertmanager: Option<SocketAddr>,
     receiver: Option<SocketAddr>,
     loki: Option<SocketAddr>,
@@ -98,6 +100,7 @@ impl Lab {
             config,
             targets: jobs.iter().map(|(_, targets)| targets.len()).sum(),
             prometheus_url: None,
+            program: None,
             alertmanager: None,
             receiver: None,
             loki: None,
@@ -360,7 +363,7 @@ impl Lab {
         let address = self.prometheus;
         self.spawn(
             "prometheus",
-            &tool(Tool::Prometheus),
+            &self.program.clone().unwrap_or_else(prometheus),
             &[
                 format!("--config.file={}", config.display()),
                 format!("--storage.tsdb.path={}", data.display()),

@@ -263,10 +263,7 @@ impl World {
             true => (StdRng::seed_from_u64(self.seed ^ scrape.to_bits()).random_range(0..2u32)) as usize,
             false => 0,
         };
-        let born = match self.restart.filter(|at| target == 0 && *at <= scrape) {
-            Some(at) => at,
-            None => 100.0,
-        };
+        let born = self.restart.filter(|at| target == 0 && *at <= scrape).unwrap_or(100.0);
         (worker, born + 3.0 * worker as f64)
     }
 

@@ -91,7 +91,7 @@ pub async fn take(
                 return Ok(None);
             }
             Attempt::NoNamespace => return Ok(None),
-            Attempt::Held(held) => held,
+            Attempt::Held(held) => *held,
         };
         let name = held.holder().map_or("another sre".to_owned(), |holder| holder.to_string());
         if !queue && held.holder().is_some_and(|holder| holder.by.is_known_to_live()) {
@@ -143,7 +143,7 @@ struct Held(Object);
 
 enum Attempt {
     Taken(Box<Object>),
-    Held(Held),
+    Held(Box<Held>),
     Forbidden,
     NoNamespace,
 }
@@ -191,7 +191,7 @@ async fn attempt(api: &Api<Object>, namespace: &str, holder: &Holder) -> Result<
             return Ok(Attempt::Taken(Box::new(held.0)));
         }
         if !held.holder().is_some_and(|of| of.by.is_gone()) {
-            return Ok(Attempt::Held(held));
+            return Ok(Attempt::Held(Box::new(held)));
         }
         remove(api, &held.0).await?;
     }
