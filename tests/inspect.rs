@@ -273,7 +273,7 @@ fn what_is_asked_wrongly_is_refused() {
     };
     for (arguments, told) in [
         (&["inspect", "default"][..], "no cluster is named"),
-        (&["inspect", "nowhere", "default"], "the kubeconfig can't be read"),
+        (&["inspect", "nowhere", "default"], "there is no kubeconfig"),
         (&["inspect", "Default"], "not the name of a namespace"),
         (&["list", "-o", "markdown"], "does not print Markdown"),
     ] {

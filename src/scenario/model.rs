@@ -395,9 +395,13 @@ impl ReconcileCheck {
     /// A longer wait says that counters are behind.
     const USUAL_WAIT: Duration = Duration::from_secs(30);
 
+    /// What a longer wait says at the most of how far they are behind: it is waited before the load, too.
+    const LONGEST_IMPLIED_LAG: Duration = Duration::from_secs(120);
+
     /// By how much counters may be behind.
     pub fn lag(&self) -> Duration {
-        let longer = || if self.wait > Self::USUAL_WAIT { self.wait } else { Duration::default() };
+        let implied = self.wait.min(Self::LONGEST_IMPLIED_LAG);
+        let longer = || if self.wait > Self::USUAL_WAIT { implied } else { Duration::default() };
         self.lag.unwrap_or_else(longer)
     }
 }

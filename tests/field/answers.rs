@@ -107,7 +107,7 @@ fn an_answer_without_an_end_is_left_where_it_is() {
 fn what_is_not_allowed_is_not_waited_for() {
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]).start(None);
-    let checks = "[{targets: {wait: 1h}}, {reconcile: {wait: 1h}}, {promql: {expr: \"sum(up)\", is: \"> 0\", wait: 1h}}]";
+    let checks = "[{targets: {wait: 1h}}, {reconcile: {wait: 1h, lag: 1s}}, {promql: {expr: \"sum(up)\", is: \"> 0\", wait: 1h}}]";
     lab.scenario(LOAD, checks);
     lab.verdict().is(0, "pass", "200 = 200");
     let path = lab.folder.path();
@@ -126,7 +126,7 @@ fn what_is_not_allowed_is_not_waited_for() {
 fn a_variable_that_is_not_set_ends_every_command_at_once() {
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]).with_loki_at("127.0.0.1:9".parse().expect("an address")).start(None);
-    lab.scenario(LOAD, "[{reconcile: {wait: 1h}}]");
+    lab.scenario(LOAD, "[{reconcile: {wait: 1h, lag: 1s}}]");
     lab.rewrite(
         STACK,
         "loki: {url: \"http://127.0.0.1:9\"}",

@@ -89,7 +89,7 @@ impl std::fmt::Display for State {
 
 /// Starts a process apart from `sre`: in a session of its own, so that neither Ctrl-C nor the end of the terminal
 /// reaches it, its output appended to its log, marked as this lab's. Of the environment of `sre` it is given what
-/// [`KEPT`] names. An error (exit 6) if it cannot be started.
+/// `KEPT` names. An error (exit 6) if it cannot be started.
 pub fn start(spec: &Spec, folder: &Folder) -> Result<Process> {
     let mut environment = spec.environment.clone();
     environment.insert(LAB_MARK.into(), folder.root().display().to_string());
