@@ -99,7 +99,7 @@ fn no_alerts_of_a_rule_that_cannot_be_evaluated_is_no_data() {
 }
 
 #[test]
-fn an_alert_that_fires_while_its_prometheus_is_killed_has_not_resolved() {
+fn an_alert_that_fires_while_its_prometheus_is_killed_is_no_pass() {
     let liar = Liar::start(Lie::None);
     let mut lab = Lab::new(&[&liar]).start(Some("Alarm"));
     lab.scenario(LOAD, "[{alert: {name: Alarm, fires: 6s, resolves: 30s, notified: false}}]");
@@ -114,7 +114,9 @@ fn an_alert_that_fires_while_its_prometheus_is_killed_has_not_resolved() {
     liar.alarm(false);
     std::thread::sleep(std::time::Duration::from_secs(12));
     lab.start_prometheus();
-    verdict(run).is(3, "no-data", "after it was last seen to fire");
+    // The new Prometheus still finds the last sample of the old one, has the alert fire once more, and then sees its end. What
+    // else fired while nobody looked is not known.
+    verdict(run).is(3, "no-data", "Prometheus was away, or was started again");
 }
 
 #[test]
