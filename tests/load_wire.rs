@@ -235,8 +235,8 @@ async fn connections_that_end_while_they_are_idle_lose_nothing() {
     let requests = json!({"list": {"path": "/list"}});
     let close = |executor: &str| match executor {
         // Ends before the next request is due, or before the user has thought.
-        "users" => json!({"users": {"users": 2, "duration": "1s", "think": "60ms"}}),
-        _ => json!({"arrival-rate": {"phases": [{"duration": "1s", "rate": 20}], "connections": 1}}),
+        "users" => json!({"users": {"users": 2, "duration": "2s", "think": "250ms"}}),
+        _ => json!({"arrival-rate": {"phases": [{"duration": "2s", "rate": 4}], "connections": 1}}),
     };
     for executor in ["arrival-rate", "users"] {
         let server = RawServer::start(|_| {

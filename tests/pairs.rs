@@ -23,6 +23,7 @@ name: short
 stack: shop
 load: {arrival-rate: {phases: [{rate: 20/s, duration: 2s}]}}
 requests: {list-users: {path: /api/users}}
+thresholds: [error rate < 30%]
 checks: [targets: {}, reconcile: {}]
 ";
 
