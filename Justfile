@@ -85,6 +85,10 @@ soak-cluster times="10" kills="200": static
 bench: bench-tools
     cargo bench --bench load -- --write {{justfile_directory()}}/docs/performance.md
 
+# What a build takes, of another commit and of this tree in turn: writes the tables into docs/performance.md (about 20 min)
+bench-build *commit:
+    ./benches/build.sh {{commit}}
+
 # What a request costs in each part: schedule, choice, recorder, merge
 bench-parts:
     cargo bench --bench parts

@@ -135,7 +135,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn program() -> PathBuf {
     let found = runtime().block_on(async {
         let cache = Cache::of_user().expect("a cache");
-        require(&[Tool::Prometheus], &cache, &Terminal::silent(true), &Interrupt::default()).await
+        require(&[Tool::Prometheus], &[], &cache, &Terminal::silent(true), &Interrupt::default()).await
     });
     found.expect("Prometheus is found").remove(0).path
 }

@@ -16,7 +16,7 @@ fn promtool() -> &'static Path {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let cache = Cache::of_user().expect("a cache");
         let (terminal, interrupt) = (Terminal::silent(true), Interrupt::default());
-        let found = runtime.block_on(require(&[Tool::Promtool], &cache, &terminal, &interrupt));
+        let found = runtime.block_on(require(&[Tool::Promtool], &[], &cache, &terminal, &interrupt));
         found.expect("promtool").remove(0).path
     })
 }

@@ -47,7 +47,8 @@ fn main() {
     page.add(verify::start_up());
     let write = arguments.iter().position(|argument| argument == "--write");
     if let Some(file) = write.and_then(|place| arguments.get(place + 1)).map(PathBuf::from) {
-        std::fs::write(&file, page.markdown()).expect("the page can be written");
+        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(&file, page.markdown(&before)).expect("the page can be written");
         println!("\nwritten: {}", file.display());
     }
     // Before the end: it runs no destructors.

@@ -89,7 +89,8 @@ impl Page {
             .any(|row| row.required && row.held == Some(false))
     }
 
-    pub fn markdown(&self) -> String {
+    /// The page, with the section of the page before that `just bench-build` wrote.
+    pub fn markdown(&self, before: &str) -> String {
         let mut text = String::from(
             "# Performance\n\nWritten by `just bench`; a figure is worth what the machine under it is worth, so run it on yours.\n\
              Ratios between programs that ran in the same minutes travel better than rates.\n\n",
@@ -113,9 +114,16 @@ impl Page {
             }
             text.push('\n');
         }
+        text += built(before).unwrap_or_default();
         text += NOTES;
         text
     }
+}
+
+/// The section about the build.
+fn built(page: &str) -> Option<&str> {
+    let (_, section) = page.split_at_checked(page.find("## A build\n")?)?;
+    Some(section.split_at_checked(section.find("## What costs what\n")?)?.0)
 }
 
 fn machine(nginx: &str) -> String {

@@ -17,7 +17,7 @@ pub use cache::{Cache, blocking};
 pub use download::{download, verify};
 pub use find::{Origin, Program, Search, find};
 pub use mirror::{mirror, place};
-pub use obtain::{Plan, plan, require};
+pub use obtain::{Plan, plan, require, search};
 pub use release::save;
 pub use tool::Tool;
 pub use version::version;

@@ -118,22 +118,25 @@ pub async fn plan(tool: Tool) -> Result<Plan> {
     Plan::of(vec![tool]).await
 }
 
-/// Finds every tool, or gets what is missing with the user's consent. In the order of `tools`.
+/// Finds tools at the same time, and gets what is missing of `needed` with the user's consent; what is missing of `welcome`
+/// is left out.
 ///
 /// # Errors
 /// A prerequisite (exit 5): the environment names a wrong program, one is missing and no way to get it works, or consent
 /// is not given. Those of an interruption.
 pub async fn require(
-    tools: &[Tool],
+    needed: &[Tool],
+    welcome: &[Tool],
     cache: &Cache,
     terminal: &Terminal,
     interrupt: &Interrupt,
 ) -> Result<Vec<Program>> {
-    let mut found = interrupt.or(search(tools, cache)).await??;
+    let tools = [needed, welcome].concat();
+    let mut found = interrupt.or(search(&tools, cache)).await??;
     for passed in found.iter().flat_map(|search| &search.passed_over) {
         terminal.say(format!("passed over: {passed}"));
     }
-    let missing = (tools.iter().zip(&found)).filter(|(_, search)| search.program.is_none());
+    let missing = (needed.iter().zip(&found)).filter(|(_, search)| search.program.is_none());
     let missing: Vec<Tool> = missing.map(|(tool, _)| *tool).collect();
     if !missing.is_empty() {
         let plans = groups(&missing).into_iter().map(Plan::of);
@@ -146,18 +149,20 @@ pub async fn require(
         terminal.consent(&question(&plans, cache), interrupt).await?;
         cache.prepare()?;
         obtain_all(&plans, cache, terminal, interrupt).await?;
-        found = search(tools, cache).await?;
+        found.extend(search(&missing, cache).await?);
     }
-    let programs = found.into_iter().zip(tools);
-    programs
-        .map(|(search, tool)| {
-            search.program.ok_or_else(|| Error::prerequisite(format!("{tool} was got and is not there")))
-        })
-        .collect()
+    let programs: Vec<Program> = found.into_iter().filter_map(|search| search.program).collect();
+    match needed.iter().find(|tool| programs.iter().all(|program| program.tool != **tool)) {
+        Some(tool) => Err(Error::prerequisite(format!("{tool} was got and is not there"))),
+        None => Ok(programs),
+    }
 }
 
 /// Looks for all of them at the same time.
-async fn search(tools: &[Tool], cache: &Cache) -> Result<Vec<Search>> {
+///
+/// # Errors
+/// As [`find`].
+pub async fn search(tools: &[Tool], cache: &Cache) -> Result<Vec<Search>> {
     join_all(tools.iter().map(|tool| find(*tool, cache))).await.into_iter().collect()
 }
 

@@ -367,6 +367,36 @@ fn a_program_that_is_another_one_is_passed_over_unless_it_was_named() {
 }
 
 #[test]
+fn programs_are_asked_at_the_same_time_and_each_once() {
+    let machine = Machine::new().without_system();
+    let logs = STACK.replace("  node_exporter: true\n", "  node_exporter: true\n  logs: true\n");
+    fs::write(machine.path("stacks/probe/stack.yaml"), logs).unwrap();
+    let more = [
+        ("loki", "loki, version 3.99.0 (branch: x)"),
+        ("otelcol-contrib", "otelcol-contrib version 0.999.0"),
+    ];
+    let doubles = DOUBLES.map(|(_, name, told)| (name, told)).into_iter().chain(more);
+    fs::create_dir_all(machine.path("asked")).unwrap();
+    for (name, told) in doubles {
+        // Tells its version once all five have been asked, and never where one of them waits for another.
+        let program = machine.program("bin", name, told);
+        let asked = machine.path("asked").display().to_string();
+        let text = format!(
+            "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\necho {name} >>{asked}/{name}\nfor i in $(/usr/bin/seq 100); do\n  \
+             set -- {asked}/*\n  [ $# -lt 5 ] || {{ echo '{told}'; exit; }}\n  /bin/sleep 0.1\ndone\nexit 1\n"
+        );
+        fs::write(program, text).unwrap();
+    }
+    let told = run(machine.up(&[]), 6);
+    assert!(!told.contains("passed over") && !told.contains("missing"), "{told}");
+    let asked: Vec<String> = (fs::read_dir(machine.path("asked")).unwrap().flatten())
+        .map(|file| fs::read_to_string(file.path()).unwrap())
+        .collect();
+    assert_eq!(asked.len(), 5);
+    assert!(asked.iter().all(|lines| lines.lines().count() == 1), "{asked:?}");
+}
+
+#[test]
 fn a_download_that_is_not_the_release_is_refused_and_leaves_nothing() {
     let large = "HTTP/1.1 200 OK\r\nContent-Length: 9000000000\r\n\r\n";
     let page = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>";

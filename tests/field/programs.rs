@@ -114,7 +114,7 @@ pub fn prometheus() -> PathBuf {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let found = runtime.block_on(async {
         let cache = Cache::of_user().expect("a cache");
-        require(&[Tool::Prometheus], &cache, &Terminal::silent(true), &Interrupt::default()).await
+        require(&[Tool::Prometheus], &[], &cache, &Terminal::silent(true), &Interrupt::default()).await
     });
     found.expect("Prometheus is found").remove(0).path
 }

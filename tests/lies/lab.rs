@@ -515,7 +515,7 @@ fn tool(tool: Tool) -> PathBuf {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let found = runtime.block_on(async {
         let cache = Cache::of_user().expect("a cache");
-        require(&[tool], &cache, &Terminal::silent(true), &Interrupt::default()).await
+        require(&[tool], &[], &cache, &Terminal::silent(true), &Interrupt::default()).await
     });
     found.expect("the program is found").remove(0).path
 }

@@ -139,7 +139,7 @@ fn programs() -> &'static [PathBuf; 2] {
         let cache = Cache::of_user().expect("a cache");
         let (terminal, interrupt) = (Terminal::silent(true), Interrupt::default());
         [Tool::Prometheus, Tool::Promtool].map(|tool| {
-            let found = runtime.block_on(require(&[tool], &cache, &terminal, &interrupt));
+            let found = runtime.block_on(require(&[tool], &[], &cache, &terminal, &interrupt));
             found.expect("it is found or got").remove(0).path
         })
     })

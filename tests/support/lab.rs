@@ -207,7 +207,7 @@ pub fn programs() -> &'static [Program] {
         let tools = [Tool::Prometheus, Tool::Alertmanager, Tool::NodeExporter];
         let cache = Cache::at(cache().join("sre/tools"));
         let (terminal, interrupt) = (Terminal::silent(true), Interrupt::default());
-        let got = sre::tools::require(&tools, &cache, &terminal, &interrupt);
+        let got = sre::tools::require(&tools, &[], &cache, &terminal, &interrupt);
         runtime.block_on(got).expect("the tools are found or got")
     })
 }

@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::plan::{Programs, RuleFile, plan, port_names, port_owner};
+use super::plan::{
+    ALERTMANAGER, COLLECTOR, LOKI, LogPrograms, NODE_EXPORTER, PROMETHEUS, Programs, RuleFile, plan,
+    port_names, port_owner,
+};
 use super::process::is_alive;
 use super::up::{Request, not_local};
 use super::{ports, programs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stack::LogKeeping;
 use crate::target::Lab;
-use crate::tools::{self, Cache, Tool};
+use crate::tools::{self, Cache, Program, Tool};
 
 /// What `up` would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,33 +72,37 @@ pub async fn preview(request: &Request<'_>) -> Result<Preview> {
     let is_running = |name: &str| lab.as_ref().and_then(|lab| lab.process(name)).is_some_and(is_alive);
 
     let cache = Cache::of_user()?;
-    let mut missing = Vec::new();
-    let mut paths = Vec::new();
-    let mut prometheus_version = String::new();
-    for tool in [Tool::Prometheus, Tool::Alertmanager, Tool::NodeExporter] {
-        let found = tools::find(tool, &cache).await?.program;
-        if found.is_none() && (local.node_exporter || tool != Tool::NodeExporter) {
-            missing.push(MissingTool { name: tool.to_string(), ways: tools::plan(tool).await?.ways() });
+    let wanted = programs::wanted(local);
+    let tools: Vec<Tool> = wanted.iter().map(|part| part.tool).collect();
+    let found: Vec<Option<Program>> =
+        tools::search(&tools, &cache).await?.into_iter().map(|search| search.program).collect();
+    let needed = wanted.iter().zip(&found).filter(|(part, found)| found.is_none() && part.instead.is_none());
+    let missing = try_join_all(needed.map(async |(part, _)| {
+        let ways = tools::plan(part.tool).await?.ways();
+        Ok::<_, Error>(MissingTool { name: part.tool.to_string(), ways })
+    }))
+    .await?;
+    // What would be got is shown by its name.
+    let path = |name: &str| {
+        let (part, found) = wanted.iter().zip(&found).find(|(part, _)| part.name == name)?;
+        match found {
+            Some(program) => Some(program.path.clone()),
+            None => part.instead.is_none().then(|| part.tool.name().into()),
         }
-        if let (Tool::Prometheus, Some(program)) = (tool, &found) {
-            prometheus_version.clone_from(&program.version);
-        }
-        paths.push(found.map_or_else(|| PathBuf::from(tool.name()), |program| program.path));
-    }
-    let logs = programs::log_preview(local.logs, &cache).await?;
-    if local.logs == LogKeeping::Loki && tools::find(Tool::Loki, &cache).await?.program.is_none() {
-        let ways = tools::plan(Tool::Loki).await?.ways();
-        missing.push(MissingTool { name: Tool::Loki.to_string(), ways });
-    }
+    };
+    let versions = wanted.iter().zip(&found);
     let programs = Programs {
         sre: request.sre.clone(),
-        prometheus: paths[0].clone(),
-        prometheus_version,
+        prometheus: path(PROMETHEUS).unwrap_or_default(),
         prometheus_pages: None,
-        alertmanager: paths[1].clone(),
+        alertmanager: path(ALERTMANAGER).unwrap_or_default(),
         alertmanager_folder: None,
-        node_exporter: local.node_exporter.then(|| paths[2].clone()),
-        logs,
+        node_exporter: path(NODE_EXPORTER),
+        logs: (local.logs != LogKeeping::Nothing)
+            .then(|| LogPrograms { loki: path(LOKI), collector: path(COLLECTOR) }),
+        versions: versions
+            .filter_map(|(part, found)| Some((part.name.to_owned(), found.as_ref()?.version.clone())))
+            .collect(),
     };
     let place = folder.root().to_string_lossy();
     let held = |name: &str| is_running(port_owner(name));

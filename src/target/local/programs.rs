@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::future::try_join_all;
+use indexmap::IndexMap;
+
 use super::plan::{
     ALERTMANAGER, COLLECTOR, LOGSHIPPER, LOGSTORE, LOKI, LogPrograms, NODE_EXPORTER, PROMETHEUS, Programs,
 };
@@ -9,9 +12,37 @@ use super::process::is_alive;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::stack::{LocalStack, LogKeeping};
-use crate::target::Lab;
+use crate::target::{Lab, Process};
 use crate::terminal::Terminal;
-use crate::tools::{Cache, Origin, Tool, find, require, version};
+use crate::tools::{Cache, Tool, require, version};
+
+/// A tool that a part of a lab is run with.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The tool.
+    pub tool: Tool,
+    /// The name of the part.
+    pub name: &'static str,
+    /// The part of this program that takes its place: then it is not got where it is missing.
+    pub instead: Option<&'static str>,
+}
+
+/// What a stack is run with.
+pub fn wanted(local: &LocalStack) -> Vec<Wanted> {
+    let needed = |tool, name| Wanted { tool, name, instead: None };
+    let mut wanted = vec![needed(Tool::Prometheus, PROMETHEUS), needed(Tool::Alertmanager, ALERTMANAGER)];
+    if local.node_exporter {
+        wanted.push(needed(Tool::NodeExporter, NODE_EXPORTER));
+    }
+    match local.logs {
+        LogKeeping::Nothing => return wanted,
+        LogKeeping::Embedded => (),
+        LogKeeping::Loki => wanted.push(needed(Tool::Loki, LOKI)),
+        LogKeeping::Any => wanted.push(Wanted { tool: Tool::Loki, name: LOKI, instead: Some(LOGSTORE) }),
+    }
+    wanted.push(Wanted { tool: Tool::Collector, name: COLLECTOR, instead: Some(LOGSHIPPER) });
+    wanted
+}
 
 /// Finds the programs that a stack needs. One that runs in the lab is kept, unless another is named by
 /// the environment: what is on PATH today must not change what was brought up yesterday.
@@ -22,120 +53,62 @@ pub async fn programs(
     terminal: &Terminal,
     interrupt: &Interrupt,
 ) -> Result<Programs> {
-    let mut wanted = vec![(Tool::Prometheus, PROMETHEUS), (Tool::Alertmanager, ALERTMANAGER)];
-    if local.node_exporter {
-        wanted.push((Tool::NodeExporter, NODE_EXPORTER));
-    }
-    let running = |tool: Tool, name: &str| {
-        let named = std::env::var_os(tool.variable()).is_some_and(|value| !value.is_empty());
-        lab?.process(name)
-            .filter(|process| !named && process.program.exists() && is_alive(process))
-            .map(|process| process.program.clone())
-    };
-    let missing: Vec<Tool> =
-        wanted.iter().filter(|(tool, name)| running(*tool, name).is_none()).map(|(tool, _)| *tool).collect();
     let cache = Cache::of_user()?;
-    let found = require(&missing, &cache, terminal, interrupt).await?;
-    let path = |tool: Tool, name: &str| {
-        let found = found.iter().find(|program| program.tool == tool).map(|program| program.path.clone());
-        running(tool, name)
-            .or(found)
-            .ok_or_else(|| Error::target(format!("{name} ended just now")).hint("sre up, once more"))
-    };
-    let logs = log_programs(local.logs, lab, &running, &cache, terminal, interrupt).await?;
-    let prometheus = path(Tool::Prometheus, PROMETHEUS)?;
-    let told = found.iter().find(|program| program.path == prometheus).map(|program| program.version.clone());
-    let alertmanager = path(Tool::Alertmanager, ALERTMANAGER)?;
+    let wanted = wanted(local);
+    let alive = |name: &str| lab?.process(name).filter(|process| is_alive(process));
+    let named = |tool: Tool| std::env::var_os(tool.variable()).is_some_and(|value| !value.is_empty());
+    let running = |part: &Wanted| alive(part.name).filter(|it| !named(part.tool) && it.program.exists());
+    let kept: Vec<(&str, &Process)> =
+        wanted.iter().filter_map(|part| Some((part.name, running(part)?))).collect();
+    // What this program does already is looked for only where it is named.
+    let replaced = |part: &Wanted| !named(part.tool) && part.instead.and_then(alive).is_some();
+    let (needed, welcome): (Vec<Wanted>, Vec<Wanted>) = (wanted.iter())
+        .filter(|part| kept.iter().all(|(name, _)| *name != part.name) && !replaced(part))
+        .partition(|part| part.instead.is_none());
+    let tools = |parts: &[Wanted]| parts.iter().map(|part| part.tool).collect::<Vec<_>>();
+    let found = require(&tools(&needed), &tools(&welcome), &cache, terminal, interrupt).await?;
+    let kept = kept.into_iter().map(|(name, process)| told(name, process, lab));
+    let kept = interrupt.or(try_join_all(kept)).await??;
+
+    let of = |tool| wanted.iter().find(|part| part.tool == tool).map(|part| part.name);
+    let found = found.into_iter().filter_map(|it| Some((of(it.tool)?, it.path, it.version)));
+    let chosen: Vec<(&str, PathBuf, String)> = kept.into_iter().chain(found).collect();
+    let choice = |name: &str| chosen.iter().find(|(of, ..)| *of == name);
+    let path = |name: &str| choice(name).map(|(_, path, _)| path.clone());
+    let certain = |name: &str| path(name).ok_or_else(|| Error::prerequisite(format!("{name} is missing")));
+    let (prometheus, alertmanager) = (certain(PROMETHEUS)?, certain(ALERTMANAGER)?);
+    let logs = (local.logs != LogKeeping::Nothing)
+        .then(|| LogPrograms { loki: path(LOKI), collector: path(COLLECTOR) });
+    // In the order in which they are wanted, which is that of the screens.
+    let mut versions: IndexMap<String, String> = (wanted.iter().filter_map(|part| choice(part.name)))
+        .map(|(name, _, version)| ((*name).to_owned(), version.clone()))
+        .collect();
+    if logs.as_ref().is_some_and(|logs| logs.loki.is_none()) {
+        versions.insert(LOGSTORE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    }
     Ok(Programs {
         sre: sre.to_path_buf(),
-        prometheus_version: match told {
-            Some(version) => version,
-            None => running_version(&prometheus, lab).await?,
-        },
         prometheus_pages: shared(&prometheus, cache.root()).map(|shared| shared.join("web")),
         prometheus,
         alertmanager_folder: shared(&alertmanager, cache.root()),
         alertmanager,
-        node_exporter: if local.node_exporter {
-            Some(path(Tool::NodeExporter, NODE_EXPORTER)?)
-        } else {
-            None
-        },
+        node_exporter: local.node_exporter.then(|| certain(NODE_EXPORTER)).transpose()?,
         logs,
+        versions,
     })
 }
 
-/// What keeps log lines. Only a Loki that is asked for by its name is got where it is missing, and is an error where it
-/// can't be had: this program keeps lines, too.
-async fn log_programs(
-    keeping: LogKeeping,
+/// The program of a process that runs on, and its version, which is asked for only where an earlier `up` did not.
+async fn told(
+    name: &'static str,
+    process: &Process,
     lab: Option<&Lab>,
-    running: &dyn Fn(Tool, &str) -> Option<PathBuf>,
-    cache: &Cache,
-    terminal: &Terminal,
-    interrupt: &Interrupt,
-) -> Result<Option<LogPrograms>> {
-    let runs = |name| lab.and_then(|lab| lab.process(name)).is_some_and(is_alive);
-    let loki = match keeping {
-        LogKeeping::Nothing => return Ok(None),
-        LogKeeping::Embedded => None,
-        LogKeeping::Loki => match running(Tool::Loki, LOKI) {
-            Some(path) => Some(path),
-            None => {
-                require(&[Tool::Loki], cache, terminal, interrupt).await?.pop().map(|program| program.path)
-            }
-        },
-        LogKeeping::Any => match running(Tool::Loki, LOKI) {
-            Some(path) => Some(path),
-            None => there(Tool::Loki, runs(LOGSTORE), cache, terminal).await?,
-        },
+) -> Result<(&'static str, PathBuf, String)> {
+    let version = match lab.and_then(|lab| lab.versions.get(name)) {
+        Some(version) => version.clone(),
+        None => version(&process.program).await?,
     };
-    let collector = match running(Tool::Collector, COLLECTOR) {
-        Some(path) => Some(path),
-        None => there(Tool::Collector, runs(LOGSHIPPER), cache, terminal).await?,
-    };
-    Ok(Some(LogPrograms { loki, collector }))
-}
-
-/// A program that is here already. One that somebody named is used, and must be right; any other is passed over where
-/// `replaced` tells that this program does its work already.
-async fn there(tool: Tool, replaced: bool, cache: &Cache, terminal: &Terminal) -> Result<Option<PathBuf>> {
-    let search = find(tool, cache).await?;
-    let named = search.program.as_ref().is_some_and(|found| found.origin == Origin::Environment);
-    if replaced && !named {
-        return Ok(None);
-    }
-    for passed in &search.passed_over {
-        terminal.say(format!("passed over: {passed}"));
-    }
-    Ok(search.program.map(|found| found.path))
-}
-
-/// What would keep log lines, without getting it: the programs, or their names where they are missing.
-///
-/// # Errors
-/// As [`find`].
-pub async fn log_preview(keeping: LogKeeping, cache: &Cache) -> Result<Option<LogPrograms>> {
-    let found = async |tool| Ok::<_, Error>(find(tool, cache).await?.program.map(|program| program.path));
-    let loki = match keeping {
-        LogKeeping::Nothing => return Ok(None),
-        LogKeeping::Embedded => None,
-        LogKeeping::Any => found(Tool::Loki).await?,
-        LogKeeping::Loki => Some(found(Tool::Loki).await?.unwrap_or_else(|| Tool::Loki.name().into())),
-    };
-    Ok(Some(LogPrograms { loki, collector: found(Tool::Collector).await? }))
-}
-
-/// The version of the Prometheus that runs in the lab.
-async fn running_version(program: &Path, lab: Option<&Lab>) -> Result<String> {
-    let known = lab.and_then(|lab| {
-        lab.process(PROMETHEUS).filter(|process| process.program == program && is_alive(process))?;
-        lab.versions.get(PROMETHEUS).cloned()
-    });
-    match known {
-        Some(version) => Ok(version),
-        None => version(program).await,
-    }
+    Ok((name, process.program.clone(), version))
 }
 
 /// The files that the programs of Debian look for in `/usr/share`: unpacked into the cache, they are beside them.

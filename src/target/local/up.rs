@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::converge::Converge;
 use super::health::Health;
-use super::plan::{ALERTMANAGER, COLLECTOR, LOGSTORE, LOKI, NODE_EXPORTER, PROMETHEUS, Programs, RuleFile};
+use super::plan::{Programs, RuleFile};
 use super::process::{self, State, is_alive};
 use super::{down, programs};
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ use crate::interrupt::Interrupt;
 use crate::stack::{LocalStack, Stack};
 use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Lock, TargetKind};
 use crate::terminal::Terminal;
-use crate::tools::version;
 
 /// How long another `sre` that changes this lab is waited for.
 const LOCK_BOUND: Duration = Duration::from_secs(120);
@@ -102,7 +101,7 @@ async fn bring_up(
     interrupt: &Interrupt,
 ) -> Result<Lab> {
     let folder = request.folder;
-    let versions = versions(programs, previous.as_ref()).await?;
+    let versions = programs.versions.clone();
     let parameters = request.parameters.clone();
     let lab = match previous.clone() {
         Some(lab) => Lab { stack: request.stack.name.clone(), parameters, versions, ..lab },
@@ -139,33 +138,6 @@ async fn bring_up(
         lab.save(folder.root())?;
     }
     Ok(lab)
-}
-
-/// Versions of what runs; a program that still runs is not asked again.
-async fn versions(programs: &Programs, previous: Option<&Lab>) -> Result<IndexMap<String, String>> {
-    let mut versions = IndexMap::from([(PROMETHEUS.to_owned(), programs.prometheus_version.clone())]);
-    let logs = programs.logs.as_ref();
-    let others = [
-        (ALERTMANAGER, Some(&programs.alertmanager)),
-        (NODE_EXPORTER, programs.node_exporter.as_ref()),
-        (LOKI, logs.and_then(|logs| logs.loki.as_ref())),
-        (COLLECTOR, logs.and_then(|logs| logs.collector.as_ref())),
-    ];
-    for (name, program) in others.into_iter().filter_map(|(name, program)| Some((name, program?))) {
-        let known = previous.and_then(|lab| {
-            lab.process(name).filter(|process| process.program == *program && is_alive(process))?;
-            lab.versions.get(name).cloned()
-        });
-        let version = match known {
-            Some(version) => version,
-            None => version(program).await?,
-        };
-        versions.insert(name.to_owned(), version);
-    }
-    if logs.is_some_and(|logs| logs.loki.is_none()) {
-        versions.insert(LOGSTORE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    }
-    Ok(versions)
 }
 
 /// Ends what carries this lab's mark and is not known: what an `up` left that was killed.

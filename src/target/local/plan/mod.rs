@@ -7,6 +7,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
 use url::Url;
 
 use super::config::{AlertmanagerConfig, Job, PrometheusConfig};
@@ -31,8 +32,6 @@ pub struct Programs {
     pub sre: PathBuf,
     /// Prometheus.
     pub prometheus: PathBuf,
-    /// Prometheus' version.
-    pub prometheus_version: String,
     /// Where Prometheus' pages are, if its program does not know it.
     pub prometheus_pages: Option<PathBuf>,
     /// Alertmanager.
@@ -43,6 +42,8 @@ pub struct Programs {
     pub node_exporter: Option<PathBuf>,
     /// What keeps log lines, if the stack has it and it can be had.
     pub logs: Option<LogPrograms>,
+    /// The version of each, by the name of its part.
+    pub versions: IndexMap<String, String>,
 }
 
 /// The programs that keep log lines.

@@ -106,7 +106,7 @@ fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<
         // alert for resolved that it has not heard of for four times as long.
         "--rules.alert.resend-delay=15s".into(),
     ];
-    if programs.prometheus_version.starts_with("3.") {
+    if programs.versions.get(PROMETHEUS).is_some_and(|version| version.starts_with("3.")) {
         // Hidden, but there in every 3.x: targets are known after 0.5 s instead of 5 s.
         arguments.push("--scrape.discovery-reload-interval=500ms".into());
     }

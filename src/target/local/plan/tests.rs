@@ -55,12 +55,12 @@ fn programs() -> Programs {
     Programs {
         sre: "/bin/sre".into(),
         prometheus: "/bin/prometheus".into(),
-        prometheus_version: "2.42.0".into(),
         prometheus_pages: None,
         alertmanager: "/bin/alertmanager".into(),
         alertmanager_folder: None,
         node_exporter: Some("/bin/node_exporter".into()),
         logs: None,
+        versions: IndexMap::from([(PROMETHEUS.into(), "2.42.0".into())]),
     }
 }
 
@@ -161,7 +161,7 @@ fn flags_are_those_that_the_version_has() {
     let old = planned(&programs());
     assert!(!has(&old, "--scrape.discovery-reload-interval") && !has(&old, "--web.local-assets"));
     let new = planned(&Programs {
-        prometheus_version: "3.15.0".into(),
+        versions: IndexMap::from([(PROMETHEUS.into(), "3.15.0".into())]),
         prometheus_pages: Some("/cache/web".into()),
         ..programs()
     });
