@@ -13,6 +13,8 @@ done
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 umask 022
+# The same order everywhere.
+export LC_ALL=C
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 runs=$(readlink -f "${1#*=}")
@@ -67,7 +69,7 @@ for pair in "$@"; do
   "$runs" completions bash >"$folder/completions/sre.bash"
   "$runs" completions zsh >"$folder/completions/_sre"
   "$runs" completions fish >"$folder/completions/sre.fish"
-  "$runs" --quiet man "$folder/man/man1"
+  "$runs" --quiet man "$folder/man/man1" >/dev/null
 
   metadata=$stage/metadata.json tree=$stage/tree
   cargo metadata --locked --format-version 1 --filter-platform "$triple" >"$metadata"

@@ -203,10 +203,10 @@ fn every_command_and_option_has_its_place_in_the_manual() {
     commands(&cli, &mut all);
     assert!(all.len() > 30, "only {} commands", all.len());
     let name = |command: &clap::Command| command.get_display_name().unwrap().to_owned();
-    // A hyphen is escaped in roff.
+    // Hyphens and backslashes are escaped in roff.
     let read = |name: &str| {
         let page = fs::read_to_string(made.unpacked(&format!("man/man1/{name}.1")));
-        page.unwrap_or_else(|e| panic!("{name}: {e}")).replace("\\-", "-")
+        page.unwrap_or_else(|e| panic!("{name}: {e}")).replace("\\-", "-").replace("\\\\", "\\")
     };
     for command in &all {
         let page = read(&name(command));

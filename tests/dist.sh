@@ -28,6 +28,8 @@ command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get ins
 triple=$(rustc -vV | sed -n 's/^host: //p')
 archive=${1:-$(ls "$root"/target/dist/sre-*-"$triple".tar.gz)}
 name=$(basename "$archive" .tar.gz)
+version=${name#sre-}
+version=${version%"-$triple"}
 place=$(mktemp -d)
 chmod 755 "$place"
 # Nothing is mounted there by now: mounts are seen by those inside only.
@@ -39,7 +41,7 @@ echo "in an empty root file system"
 mkdir -p "$place/empty"
 tar -xzf "$archive" -C "$place/empty" --strip-components=1 "$name/sre"
 empty() { inside "$place/empty" "$user" /sre "$@"; }
-[ "$(empty --version)" = "sre ${name:4:5}" ] || { empty --version; exit 1; }
+[ "$(empty --version)" = "sre $version" ] || { empty --version; exit 1; }
 empty completions bash | grep -q '^_sre()'
 empty man /tmp/man | grep -q 'sre-run.1'
 empty image /tmp/image.tar
