@@ -202,7 +202,7 @@ fn every_command_and_option_has_its_place_in_the_manual() {
     let mut all = Vec::new();
     commands(&cli, &mut all);
     assert!(all.len() > 30, "only {} commands", all.len());
-    let name = |command: &clap::Command| command.get_display_name().unwrap().to_owned();
+    let name = |command: &clap::Command| command.get_display_name().unwrap_or(command.get_name()).to_owned();
     // Hyphens and backslashes are escaped in roff.
     let read = |name: &str| {
         let page = fs::read_to_string(made.unpacked(&format!("man/man1/{name}.1")));

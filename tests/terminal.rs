@@ -112,7 +112,7 @@ fn only_yes_is_consent() {
 #[test]
 fn ctrl_c_at_the_question_of_up_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let program = format!("'{}' up probe --target local", env!("CARGO_BIN_EXE_sre"));
+    let program = format!("'{}' up users-api --target local", env!("CARGO_BIN_EXE_sre"));
     let prepare = |script: &mut Command| {
         // `script` itself needs a shell and no more.
         let bin = folder.path().join("bin");
