@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod catalog;
+pub mod certificates;
 pub mod check;
 pub mod cli;
 pub mod config;

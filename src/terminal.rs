@@ -172,7 +172,12 @@ impl Terminal {
             let _ = io::stdin().lock().read_line(&mut line);
             let _ = sender.send(line);
         });
-        let answer = interrupt.or(answer).await?.unwrap_or_default();
+        let answer = interrupt.or(answer).await.map(Result::unwrap_or_default);
+        // Ctrl-C and Ctrl-D leave the question's line open.
+        if !answer.as_ref().is_ok_and(|line| line.ends_with('\n')) {
+            let _ = writeln!(anstream::stderr());
+        }
+        let answer = answer?;
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(refused()),

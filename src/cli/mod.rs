@@ -14,6 +14,7 @@ mod down;
 mod fault;
 mod files;
 mod heal;
+mod image;
 mod init;
 mod init_external;
 mod inspect;
@@ -23,6 +24,7 @@ mod load;
 mod logs;
 mod logshipper;
 mod logstore;
+mod man;
 mod mirror;
 mod open;
 mod pressure;
@@ -134,6 +136,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Mirror(mirror::Mirror),
     Completions(completions::Completions),
+    Man(man::Man),
+    Image(image::Image),
     App(app::App),
     Receiver(receiver::Receiver),
     #[command(hide = true)]
@@ -174,7 +178,7 @@ impl Command {
         if let Fault(fault) = self {
             return !fault.is_inside() && !fault.is_heal();
         }
-        !self.is_service() && !matches!(self, Heal(_) | Trust(_) | Completions(_))
+        !self.is_service() && !matches!(self, Heal(_) | Trust(_) | Completions(_) | Man(_) | Image(_))
     }
 }
 
@@ -249,6 +253,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Doctor(command) => command.run(context).await,
         Command::Mirror(command) => command.run(context).await,
         Command::Completions(command) => command.run(context).await,
+        Command::Man(command) => command.run(context).await,
+        Command::Image(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
         Command::Logstore(command) => command.run(context).await,
