@@ -1,12 +1,9 @@
 //! From events to the report: what was seen, what was not, and which verdict that allows.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::model::{FaultReport, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
-use super::redact;
+use super::redact::{clean_value, outcome_without_secrets, redact};
 use crate::check::{Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -204,27 +201,9 @@ fn counted_by(check: &Outcome) -> Option<u64> {
     check.evidence.get("counted").filter(|_| check.kind == Kind::Reconcile)?.as_u64()
 }
 
-/// The outcome without secrets.
+/// The outcome without secrets, as it is told.
 fn clean(outcome: &Outcome) -> Outcome {
-    let mut outcome = outcome.clone();
-    let cells = outcome.table.iter_mut().flat_map(|table| table.rows.iter_mut().flatten());
-    let texts = [&mut outcome.name, &mut outcome.message];
-    texts.into_iter().chain(&mut outcome.notes).chain(&mut outcome.hint).chain(cells).for_each(clean_text);
-    clean_value(&mut outcome.evidence);
+    let mut outcome = outcome_without_secrets(outcome);
+    clean_value(&mut outcome.evidence, redact);
     outcome
-}
-
-fn clean_text(text: &mut String) {
-    if let Cow::Owned(clean) = redact(text) {
-        *text = clean;
-    }
-}
-
-fn clean_value(value: &mut Value) {
-    match value {
-        Value::String(text) => clean_text(text),
-        Value::Array(values) => values.iter_mut().for_each(clean_value),
-        Value::Object(values) => values.values_mut().for_each(clean_value),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

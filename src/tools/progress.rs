@@ -2,6 +2,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::foreign;
 use crate::terminal::Terminal;
 
 /// The bars of downloads that go on at the same time.
@@ -40,7 +41,7 @@ impl Bars {
             None => (ProgressBar::no_length(), "  {msg:28!} {spinner} {bytes:>10} {bytes_per_sec:>12}"),
         };
         let style = ProgressStyle::with_template(template).expect("the template is a constant");
-        Bar(bars.add(bar.with_style(style).with_message(what.into())))
+        Bar(bars.add(bar.with_style(style).with_message(foreign::one_line(&what.into()).into_owned())))
     }
 }
 
