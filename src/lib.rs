@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod lines;
 pub mod load;
+pub mod locked_file;
 pub mod logstore;
 pub mod loopback;
 pub mod mirror;
