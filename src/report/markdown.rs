@@ -131,7 +131,6 @@ pub(super) fn cell(text: &str) -> String {
             // Within a word it has no meaning.
             '_' if in_word => clean.push(c),
             '<' => clean.push_str("&lt;"),
-            '>' => clean.push_str("&gt;"),
             '&' => clean.push_str("&amp;"),
             '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '~' => clean.extend(['\\', c]),
             c => clean.push(c),
