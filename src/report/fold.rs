@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::model::{FaultReport, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
-use super::redact::{clean_value, outcome_without_secrets, redact};
+use super::{outcome_without_secrets, redact};
 use crate::check::{Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -76,7 +76,7 @@ impl<'a> Fold<'a> {
                 self.failure = None;
                 self.finished = None;
             }
-            EventKind::CheckFinished(outcome) => self.checks.push(clean(outcome)),
+            EventKind::CheckFinished(outcome) => self.checks.push(outcome_without_secrets(outcome)),
             EventKind::RunFailed { error, exit } => self.failure = Some((redact(error).into_owned(), *exit)),
             EventKind::VerifyFinished { seconds, exit } => self.finished = Some((*seconds, *exit)),
             EventKind::RunStarted(_)
@@ -199,11 +199,4 @@ fn interrupted(exit: u8) -> bool {
 /// What the server counted, from the evidence of the check that compared it.
 fn counted_by(check: &Outcome) -> Option<u64> {
     check.evidence.get("counted").filter(|_| check.kind == Kind::Reconcile)?.as_u64()
-}
-
-/// The outcome without secrets, as it is told.
-fn clean(outcome: &Outcome) -> Outcome {
-    let mut outcome = outcome_without_secrets(outcome);
-    clean_value(&mut outcome.evidence, redact);
-    outcome
 }

@@ -82,30 +82,27 @@ fn guess(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// An outcome without secrets; what it rests on only without those that are known here.
+/// An outcome without secrets: nothing is judged from it any more.
 pub fn outcome_without_secrets(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     let cells = outcome.table.iter_mut().flat_map(|table| table.rows.iter_mut().flatten());
     let texts = [&mut outcome.name, &mut outcome.message];
-    texts.into_iter().chain(&mut outcome.notes).chain(&mut outcome.hint).chain(cells).for_each(|text| {
-        clean(text, redact);
-    });
-    clean_value(&mut outcome.evidence, secret::redact);
+    texts.into_iter().chain(&mut outcome.notes).chain(&mut outcome.hint).chain(cells).for_each(clean);
+    clean_value(&mut outcome.evidence);
     outcome
 }
 
-fn clean(text: &mut String, redact: fn(&str) -> Cow<'_, str>) {
+fn clean(text: &mut String) {
     if let Cow::Owned(clean) = redact(text) {
         *text = clean;
     }
 }
 
-/// Every text in a value, redacted.
-pub(super) fn clean_value(value: &mut Value, redact: fn(&str) -> Cow<'_, str>) {
+fn clean_value(value: &mut Value) {
     match value {
-        Value::String(text) => clean(text, redact),
-        Value::Array(values) => values.iter_mut().for_each(|value| clean_value(value, redact)),
-        Value::Object(values) => values.values_mut().for_each(|value| clean_value(value, redact)),
+        Value::String(text) => clean(text),
+        Value::Array(values) => values.iter_mut().for_each(clean_value),
+        Value::Object(values) => values.values_mut().for_each(clean_value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -175,7 +175,7 @@ fn no_command_that_tells_of_a_run_lets_its_texts_act() {
     let (xml, _) = sre(place.path(), &["report", "--format", "junit"]);
     assert_harmless(&xml, &["junit"]);
     assert_xml(&xml);
-    for format in ["table", "markdown", "junit", "json"] {
+    for format in ["text", "markdown", "junit", "json"] {
         let (_, stderr) = sre(place.path(), &["report", "--format", format, "--out", "told"]);
         assert_harmless(&stderr, &[format]);
         let told = std::fs::read_to_string(place.path().join("told")).expect("a file");
