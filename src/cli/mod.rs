@@ -79,6 +79,13 @@ pub struct Global {
     /// Says yes to every question: installing, downloading, deleting.
     #[arg(short, long, global = true, env = "SRE_YES")]
     pub yes: bool,
+    /// An environment variable that files may name as a secret: in headers, bodies and credentials. May be given several
+    /// times; names that begin with SRE_SECRET_ need it not.
+    #[arg(long, global = true, env = "SRE_ALLOW_ENV", value_name = "NAME", value_delimiter = ',')]
+    pub allow_env: Vec<String>,
+    /// Sends secrets over plain http to other machines, too.
+    #[arg(long, global = true, env = "SRE_ALLOW_PLAIN_HTTP")]
+    pub allow_plain_http: bool,
     /// No progress; the verdict and errors only.
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -199,6 +206,10 @@ pub async fn run(cli: Cli) -> Exit {
         Ok(interrupt) => interrupt,
         Err(error) => return fail(&error),
     };
+    crate::secret::allow(cli.global.allow_env.iter().cloned());
+    if cli.global.allow_plain_http {
+        crate::secret::allow_plain_http();
+    }
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
     let is_service = cli.command.is_service();
     let result: Result<Exit> = dispatch(cli.command, &context).await;
@@ -266,6 +277,6 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
 
 fn fail(error: &Error) -> Exit {
     use std::io::Write as _;
-    let _ = writeln!(anstream::stderr(), "error: {}", crate::report::redact(&error.to_string()));
+    let _ = writeln!(anstream::stderr(), "error: {}", crate::terminal::shown(&error.to_string()));
     error.exit()
 }

@@ -4,13 +4,14 @@ use clap::Args;
 use url::Url;
 
 use super::When;
+use super::credentials::credentials;
 use crate::error::{Error, Result};
 use crate::figures::count;
 use crate::observe::Prometheus;
 use crate::observe::remote_write::RemoteWrite;
 use crate::report::push::Push;
 use crate::stack::base_url;
-use crate::target::{Credentials, Endpoint, Lab, TargetKind};
+use crate::target::{Endpoint, Lab, TargetKind};
 use crate::terminal::Terminal;
 
 /// Where the client's curves go.
@@ -44,7 +45,12 @@ impl Pushing {
     pub async fn start(&self, lab: &Lab, terminal: &Terminal) -> Result<Option<Push>> {
         if let Some(url) = &self.remote_write {
             base_url(url).map_err(|why| Error::usage(format!("{url} cannot be used")).because_of(why))?;
-            let endpoint = Endpoint { credentials: self.credentials(), ..Endpoint::new(url.clone()) };
+            let credentials = credentials(
+                self.remote_write_bearer.as_deref(),
+                self.remote_write_user.as_deref(),
+                self.remote_write_password.as_deref(),
+            )?;
+            let endpoint = Endpoint { credentials, ..Endpoint::new(url.clone()) };
             return Push::start(RemoteWrite::at(&endpoint)?, None).await.map(Some);
         }
         let asked = match self.push {
@@ -78,14 +84,6 @@ impl Pushing {
         } else if self.remote_write.is_some() || self.push == When::Always {
             terminal.say(format!("{} samples of the load are in {url}", count(pushed.taken)));
         }
-    }
-
-    fn credentials(&self) -> Option<Credentials> {
-        let (user, password) = (self.remote_write_user.clone(), self.remote_write_password.clone());
-        self.remote_write_bearer
-            .clone()
-            .map(Credentials::Bearer)
-            .or_else(|| user.zip(password).map(|(user, password)| Credentials::Basic { user, password }))
     }
 }
 

@@ -18,5 +18,5 @@ mod text;
 pub use layout::status_line;
 pub(crate) use layout::{dotted, paragraph, wrap};
 pub use model::{FaultReport, LatencyMs, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
-pub use redact::redact;
+pub use redact::{outcome_without_secrets, redact};
 pub use text::text;

@@ -9,6 +9,7 @@ use super::layout::{
 use super::model::{LoadReport, Report, RunVerdict, State};
 use crate::check::{Group, Outcome, Verdict};
 use crate::figures::{self, NOTHING, count, counted, duration, latency};
+use crate::foreign::one_line;
 use crate::load::{Latency, LoadSummary, PhaseSummary, RequestSummary, answered};
 
 /// The whole report as a screen of 80 columns, with colours.
@@ -65,7 +66,7 @@ pub(super) fn plan(report: &Report) -> String {
     let shape = load.map_or(String::new(), |load| format!(" · {}", load.plan.shape));
     let names = load.map_or(0, |load| load.plan.requests.len());
     let names = counted(names as u64, "request name");
-    format!("{}{shape} · {names} · seed {}", report.scenario.bold(), report.seed)
+    format!("{}{shape} · {names} · seed {}", one_line(&report.scenario).bold(), report.seed)
 }
 
 /// What became of the load: a line, why it is not as asked, a table by request and one by phase.
@@ -266,7 +267,7 @@ pub(super) fn verdict(report: &Report) -> Vec<String> {
         parts.push(format!("exit {}", report.exit));
     }
     let left = parts.join(" · ");
-    let right = format!("run {} · sre report", report.run);
+    let right = format!("run {} · sre report", one_line(&report.run));
     let coloured = |line: String| match report.verdict {
         RunVerdict::Pass => line.replacen(word, &word.green().bold().to_string(), 1),
         RunVerdict::Fail => line.replacen(word, &word.red().bold().to_string(), 1),

@@ -3,6 +3,7 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use terminal_size::{Width, terminal_size_of};
 
+use crate::foreign;
 use crate::terminal::Terminal;
 
 /// Columns below which there is no room for a bar beside its figures.
@@ -52,7 +53,7 @@ impl Bars {
             ),
         };
         let style = ProgressStyle::with_template(template).expect("the template is a constant");
-        Bar(bars.add(bar.with_style(style).with_message(what.into())))
+        Bar(bars.add(bar.with_style(style).with_message(foreign::one_line(&what.into()).into_owned())))
     }
 }
 

@@ -385,13 +385,13 @@ fn status_sends_the_credentials_and_looks_at_the_service_alone() {
     lab.rewrite(
         STACK,
         &format!("{{url: \"{url}\"}}"),
-        &format!("{{url: \"{url}\", credentials: {{bearer: SRE_TEST_TOKEN}}}}"),
+        &format!("{{url: \"{url}\", credentials: {{bearer: SRE_SECRET_TOKEN}}}}"),
     );
     let path = lab.folder.path();
-    let set = [("SRE_TEST_TOKEN", "s3cr3t")];
+    let set = [("SRE_SECRET_TOKEN", "s3cr3t")];
     sre_with(path, &["up", "liar", "--target", "external"], &set).ends(0, "liar");
     sre_with(path, &["status"], &set).ends(0, "targets: 1 of 1 healthy");
-    sre(path, &["status"]).ends(5, "SRE_TEST_TOKEN is not set");
+    sre(path, &["status"]).ends(5, "SRE_SECRET_TOKEN is not set");
     liar.ask("/ok");
     until("the service to be gone", || {
         let status = sre_with(path, &["status"], &set);

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::record::PodRef;
 use crate::error::{Error, Result};
 use crate::fault::pressure::IN_USE;
+use crate::lines::Lines;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::explain;
 
@@ -190,7 +191,7 @@ async fn start(
         .map_err(|e| format!("{name}: {}", explain(&e)))?;
     let stdin = process.stdin();
     let Some(stdout) = process.stdout() else { return Err(format!("{name}: it has no output")) };
-    let mut lines = BufReader::new(stdout).lines();
+    let mut lines = Lines::new(BufReader::new(stdout));
     match tokio::time::timeout(ANSWER, lines.next_line()).await {
         Ok(Ok(Some(_))) => {}
         Ok(_) => {
