@@ -16,6 +16,9 @@ pub mod error;
 pub mod exit;
 pub mod fault;
 pub mod figures;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/targets/mod.rs"]
+pub mod fuzzing;
 pub mod http_client;
 pub mod inspect;
 pub mod interrupt;
