@@ -16,9 +16,6 @@ pub mod error;
 pub mod exit;
 pub mod fault;
 pub mod figures;
-#[cfg(any(test, fuzzing))]
-#[path = "../fuzz/targets/mod.rs"]
-pub mod fuzzing;
 pub mod http_client;
 pub mod inspect;
 pub mod interrupt;
@@ -37,3 +34,8 @@ pub mod stack;
 pub mod target;
 pub mod terminal;
 pub mod tools;
+
+// Its own targets for fuzzing, for tests and `just fuzz` alone.
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/targets/mod.rs"]
+pub mod fuzzing;

@@ -6,7 +6,8 @@ mod local;
 pub mod system;
 
 pub use finding::{Finding, Level};
-#[cfg(any(test, fuzzing))]
-pub(crate) use kubernetes::quantity;
 pub use kubernetes::{cluster, minikube};
 pub use local::{local, machine};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use kubernetes::quantity;
