@@ -28,9 +28,13 @@ test:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-# Licences and advisories, where cargo-deny is installed
+# Licences, sources and bans of dependencies; with cargo-deny, where it and its database are here, advisories, too
 deny:
-    @if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
+    cargo test --locked --test dependencies
+    @if ! command -v cargo-deny >/dev/null; then echo "SKIPPED: advisories: cargo-deny is not installed (cargo install --locked cargo-deny)" >&2; \
+    else cargo deny --offline check licenses bans sources && \
+        if ls "${CARGO_HOME:-$HOME/.cargo}"/advisory-dbs/*/crates >/dev/null 2>&1; then cargo deny --offline check advisories; \
+        else echo "SKIPPED: advisories: their database is not here (cargo deny fetch)" >&2; fi; fi
 
 # The main job, once, as a stranger runs it
 end-to-end:
@@ -112,6 +116,10 @@ soak times="10" kills="200" pairs="20":
 # `sre` killed, or failed, at its n-th system call, for every n (with `step` 7 at every seventh); then everything is as before
 crash-points step="1":
     ./tests/crash-points.sh {{step}}
+
+# Every fuzz target, or those named, for so many seconds together: what was tried, and what broke (`fuzz/artifacts/`)
+fuzz seconds="60" *targets:
+    ./fuzz/run.sh {{seconds}} {{targets}}
 
 # The same on a cluster alone
 soak-cluster times="10" kills="200": static

@@ -38,3 +38,8 @@ pub mod stack;
 pub mod target;
 pub mod terminal;
 pub mod tools;
+
+// Its own targets for fuzzing, for tests and `just fuzz` alone.
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/targets/mod.rs"]
+pub mod fuzzing;

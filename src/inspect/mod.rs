@@ -8,3 +8,6 @@ pub mod system;
 pub use finding::{Finding, Level};
 pub use kubernetes::{cluster, minikube};
 pub use local::{local, machine};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use kubernetes::quantity;

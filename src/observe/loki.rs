@@ -172,24 +172,44 @@ impl Loki {
         ];
         let answer = self.http.told("loki/api/v1/query_range", &parameters).await?;
         let data = answer.data.ok_or_else(|| Error::no_data("Loki gave an answer without data"))?;
-        let Data::Streams(streams) = data else {
-            return Err(Error::no_data(format!("`{query}` gives numbers, not lines")));
-        };
-        let mut lines = Vec::new();
-        for Stream { stream, values } in streams {
-            let labels = Arc::new(stream);
-            for Entry(time, line, _) in values {
-                let time = time.parse().map_err(|e| {
-                    Error::no_data(format!("Loki gave a time that is none: `{time}`")).because(e)
-                })?;
-                lines.push(LogLine { time, labels: labels.clone(), line });
-            }
-        }
-        // Whatever else it gives was not asked for.
-        lines.retain(|line| (from..to).contains(&line.time));
-        lines.sort_by_key(|line| line.time);
-        Ok(lines)
+        lines(data, query, from, to)
     }
+}
+
+/// The lines in an answer, in the order of their times.
+fn lines(data: Data, query: &str, from: i64, to: i64) -> Result<Vec<LogLine>> {
+    let Data::Streams(streams) = data else {
+        return Err(Error::no_data(format!("`{query}` gives numbers, not lines")));
+    };
+    let mut lines = Vec::new();
+    for Stream { stream, values } in streams {
+        let labels = Arc::new(stream);
+        for Entry(time, line, _) in values {
+            let time = time
+                .parse()
+                .map_err(|e| Error::no_data(format!("Loki gave a time that is none: `{time}`")).because(e))?;
+            lines.push(LogLine { time, labels: labels.clone(), line });
+        }
+    }
+    // Whatever else it gives was not asked for.
+    lines.retain(|line| (from..to).contains(&line.time));
+    lines.sort_by_key(|line| line.time);
+    Ok(lines)
+}
+
+/// The lines in the body of an answer, and what the page of so many leaves to be asked for.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_lines(body: &[u8], from: i64, to: i64, limit: usize) -> Result<(Vec<LogLine>, bool)> {
+    let told = super::answer::read_told("Loki", body)?;
+    let all = lines(told.data.ok_or_else(|| Error::no_data("no data"))?, "x", from, to)?;
+    Ok(match split(all, limit) {
+        Split::Last(lines) => (lines, false),
+        Split::More(lines, next) => {
+            assert!(lines.iter().all(|line| line.time < next));
+            (lines, true)
+        }
+        Split::Stuck(_) => (Vec::new(), true),
+    })
 }
 
 /// What is to be done with a page.

@@ -11,6 +11,8 @@ mod receiver;
 pub mod remote_write;
 mod stand_in;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{answer::read_json, loki::read_lines, query::read_instant, query::read_matrix};
 pub use alertmanager::{Alertmanager, HeldAlert, HeldStatus, Silence};
 pub use http::HttpClient;
 pub use loki::{LogLine, Loki};

@@ -141,7 +141,7 @@ impl Log {
         Ok(Log::parse(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> Log {
+    pub(crate) fn parse(bytes: &[u8]) -> Log {
         let mut log = Log::default();
         let mut offset = 0;
         for (i, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {

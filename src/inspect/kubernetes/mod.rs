@@ -9,5 +9,7 @@ mod operators;
 mod rendered;
 mod services;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use capacity::quantity;
 pub use cluster::cluster;
 pub use minikube::minikube;

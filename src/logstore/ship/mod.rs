@@ -7,7 +7,7 @@
 mod client;
 mod follow;
 mod lines;
-mod positions;
+pub(crate) mod positions;
 mod shipper;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,16 @@ pub enum Loader {
     Command(String),
 }
 
+/// Whether an image is one that `sre up` puts onto the nodes: no registry has it.
+pub fn is_loaded(image: &str) -> bool {
+    image.strip_prefix("docker.io/library/sre").is_some_and(|rest| rest.starts_with([':', '@']))
+}
+
+/// Whoever holds the name in a registry is not asked for what a node has lost.
+pub fn pull_policy(image: &str) -> &'static str {
+    if is_loaded(image) { "Never" } else { "IfNotPresent" }
+}
+
 impl Loader {
     /// The command that [`Loader::load`] runs, for people to run by hand.
     pub fn command(&self, archive: &Path, image: &str) -> String {

@@ -6,10 +6,11 @@ use serde::Serialize;
 use super::apply::{Applied, Change, Mode, apply};
 use super::chart;
 use super::client::Cluster;
+use super::execute::known;
 use super::helm::Helm;
 use super::minikube::start_arguments;
 use super::patch::{describe, diff, patch};
-use super::plan::{Action, Step, fill_replicas, names_replicas};
+use super::plan::{Action, Step, fill_random, fill_replicas, names_replicas, wants_random};
 use super::reach::{instances_of, pods};
 use super::up::Request;
 use crate::error::{Error, Result};
@@ -108,7 +109,7 @@ async fn look(
             let Some(cluster) = cluster else {
                 return Ok((format!("apply {}", count(objects.len())), yaml_of(objects)?));
             };
-            let objects = &with_replicas(objects, stack, cluster).await?;
+            let objects = &filled(objects, stack, cluster).await?;
             let applied = interrupt.or(apply(cluster, &stack.namespace, objects, Mode::DryRun)).await??;
             let new: Vec<DynamicObject> = objects
                 .iter()
@@ -138,13 +139,19 @@ async fn look(
     })
 }
 
-/// Objects with the replicas' addresses of now; as they are written where there is no replica yet.
-async fn with_replicas(
+/// Objects with the replicas' addresses of now and what was drawn for them; as they are written where there is no replica
+/// yet, and nothing drawn.
+async fn filled(
     objects: &[DynamicObject],
     stack: &ClusterStack,
     cluster: &Cluster,
 ) -> Result<Vec<DynamicObject>> {
     let mut objects = objects.to_vec();
+    for object in objects.iter_mut().filter(|object| wants_random(object)) {
+        if let Some(known) = known(cluster, object, &stack.namespace).await? {
+            fill_random(object, Some(&known));
+        }
+    }
     for object in objects.iter_mut().filter(|object| names_replicas(object)) {
         let Some(service) = &stack.endpoints.service else { continue };
         let addresses = instances_of(&pods(cluster, service, &stack.namespace).await?);

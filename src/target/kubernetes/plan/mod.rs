@@ -23,7 +23,7 @@ use manifests::{objects, patch_body, rule_objects};
 use order::{Draft, order};
 use release::release;
 
-pub use fill::{fill_replicas, names_replicas};
+pub use fill::{fill_random, fill_replicas, names_replicas, wants_random};
 
 /// Everything that `up` will do, in an order in which it could be done one after another.
 #[derive(Debug, Clone, PartialEq)]
