@@ -33,3 +33,4 @@ pub mod stack;
 pub mod target;
 pub mod terminal;
 pub mod tools;
+pub mod why;

@@ -11,3 +11,4 @@ mod services;
 
 pub use cluster::cluster;
 pub use minikube::minikube;
+pub use operators::operators;
