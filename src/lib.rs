@@ -20,6 +20,7 @@ pub mod http_client;
 pub mod inspect;
 pub mod interrupt;
 pub mod load;
+pub mod locked_file;
 pub mod logstore;
 pub mod loopback;
 pub mod mirror;

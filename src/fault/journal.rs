@@ -4,7 +4,7 @@
 //! ends: an entry that can be locked was left behind. Whoever changes the journal holds its lock,
 //! `.sre/journal/lock`.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::Entry;
 use super::entry::SCHEMA;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::locked_file::LockedFile;
 use crate::target::{Folder, Lock, own_files, seal};
 use crate::terminal::Terminal;
 
@@ -31,7 +32,7 @@ pub struct Journal {
 pub struct Held {
     /// The entry.
     pub entry: Entry,
-    _lock: File,
+    _lock: LockedFile,
 }
 
 /// What a file of the journal is.
@@ -114,7 +115,8 @@ impl Journal {
         // Locked before anybody can see it, so that it never looks as if it had been left behind.
         file.as_file().lock().map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
-        let lock = file.persist(&path).map_err(|e| failed(e.error))?;
+        let file = file.persist(&path).map_err(|e| failed(e.error))?;
+        let lock = LockedFile::lock(file).map_err(failed)?;
         self.sync().map_err(failed)?;
         Ok(Held { entry, _lock: lock })
     }
@@ -179,10 +181,10 @@ impl Read {
         });
         match parsed {
             Err(error) => Read::Broken(path, error),
-            Ok((entry, file)) => match file.try_lock() {
-                Ok(()) => Read::Orphan(Held { entry, _lock: file }),
-                Err(TryLockError::WouldBlock) => Read::Owned(entry),
-                Err(TryLockError::Error(e)) => Read::Broken(path.clone(), failed().because(e)),
+            Ok((entry, file)) => match LockedFile::try_lock(file) {
+                Ok(Some(lock)) => Read::Orphan(Held { entry, _lock: lock }),
+                Ok(None) => Read::Owned(entry),
+                Err(e) => Read::Broken(path.clone(), failed().because(e)),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! The store: lines in files, and in memory what finds them by stream and time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::entry::{Entry, Labels, identity};
 use super::frame;
 use super::segment::{Failed, Place, Segment, read};
+use crate::locked_file::LockedFile;
 
 /// A store has so many files at the most, so that what is removed at once is a small part of it.
 const FILES: u64 = 16;
@@ -66,7 +67,7 @@ pub struct Store {
     folder: PathBuf,
     limits: Limits,
     contents: Mutex<Contents>,
-    _lock: File,
+    _lock: LockedFile,
 }
 
 #[derive(Debug, Default)]
@@ -87,12 +88,7 @@ impl Store {
     pub fn open(folder: &Path, limits: Limits) -> io::Result<(Store, Vec<String>)> {
         std::fs::create_dir_all(folder)?;
         let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::ResourceBusy, "another process has it open")
-            }
-            TryLockError::Error(error) => error,
-        })?;
+        let lock = LockedFile::lock(lock)?;
         let mut contents = Contents::default();
         let mut told = Vec::new();
         let numbers = Segment::numbers(folder)?;

@@ -3,7 +3,7 @@
 //! A run judges what it sees by what it did itself. Whoever else would send load, inject a fault or change the lab
 //! meanwhile is told who is at work there, and since when.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Folder, Lock, own_files};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::locked_file::LockedFile;
 use crate::terminal::Terminal;
 
 /// How long another `sre` may look at who is at work.
@@ -76,7 +77,7 @@ impl std::fmt::Display for Worker {
 #[derive(Debug)]
 pub struct Busy {
     path: PathBuf,
-    _lock: File,
+    _lock: LockedFile,
 }
 
 impl Drop for Busy {
@@ -131,7 +132,7 @@ fn write(place: &Path, worker: &Worker) -> io::Result<Busy> {
     file.as_file().lock()?;
     let path = place.join(format!("{}-{}.json", worker.pid, uuid::Uuid::new_v4().simple()));
     let lock = file.persist(&path).map_err(|e| e.error)?;
-    Ok(Busy { path, _lock: lock })
+    Ok(Busy { path, _lock: LockedFile::lock(lock)? })
 }
 
 /// Those at work; what a killed one left is removed. The place's lock must be held.

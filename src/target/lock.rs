@@ -1,6 +1,5 @@
 //! One `sre` at a time changes a lab: `.sre/lock`.
 
-use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Folder, own_files};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::locked_file::LockedFile;
 use crate::terminal::Terminal;
 
 /// How much of what a holder wrote about itself is shown.
@@ -16,7 +16,7 @@ const HOLDER: u64 = 200;
 /// Holds a lab's lock until it is dropped; the system drops it with the process, however that ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _file: LockedFile,
 }
 
 impl Lock {
@@ -35,7 +35,7 @@ impl Lock {
         own_files::make(folder.root()).map_err(failed)?;
         let deadline = Instant::now() + bound;
         let mut told = false;
-        let mut file = loop {
+        let file = loop {
             if let Some(file) = attempt(&path).map_err(failed)? {
                 break file;
             }
@@ -54,22 +54,20 @@ impl Lock {
         };
         // For people only: who holds it is told by the lock itself.
         let _ = file.set_len(0);
-        let _ = write!(file, "{purpose} (pid {})", std::process::id());
+        let _ = write!(&*file, "{purpose} (pid {})", std::process::id());
         Ok(Lock { _file: file })
     }
 }
 
 /// The file, locked; `None` while somebody else holds it.
-fn attempt(path: &Path) -> io::Result<Option<File>> {
+fn attempt(path: &Path) -> io::Result<Option<LockedFile>> {
     loop {
         let file = own_files::options().create(true).truncate(false).read(true).write(true).open(path)?;
         let file = own_files::regular(file)?;
-        match file.try_lock() {
+        match LockedFile::try_lock(file)? {
             // Somebody may have deleted it in between: then another one is locked by others.
-            Ok(()) if own_files::is_at(&file, path) => return Ok(Some(file)),
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(e)) => return Err(e),
+            Some(file) if !own_files::is_at(&file, path) => {}
+            held => return Ok(held),
         }
     }
 }

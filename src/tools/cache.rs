@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::locked_file::LockedFile;
 
 /// How long a download by another `sre` is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(600);
@@ -179,28 +180,25 @@ impl Cache {
     ///
     /// # Errors
     /// A prerequisite (exit 5): it cannot be made, or another `sre` has held it for too long.
-    pub async fn lock(&self, key: &str, wait: impl FnOnce()) -> Result<File> {
+    pub async fn lock(&self, key: &str, wait: impl FnOnce()) -> Result<LockedFile> {
         let path = self.root.join(format!(".lock-{key}"));
         let failed =
             |e: io::Error| Error::prerequisite(format!("{} cannot be locked", path.display())).because(e);
-        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        let open = || File::options().create(true).append(true).open(&path);
         let deadline = Instant::now() + LOCK_WAIT;
         let mut wait = Some(wait);
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    if let Some(wait) = wait.take() {
-                        wait();
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(fs::TryLockError::WouldBlock) => {
-                    return Err(Error::prerequisite("another `sre` has been filling the cache for 10 min")
-                        .hint(format!("end it, or see who holds it: fuser {}", path.display())));
-                }
-                Err(fs::TryLockError::Error(e)) => return Err(failed(e)),
+            if let Some(held) = open().and_then(LockedFile::try_lock).map_err(failed)? {
+                return Ok(held);
             }
+            if Instant::now() >= deadline {
+                return Err(Error::prerequisite("another `sre` has been filling the cache for 10 min")
+                    .hint(format!("end it, or see who holds it: fuser {}", path.display())));
+            }
+            if let Some(wait) = wait.take() {
+                wait();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

@@ -1,11 +1,13 @@
 //! How far each log was sent, in a file that is replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::locked_file::LockedFile;
 
 /// How many bytes before a position must still be there: else it is another file.
 pub const REMEMBERED: usize = 64;
@@ -73,7 +75,7 @@ impl FilePosition {
 #[derive(Debug)]
 pub struct PositionsFile {
     path: PathBuf,
-    _lock: File,
+    _lock: LockedFile,
 }
 
 impl PositionsFile {
@@ -87,12 +89,7 @@ impl PositionsFile {
         }
         let lock =
             File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::ResourceBusy, "another process has it open")
-            }
-            TryLockError::Error(error) => error,
-        })?;
+        let lock = LockedFile::lock(lock)?;
         let positions = match std::fs::read(path) {
             Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Positions::default(),

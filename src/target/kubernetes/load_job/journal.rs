@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::locked_file::LockedFile;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call_opt;
 use crate::target::kubernetes::reach::identity;
@@ -42,7 +43,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Held {
     path: PathBuf,
-    _lock: File,
+    _lock: LockedFile,
 }
 
 impl Entry {
@@ -64,7 +65,8 @@ impl Entry {
         file.write_all(text.as_bytes()).map_err(failed)?;
         file.as_file().lock().map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
-        let lock = file.persist(&path).map_err(|e| failed(e.error))?;
+        let file = file.persist(&path).map_err(|e| failed(e.error))?;
+        let lock = LockedFile::lock(file).map_err(failed)?;
         File::open(&jobs).and_then(|jobs| jobs.sync_all()).map_err(failed)?;
         Ok(Held { path, _lock: lock })
     }
@@ -147,10 +149,11 @@ fn orphan(path: &Path) -> Result<Option<(Entry, Held)>> {
     }
     // Its owner may remove it just now.
     let Ok(file) = own_files::open(path) else { return Ok(None) };
-    if file.try_lock().is_err() || !own_files::is_at(&file, path) {
+    let Ok(Some(file)) = LockedFile::try_lock(file) else { return Ok(None) };
+    if !own_files::is_at(&file, path) {
         return Ok(None);
     }
-    let Ok(text) = io::read_to_string(&file) else { return Ok(None) };
+    let Ok(text) = io::read_to_string(&*file) else { return Ok(None) };
     seal::verify(path, &text)?;
     let failed = |e| Error::target(format!("{} cannot be read", path.display())).because(e);
     let entry = serde_json::from_str::<Entry>(&text).map_err(failed)?;
