@@ -395,9 +395,7 @@ fn kept_once(lab: &TestLab, keeping: &str, parts: [&str; 2]) {
     until("its death", || !process::is_alive(&lab.process(parts[1])));
     send("second-of-all");
     let why = || lab.sre(&["why", "line", "second-of-all"]);
-    until("the line in its file", || {
-        why().stdout.contains("the line is written                                          by shop-0")
-    });
+    until("the line in its file", || why().stdout.contains("by shop-0"));
     assert_eq!(why().code, 1);
     assert!(why().stdout.contains(&format!("{} is dead.", parts[1])), "{}", why().stdout);
     let status = lab.sre(&["status"]);

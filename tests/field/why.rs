@@ -142,7 +142,7 @@ fn a_rule_that_is_not_loaded_is_told_and_what_saw_no_data_names_the_command() {
     why(&lab, "alert", "Alarm").breaks("the rule is loaded", "The stack's files have it");
     lab.scenario(
         LOAD,
-        "[{alert: {name: Alarm, fires: 1s, resolves: 1s, notified: false}}, {series: gone_total, wait: 1s}]",
+        "[{alert: {name: Alarm, fires: 1s, resolves: 1s, notified: false}}, {series: {series: gone_total, wait: 1s}}]",
     );
     let verdict = lab.verdict();
     verdict.is(3, "no-data", "`sre why alert Alarm` names the first broken link");
