@@ -75,8 +75,8 @@ mod tests {
             127.0.0.1:8080 exposes 24 metrics, none of this name.
           → Did you mean `b_total`?
 
-        Broken: a target exposes it. Of what is before it, “its configuration is
-        loaded” is not known.
+        Broken: a target exposes it. Of what is before it, “its configuration is loaded”
+        is not known.
         ");
         let mut walk = Walk::default();
         walk.ok("the file holds the line", "users-api-0.log");
