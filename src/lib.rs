@@ -43,3 +43,4 @@ pub mod tools;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/targets/mod.rs"]
 pub mod fuzzing;
+pub mod why;

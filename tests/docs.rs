@@ -79,6 +79,8 @@ fn command_lines(file: &str) -> usize {
 fn every_command_line_of_the_documents_is_understood() {
     let lines = command_lines("README.md");
     assert!(lines > 5, "only {lines} command lines were found in the README");
+    let lines = command_lines("docs/why.md");
+    assert!(lines >= 5, "only {lines} command lines were found in docs/why.md");
     let lines = command_lines("docs/kubernetes.md");
     assert!(lines > 5, "only {lines} command lines were found in docs/kubernetes.md");
     let lines = command_lines("docs/install.md");
@@ -123,6 +125,19 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
             checks.lines().any(|line| line.strip_prefix("## ").is_some_and(|t| t.to_lowercase() == anchor));
         assert!(found, "docs/checks.md has no section for {link}");
     }
+}
+
+#[test]
+fn the_chain_of_the_document_is_as_its_schema_says() {
+    let text = text("docs/why.md");
+    let example =
+        text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let schema = schemars::schema_for!(sre::why::Chain);
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("why.json", schema.as_value().clone()).expect("a schema");
+    let index = compiler.compile("why.json", &mut schemas).expect("a sound schema");
+    let example = serde_json::from_str(example).expect("JSON");
+    schemas.validate(&example, index).expect("the example keeps the schema");
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod turn;
 mod up;
 mod validate;
 mod verify;
+mod why;
 mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -123,6 +124,7 @@ enum Command {
     Up(up::Up),
     Load(load::Load),
     Verify(verify::Verify),
+    Why(why::Why),
     Report(report::Report),
     Run(run::Run),
     Status(status::Status),
@@ -244,6 +246,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Up(command) => command.run(context).await,
         Command::Load(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
+        Command::Why(command) => command.run(context).await,
         Command::Report(command) => command.run(context).await,
         Command::Run(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,

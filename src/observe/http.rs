@@ -167,6 +167,23 @@ impl HttpClient {
         }
     }
 
+    /// Whether anybody answers there at all, whatever it says.
+    pub async fn answers(&self) -> bool {
+        match self.once("", &[]).await {
+            Ok(_) => true,
+            Err(failure) => failure.status.is_some(),
+        }
+    }
+
+    /// What stands at `path`, as text: a page of metrics.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`].
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let body = self.fetch(path, &[]).await.map_err(|failure| failure.error)?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     fn read_told<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<Told<T>> {
         answer::read_told(&self.name(), body).map_err(|error| error.because_of(format!("asked for /{path}")))
     }

@@ -75,6 +75,11 @@ impl Loki {
         Loki { http: self.http.once_only(), page: self.page }
     }
 
+    /// Whether anybody answers at its address, whatever it says.
+    pub async fn answers(&self) -> bool {
+        self.http.answers().await
+    }
+
     /// Its version; asking for it proves that it answers.
     ///
     /// # Errors

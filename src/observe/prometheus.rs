@@ -79,6 +79,56 @@ impl Target {
     }
 }
 
+/// A target that it scrapes, with what its discovery told of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrapedTarget {
+    /// The target.
+    #[serde(flatten)]
+    pub target: Target,
+    /// The job of the configuration that it comes from.
+    #[serde(default)]
+    pub scrape_pool: String,
+}
+
+/// What its discovery told of and its relabelling dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedTarget {
+    /// Its labels before relabelling.
+    #[serde(default)]
+    pub discovered_labels: Labels,
+    /// The job of the configuration that it comes from; not told by older ones.
+    #[serde(default)]
+    pub scrape_pool: String,
+}
+
+/// All that its discovery told of.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Discovery {
+    /// What is scraped.
+    #[serde(rename = "activeTargets", deserialize_with = "or_none")]
+    pub active: Vec<ScrapedTarget>,
+    /// What is not.
+    #[serde(rename = "droppedTargets", default, deserialize_with = "or_none")]
+    pub dropped: Vec<DroppedTarget>,
+}
+
+/// A list, which some products leave null.
+fn or_none<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// How it read its configuration last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether it could.
+    pub succeeded: bool,
+    /// When it last could.
+    pub at: Option<jiff::Timestamp>,
+}
+
 /// The state of an alerting rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +151,9 @@ pub struct ActiveAlert {
     pub labels: Labels,
     /// Pending or firing.
     pub state: RuleState,
+    /// Since when its expression holds.
+    #[serde(default, rename = "activeAt")]
+    pub active_at: Option<jiff::Timestamp>,
 }
 
 /// An alerting rule, as Prometheus has loaded it: its group, name and labels tell it from others.
@@ -127,9 +180,15 @@ pub struct AlertingRule {
     pub last_error: String,
     /// When it was last evaluated.
     pub last_evaluation: jiff::Timestamp,
+    /// Its expression.
+    #[serde(default)]
+    pub query: String,
     /// The name of its group.
     #[serde(skip)]
     pub group: String,
+    /// The file that it is read from.
+    #[serde(skip)]
+    pub file: std::path::PathBuf,
     /// Seconds between evaluations; its group's.
     #[serde(skip)]
     pub interval: f64,
@@ -178,6 +237,15 @@ pub struct LoadedRule {
     /// The alert's annotations: a mapping.
     #[serde(default)]
     pub annotations: serde_json::Value,
+    /// `alerting` or `recording`.
+    #[serde(default)]
+    pub r#type: String,
+    /// `ok`, `err`, or `unknown` before its first evaluation.
+    #[serde(default)]
+    pub health: String,
+    /// Why its last evaluation failed.
+    #[serde(default, rename = "lastError")]
+    pub last_error: String,
 }
 
 impl Prometheus {
@@ -206,6 +274,19 @@ impl Prometheus {
     /// Its base URL.
     pub fn url(&self) -> &url::Url {
         self.http.base()
+    }
+
+    /// Whether anybody answers at its address, whatever it says.
+    pub async fn answers(&self) -> bool {
+        self.http.answers().await
+    }
+
+    /// The metrics of its own.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not show them.
+    pub async fn own_page(&self) -> Result<String> {
+        self.http.text("metrics").await
     }
 
     /// Its own time.
@@ -302,6 +383,26 @@ impl Prometheus {
         let listed =
             self.http.told_if_there::<Targets>("api/v1/targets", &[("state", "active".into())]).await?;
         Ok(listed.and_then(|told| told.data).map(|targets| targets.active_targets))
+    }
+
+    /// All that its discovery told of, kept or dropped; `None` where it has no such list.
+    pub async fn discovery(&self) -> Result<Option<Discovery>> {
+        Ok(self.http.told_if_there("api/v1/targets", &[]).await?.and_then(|told| told.data))
+    }
+
+    /// How it read its configuration last, where it tells.
+    pub async fn reload(&self) -> Result<Option<Reload>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Runtime {
+            reload_config_success: Option<bool>,
+            last_config_time: Option<jiff::Timestamp>,
+        }
+        let told = self.http.told_if_there::<Runtime>("api/v1/status/runtimeinfo", &[]).await?;
+        Ok(told.and_then(|told| {
+            let Runtime { reload_config_success, last_config_time: at } = told.data?;
+            Some(Reload { succeeded: reload_config_success?, at })
+        }))
     }
 
     async fn targets_by_up(&self, up: &str) -> Result<Vec<Target>> {
@@ -459,12 +560,19 @@ const VMALERT_DELAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 impl AlertingGroup {
     fn into_rules(self) -> impl Iterator<Item = AlertingRule> {
-        let (group, interval, group_took) = (self.name, self.interval, self.evaluation_time);
+        let (group, file, interval, group_took) = (self.name, self.file, self.interval, self.evaluation_time);
         self.rules.into_iter().map(move |listed| {
             let told = listed.rule.last_evaluation;
             let delayed = listed.datasource_type.and_then(|_| told.checked_sub(VMALERT_DELAY).ok());
             let last_evaluation = delayed.unwrap_or(told);
-            AlertingRule { group: group.clone(), interval, group_took, last_evaluation, ..listed.rule }
+            AlertingRule {
+                group: group.clone(),
+                file: file.clone(),
+                interval,
+                group_took,
+                last_evaluation,
+                ..listed.rule
+            }
         })
     }
 }

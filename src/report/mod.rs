@@ -14,6 +14,7 @@ pub mod runs;
 pub mod samples;
 pub mod terminal;
 mod text;
+pub mod why;
 
 pub use layout::status_line;
 pub(crate) use layout::{dotted, paragraph, wrap};

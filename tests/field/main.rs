@@ -33,3 +33,4 @@ mod redirects;
 mod shop;
 mod stand_in;
 mod targets;
+mod why;

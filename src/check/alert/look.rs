@@ -204,7 +204,8 @@ fn global_offset(configuration: &str) -> f64 {
     value.and_then(|value| seconds_of(value.trim())).unwrap_or(0.0)
 }
 
-fn unknown_rule(rules: &[AlertingRule], of_name: &[&AlertingRule]) -> String {
+/// Why no rule is meant: none has the name, or none of that name can carry the labels.
+pub fn unknown_rule(rules: &[AlertingRule], of_name: &[&AlertingRule]) -> String {
     if !of_name.is_empty() {
         let named: Vec<String> = of_name.iter().map(|rule| display(rule)).collect();
         return format!("No rule of that name can carry these labels. Loaded: {}.", named.join(", "));

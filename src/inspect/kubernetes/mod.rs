@@ -13,3 +13,4 @@ mod services;
 pub(crate) use capacity::quantity;
 pub use cluster::cluster;
 pub use minikube::minikube;
+pub use operators::operators;

@@ -21,6 +21,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use client::Client;
+pub use positions::Positions;
 use shipper::Shipper;
 
 /// What is followed, and where its lines go.

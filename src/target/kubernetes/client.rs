@@ -172,6 +172,25 @@ impl Cluster {
         Ok(Some((self.api_of(&kind, namespace), kind)))
     }
 
+    /// All objects of a kind, in all namespaces; `None` if it does not serve the kind.
+    ///
+    /// # Errors
+    /// The target (exit 6) where they cannot be listed.
+    pub async fn all(&self, group: &str, kind: &str) -> Result<Option<Vec<DynamicObject>>> {
+        let Some(served) = self.kind(group, "", kind).await? else { return Ok(None) };
+        let api: Api<DynamicObject> = Api::all_with(self.client(), &served.resource);
+        let all = kube::api::ListParams::default();
+        let listed =
+            call(|| format!("the {kind}s of the cluster could not be listed"), || api.list(&all)).await?;
+        let types = kube::core::TypeMeta {
+            api_version: served.resource.api_version.clone(),
+            kind: served.resource.kind.clone(),
+        };
+        // Objects of a list do not tell their kind.
+        let typed = |object: DynamicObject| DynamicObject { types: Some(types.clone()), ..object };
+        Ok(Some(listed.items.into_iter().map(typed).collect()))
+    }
+
     /// The API of a kind; `namespace` matters only to a kind with namespaces.
     pub fn api_of(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
         if kind.namespaced {

@@ -17,7 +17,7 @@ use crate::fault::kubernetes::{ANNOTATION, Record};
 use crate::target::Lab;
 
 /// Group, version, plural, kind, and whether it is in namespaces.
-const KINDS: [(&str, &str, &str, &str, bool); 16] = [
+const KINDS: [(&str, &str, &str, &str, bool); 19] = [
     ("", "v1", "namespaces", "Namespace", false),
     ("", "v1", "nodes", "Node", false),
     ("", "v1", "pods", "Pod", true),
@@ -28,6 +28,9 @@ const KINDS: [(&str, &str, &str, &str, bool); 16] = [
     ("apps", "v1", "replicasets", "ReplicaSet", true),
     ("batch", "v1", "jobs", "Job", true),
     ("coordination.k8s.io", "v1", "leases", "Lease", true),
+    ("monitoring.coreos.com", "v1", "prometheuses", "Prometheus", true),
+    ("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor", true),
+    ("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor", true),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", true),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true),
     ("rbac.authorization.k8s.io", "v1", "roles", "Role", true),

@@ -350,6 +350,9 @@ receivers:
                 duration: 60.0,
                 labels: json!({"severity": "critical"}),
                 annotations: json!({}),
+                r#type: "alerting".into(),
+                health: "ok".into(),
+                last_error: String::new(),
             }],
         };
         let known = [loaded];
