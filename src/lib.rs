@@ -38,9 +38,9 @@ pub mod stack;
 pub mod target;
 pub mod terminal;
 pub mod tools;
+pub mod why;
 
 // Its own targets for fuzzing, for tests and `just fuzz` alone.
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/targets/mod.rs"]
 pub mod fuzzing;
-pub mod why;

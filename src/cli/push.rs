@@ -1,9 +1,8 @@
 //! `--push`, `--remote-write`: where the client's curves go.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use url::Url;
 
-use super::When;
 use super::credentials::credentials;
 use crate::error::{Error, Result};
 use crate::figures::count;
@@ -14,13 +13,24 @@ use crate::stack::base_url;
 use crate::target::{Endpoint, Lab, TargetKind};
 use crate::terminal::Terminal;
 
+/// Whether the load is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WhenPushed {
+    /// Where sre runs the lab's Prometheus, and its receiver is on.
+    Auto,
+    /// In any case: where that cannot be, the command fails.
+    Always,
+    /// Not at all.
+    Never,
+}
+
 /// Where the client's curves go.
 #[derive(Debug, Clone, Args)]
 pub struct Pushing {
     /// Whether each second of the load is pushed to the lab's Prometheus, as sre_load_*: auto, where sre runs it and
     /// its receiver is on.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
-    push: When,
+    push: WhenPushed,
     /// Pushes each second of the load to this remote write receiver instead: the whole URL, such as
     /// http://prometheus:9090/api/v1/write.
     #[arg(long, value_name = "URL", conflicts_with = "push")]
@@ -54,10 +64,10 @@ impl Pushing {
             return Push::start(RemoteWrite::at(&endpoint)?, None).await.map(Some);
         }
         let asked = match self.push {
-            When::Never => return Ok(None),
-            When::Auto if lab.target == TargetKind::External => return Ok(None),
-            When::Auto => false,
-            When::Always => true,
+            WhenPushed::Never => return Ok(None),
+            WhenPushed::Auto if lab.target == TargetKind::External => return Ok(None),
+            WhenPushed::Auto => false,
+            WhenPushed::Always => true,
         };
         match (to_lab(lab).await, asked) {
             (Ok(push), _) => Ok(Some(push)),
@@ -81,7 +91,7 @@ impl Pushing {
                 count(pushed.lost),
                 count(all)
             ));
-        } else if self.remote_write.is_some() || self.push == When::Always {
+        } else if self.remote_write.is_some() || self.push == WhenPushed::Always {
             terminal.say(format!("{} samples of the load are in {url}", count(pushed.taken)));
         }
     }

@@ -26,6 +26,9 @@ const MOST_PAGES: usize = 10_000;
 /// Bytes that the lines of one question may have together.
 const MOST_BYTES: usize = 256 << 20;
 
+/// What is asked, in messages: Loki, or the store of `sre` itself, which answers as Loki does.
+const STORE: &str = "the log store";
+
 /// A client of one Loki.
 #[derive(Debug, Clone)]
 pub struct Loki {
@@ -67,7 +70,7 @@ impl Loki {
     /// # Errors
     /// A prerequisite (exit 5) where its credentials are not in the environment.
     pub fn new(endpoint: &Endpoint) -> Result<Loki> {
-        Ok(Loki { http: HttpClient::new("Loki", endpoint)?, page: Arc::new(AtomicUsize::new(PAGE)) })
+        Ok(Loki { http: HttpClient::new(STORE, endpoint)?, page: Arc::new(AtomicUsize::new(PAGE)) })
     }
 
     /// One that asks once: for those who ask again by themselves.
@@ -114,18 +117,20 @@ impl Loki {
                     from = next;
                 }
                 Split::Stuck(time) => {
-                    return Err(Error::no_data("Loki has more lines of one time than it gives at once")
-                        .because_of(format!("{limit} lines or more at {time} ns"))
-                        .hint(if limit < PAGE {
-                            "raise max_entries_limit_per_query in Loki's limits_config"
-                        } else {
-                            "have lines carry finer times"
-                        }));
+                    return Err(Error::no_data(
+                        "the log store has more lines of one time than it gives at once",
+                    )
+                    .because_of(format!("{limit} lines or more at {time} ns"))
+                    .hint(if limit < PAGE {
+                        "raise max_entries_limit_per_query in Loki's limits_config"
+                    } else {
+                        "have lines carry finer times"
+                    }));
                 }
             }
         }
         Err(Error::no_data(format!(
-            "Loki has more than {} lines, or {} MiB of them",
+            "the log store has more than {} lines, or {} MiB of them",
             lines.len(),
             MOST_BYTES >> 20
         ))
@@ -176,7 +181,7 @@ impl Loki {
             ("direction", direction.name().to_owned()),
         ];
         let answer = self.http.told("loki/api/v1/query_range", &parameters).await?;
-        let data = answer.data.ok_or_else(|| Error::no_data("Loki gave an answer without data"))?;
+        let data = answer.data.ok_or_else(|| Error::no_data("the log store gave an answer without data"))?;
         lines(data, query, from, to)
     }
 }
@@ -192,7 +197,7 @@ fn lines(data: Data, query: &str, from: i64, to: i64) -> Result<Vec<LogLine>> {
         for Entry(time, line, _) in values {
             let time = time
                 .parse()
-                .map_err(|e| Error::no_data(format!("Loki gave a time that is none: `{time}`")).because(e))?;
+                .map_err(|e| Error::no_data(format!("the log store gave a time that is none: `{time}`")).because(e))?;
             lines.push(LogLine { time, labels: labels.clone(), line });
         }
     }

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::promql::{one_of, selector};
-use super::query::{self, Asked, Data, QueryResult, Series};
+use super::query::{self, Asked, Data, QueryResult, Sample, Series};
 use super::{HttpClient, stand_in};
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::target::Endpoint;
 
@@ -28,6 +29,13 @@ pub struct Prometheus {
 
 /// What stands for a version that a product does not tell.
 const UNTOLD_VERSION: &str = "(version not told)";
+
+/// The label of the series that an answer must have beside what is asked for.
+const ANSWERED: &str = "sre_answered";
+
+fn millisecond(sample: &Sample) -> i64 {
+    (sample.time * 1000.0).round() as i64
+}
 
 /// How far back series are looked for that nobody lists as targets, in seconds; Prometheus' own look-back.
 const LOOK_BACK: f64 = 300.0;
@@ -65,6 +73,9 @@ pub struct Target {
     /// How long a scrape may take, as Prometheus writes it.
     #[serde(default)]
     pub scrape_timeout: String,
+    /// Whether nobody lists it, and it is known by what it left behind: then its scrape URL is made up.
+    #[serde(skip)]
+    pub by_up: bool,
 }
 
 impl Target {
@@ -326,6 +337,22 @@ impl Prometheus {
         query::raw(self.range(selector, "", from, to).await?, &self.asked(selector))
     }
 
+    /// The samples of `ALERTS` of these names, and those of `up` out of the same answer: an answer without either proves
+    /// nothing of alerts that are not in it.
+    pub async fn alerts_and_up(
+        &self,
+        names: &[&str],
+        from: f64,
+        to: f64,
+    ) -> Result<(Vec<Series>, Vec<Series>)> {
+        // `up` has no such label, which matches what is empty.
+        let names = one_of("alertname", names.iter().copied().chain([""]));
+        let both = format!("{{__name__=~\"ALERTS|up\",{names}}}");
+        let is_up = |series: &Series| series.labels.get("__name__").is_some_and(|name| name == "up");
+        let (up, alerts) = self.samples(&both, from, to).await?.into_iter().partition(is_up);
+        Ok((alerts, up))
+    }
+
     async fn range(&self, selector: &str, step: &str, from: f64, to: f64) -> Result<Vec<Series>> {
         // One second more on the left: Prometheus 3 leaves that end of a range open, 2 closes it.
         let window = ((to - from).max(0.0) * 1000.0).ceil() + 1000.0;
@@ -345,10 +372,28 @@ impl Prometheus {
     }
 
     /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
+    ///
+    /// A series of its own stands beside them: without it in the answer, at each of the times, nobody has evaluated
+    /// anything, and what is not there proves nothing.
     pub async fn evaluations(&self, expression: &str, from: f64, to: f64, step: f64) -> Result<Vec<Series>> {
         let step = (step * 1000.0).round();
+        let question = digest::of_text(&format!("{expression}\n{from:.3}\n{to:.3}\n{step}"));
+        let witness = Labels::from([(ANSWERED.to_owned(), question[..16].to_owned())]);
         // It may end with a comment.
-        self.range(&format!("({expression}\n)"), &format!(":{step}ms"), from, to).await
+        let both = format!(
+            "(({expression}\n) or label_replace(vector(1), \"{ANSWERED}\", \"{}\", \"\", \"\"))",
+            witness[ANSWERED]
+        );
+        let mut series = self.range(&both, &format!(":{step}ms"), from, to).await?;
+        let found = series.iter().position(|series| series.labels == witness).map(|at| series.remove(at));
+        let times: BTreeSet<i64> = found.iter().flat_map(|series| &series.samples).map(millisecond).collect();
+        let mut values = series.iter().flat_map(|series| &series.samples);
+        let due = (to - from) * 1000.0 / step - 2.0;
+        if (times.len() as f64) < due || values.any(|sample| !times.contains(&millisecond(sample))) {
+            return Err(Error::no_data(format!("{} did not answer what was asked", self.http.name()))
+                .because_of(format!("the answer lacks times at which `{expression}` had to be evaluated")));
+        }
+        Ok(series)
     }
 
     /// The active scrape targets. Where it lists none, or has no such list (Thanos, Mimir, what others write to), those
@@ -580,6 +625,44 @@ impl AlertingGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One that gives these as the result of every query; `HASH` in them is what the query's own series is known by.
+    async fn giving(result: &'static str) -> (Prometheus, tokio::task::JoinHandle<()>) {
+        use axum::extract::Query;
+        let answer = move |Query(asked): Query<BTreeMap<String, String>>| async move {
+            let query = asked.get("query").cloned().unwrap_or_default();
+            let hash = query.split("\"sre_answered\", \"").nth(1).and_then(|rest| rest.split('"').next());
+            let result = result.replace("HASH", hash.unwrap_or_default());
+            format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":{result}}}}}"#)
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = axum::Router::new().route("/api/v1/query", axum::routing::get(answer));
+        let server = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        (Prometheus::new(&Endpoint::new(url.parse().expect("a URL"))).expect("a client").once_only(), server)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_an_answer_only_beside_what_must_be_in_it() {
+        let whole = r#"[{"metric":{"sre_answered":"HASH"},"values":[[0,"1"],[1,"1"],[2,"1"],[3,"1"],[4,"1"],[5,"1"]]}]"#;
+        let (client, _server) = giving(whole).await;
+        assert_eq!(client.evaluations("ALERTS", 0.0, 5.0, 1.0).await.expect("an answer"), []);
+        for lie in [
+            "[]",
+            r#"[{"metric":{"sre_answered":"HASH"},"values":[[0,"1"],[1,"1"]]}]"#,
+            r#"[{"metric":{"sre_answered":"0123456789abcdef"},"values":[[0,"1"],[1,"1"],[2,"1"],[3,"1"],[4,"1"],[5,"1"]]}]"#,
+        ] {
+            let (client, _server) = giving(lie).await;
+            let error = client.evaluations("ALERTS", 0.0, 5.0, 1.0).await.expect_err("it proves nothing");
+            assert_eq!(error.exit().code(), 3, "{error}");
+        }
+        let both = r#"[{"metric":{"__name__":"up"},"values":[[1,"1"]]},{"metric":{"__name__":"ALERTS","alertname":"A"},"values":[[1,"1"]]}]"#;
+        let (client, _server) = giving(both).await;
+        let (alerts, up) = client.alerts_and_up(&["A"], 0.0, 5.0).await.expect("an answer");
+        assert_eq!((alerts.len(), up.len(), alerts[0].labels["alertname"].as_str()), (1, 1, "A"));
+    }
 
     #[test]
     fn an_evaluation_of_vmalert_tells_of_what_was_half_a_minute_ago() {

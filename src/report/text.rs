@@ -210,13 +210,25 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
     let mut lines = vec![marked(2, outcome.verdict, &outcome.name, &figure(outcome))];
     let passed = outcome.verdict == Verdict::Pass;
     if let Some(found) = outcome.table.as_ref().filter(|_| !passed) {
-        lines.extend(table(6, &found.columns, &found.rows));
+        lines.extend(table(6, &found.columns, &found.rows[..found.rows.len().min(MOST)]));
+        lines.extend(more(found.rows.len(), "row"));
     }
-    lines.extend(outcome.notes.iter().flat_map(|note| paragraph(6, note)));
+    lines.extend(outcome.notes.iter().take(MOST).flat_map(|note| paragraph(6, note)));
+    lines.extend(more(outcome.notes.len(), "note"));
     if let Some(next) = outcome.hint.as_ref().filter(|_| !passed) {
         lines.extend(hint(4, next));
     }
     lines
+}
+
+/// More rows, and more notes, of one check are for machines.
+const MOST: usize = 25;
+
+fn more(number: usize, what: &str) -> Vec<String> {
+    match number.saturating_sub(MOST) {
+        0 => Vec::new(),
+        left => paragraph(6, &format!("… {} more: -o json", counted(left as u64, what))),
+    }
 }
 
 /// What a check found, for other formats: its lines without colours, from the left edge.

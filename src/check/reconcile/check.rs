@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::pods;
 use super::reading::{Question, Selector};
 use crate::check::context::CheckContext;
-use crate::check::wait::{pause, seconds_of};
+use crate::check::wait::{USUAL_TIMEOUT, pause, seconds_of};
 use crate::check::{Group, Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::figures::{clock, counted};
@@ -86,7 +86,6 @@ const OVERDUE: f64 = 10.0;
 
 /// What Prometheus does where nothing else is configured; some stand-ins do not tell it.
 const USUAL_INTERVAL: f64 = 60.0;
-const USUAL_TIMEOUT: f64 = 10.0;
 
 /// Seconds in which every target is scraped twice, if all goes well: those of the job, or all where none is of it.
 fn longest_round(targets: &[Target], job: Option<&str>) -> Result<f64> {

@@ -50,6 +50,9 @@ impl Execution<'_> {
             .iter()
             .map(|applied| applied.object.clone())
             .filter(|object| WORKLOADS.contains(&object.kind.as_str()))
+            .filter(|object| {
+                !step.left.iter().any(|(kind, name)| *kind == object.kind && *name == object.name)
+            })
             .collect();
         self.ready(step, &workloads).await?;
         Ok(changes(applied.iter().map(|applied| &applied.change)))
