@@ -40,6 +40,7 @@ mod turn;
 mod up;
 mod validate;
 mod verify;
+mod verify_from;
 mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
