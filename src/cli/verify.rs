@@ -23,7 +23,7 @@ pub struct Verify {
     #[arg(value_name = "RUN|FILE")]
     run: Option<String>,
     #[command(flatten)]
-    from: From,
+    pub(super) from: From,
 }
 
 impl Verify {
