@@ -145,3 +145,8 @@ bench-tools:
 # A log of times is read by the libraries of Rust, Python, JavaScript, Java and Go, which come from their registries; prints what each read
 hlog-readers:
     SRE_TEST_HLOG_READERS=here cargo test --locked --test load_wire -- --nocapture the_log_of_times_is_read_alike
+
+# How far each load generator's total is from what a server counted: writes the tables of docs/counting.md (about 4 min)
+bench-counting:
+    ./benches/tools.sh counting
+    cargo bench --bench counting --profile dev -- --write {{justfile_directory()}}/docs/counting.md

@@ -29,6 +29,7 @@ pub mod loopback;
 pub mod mirror;
 pub mod observe;
 pub mod own_program;
+pub mod peers;
 pub mod receiver;
 pub mod report;
 pub mod run;

@@ -85,6 +85,20 @@ fn every_command_line_of_the_documents_is_understood() {
     assert!(lines > 5, "only {lines} command lines were found in docs/kubernetes.md");
     let lines = command_lines("docs/install.md");
     assert!(lines > 3, "only {lines} command lines were found in docs/install.md");
+    let lines = command_lines("docs/counting.md");
+    assert!(lines > 2, "only {lines} command lines were found in docs/counting.md");
+}
+
+#[test]
+fn every_test_that_the_page_on_counting_names_is_there() {
+    let page = text("docs/counting.md");
+    let rows = table(&page, "what happens");
+    assert!(rows.len() > 8, "{rows:?}");
+    for row in rows {
+        let mut named = row[2].split('`').skip(1).step_by(2);
+        let (test, file) = (named.next().expect("a test"), named.next().expect("a file"));
+        assert!(text(file).contains(&format!("fn {test}(")), "{test} is not in {file}");
+    }
 }
 
 #[test]

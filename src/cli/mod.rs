@@ -42,6 +42,7 @@ mod turn;
 mod up;
 mod validate;
 mod verify;
+mod verify_from;
 mod why;
 mod worker;
 

@@ -20,4 +20,5 @@ pub use layout::status_line;
 pub(crate) use layout::{dotted, paragraph, wrap};
 pub use model::{FaultReport, LatencyMs, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
 pub use redact::{outcome_without_secrets, redact};
+pub(crate) use text::check as check_lines;
 pub use text::text;

@@ -206,7 +206,7 @@ pub(super) fn group_name(group: Group) -> &'static str {
 }
 
 /// What a check found: one line where it is fine; else with what was seen and what to do next.
-pub(super) fn check(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn check(outcome: &Outcome) -> Vec<String> {
     let mut lines = vec![marked(2, outcome.verdict, &outcome.name, &figure(outcome))];
     let passed = outcome.verdict == Verdict::Pass;
     if let Some(found) = outcome.table.as_ref().filter(|_| !passed) {

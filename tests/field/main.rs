@@ -21,6 +21,7 @@ mod clusters;
 mod commands;
 mod connections;
 mod counters;
+mod counting;
 mod folders;
 mod heads;
 mod hostile;
