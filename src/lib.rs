@@ -45,3 +45,8 @@ pub mod why;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/targets/mod.rs"]
 pub mod fuzzing;
+
+// What judges the manifests of stacks judges those that are made here, too.
+#[cfg(test)]
+#[path = "../tests/policy/restricted.rs"]
+mod restricted;

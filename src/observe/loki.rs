@@ -195,9 +195,9 @@ fn lines(data: Data, query: &str, from: i64, to: i64) -> Result<Vec<LogLine>> {
     for Stream { stream, values } in streams {
         let labels = Arc::new(stream);
         for Entry(time, line, _) in values {
-            let time = time
-                .parse()
-                .map_err(|e| Error::no_data(format!("the log store gave a time that is none: `{time}`")).because(e))?;
+            let time = time.parse().map_err(|e| {
+                Error::no_data(format!("the log store gave a time that is none: `{time}`")).because(e)
+            })?;
             lines.push(LogLine { time, labels: labels.clone(), line });
         }
     }

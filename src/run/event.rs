@@ -186,7 +186,7 @@ impl Event {
                 *error = redact(error).into_owned();
             }
             EventKind::CheckWaiting { message, .. } => *message = redact(message).into_owned(),
-            EventKind::CheckFinished(outcome) => *outcome = Box::new(outcome_without_secrets(outcome)),
+            EventKind::CheckFinished(outcome) => **outcome = outcome_without_secrets(outcome),
             EventKind::LoadFinished(finished) => {
                 let overload = finished.summary.overload.iter_mut().map(|overload| &mut overload.reason);
                 for why in finished.summary.lost.iter_mut().chain(overload) {

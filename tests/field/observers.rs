@@ -220,7 +220,7 @@ fn an_agent_says_that_it_answers_no_query() {
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]);
     with_rules(&lab);
-    let agent = sender(&lab, &liar, "agent", "0", "http://127.0.0.1:9", true);
+    let agent = sender(&lab, &liar, "agent", ("replica", "0"), "http://127.0.0.1:9", true);
     until("the agent", || std::net::TcpStream::connect(agent.address).is_ok());
     let lab = lab.asked_at(&agent.url());
     lab.scenario(LOAD, CHECKS);

@@ -85,13 +85,9 @@ pub fn pod_spec(image: &str, arguments: &Value, seconds: u64) -> Value {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/policy/restricted.rs"]
-mod restricted;
-
-#[cfg(test)]
 mod tests {
-    use super::restricted::violations;
     use super::*;
+    use crate::restricted::violations;
 
     #[test]
     fn helper_pods_may_run_in_the_strictest_namespaces() {

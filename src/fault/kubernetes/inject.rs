@@ -286,7 +286,8 @@ mod tests {
             interrupt.trigger(crate::exit::Exit::Interrupted);
         };
         let (injected, ()) = tokio::join!(inject(&fake.cluster, &on, &record, &interrupt), press);
-        assert_eq!(injected.err().expect("an interruption").exit(), crate::exit::Exit::Interrupted);
+        let Err(error) = injected else { panic!("nothing interrupted it") };
+        assert_eq!(error.exit(), crate::exit::Exit::Interrupted);
         assert!(started.elapsed() < BOUND / 4, "{:?}", started.elapsed());
     }
 

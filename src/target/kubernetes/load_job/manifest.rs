@@ -87,10 +87,6 @@ pub fn job(name: &str, run: &str, image: &str, workers: u64, longest: Duration) 
 }
 
 #[cfg(test)]
-#[path = "../../../../tests/policy/restricted.rs"]
-mod restricted;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -98,7 +94,7 @@ mod tests {
     fn a_worker_may_run_in_the_strictest_namespaces_and_is_asked_of_no_registry() {
         let job = job("sre-load-1", "run-1", "docker.io/library/sre:1", 3, Duration::from_secs(70));
         let job = serde_json::to_value(job.expect("a Job")).expect("JSON");
-        assert_eq!(restricted::violations(&job), Vec::<String>::new());
+        assert_eq!(crate::restricted::violations(&job), Vec::<String>::new());
         assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"], "Never");
     }
 
