@@ -186,5 +186,14 @@ fn a_question_stays_on_the_screen_though_something_spins() {
 
 /// What the command line has where nothing is given.
 fn global() -> Global {
-    Global { target: None, output: Output::Table, color: When::Auto, yes: false, quiet: false, verbose: 0 }
+    Global {
+        target: None,
+        output: Output::Table,
+        color: When::Auto,
+        yes: false,
+        quiet: false,
+        verbose: 0,
+        allow_env: Vec::new(),
+        allow_plain_http: false,
+    }
 }
