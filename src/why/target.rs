@@ -340,14 +340,14 @@ fn meaning(scraped: &ScrapedTarget) -> String {
         "It exposes more than the job allows: raise `sample_limit` (or the limit that is named), or expose less.".into()
     } else if has("body size limit") {
         "Its page is larger than `body_size_limit` of the job: raise it, or expose less.".into()
+    } else if has("reset") || has("eof") {
+        "It closes the connection: does it crash, or is something between that cuts it?".into()
     } else if has("start token") || has("invalid") || has("unexpected") || has("expected") {
         format!("What it answers is no page of metrics: is {url} the right path? A login page is one, too.")
     } else if has("x509") || has("tls") || has("certificate") {
         "Its certificate is not accepted: `tls_config` of the job.".into()
     } else if has("http response to https") || has("malformed http") {
         "It speaks plain HTTP, or HTTPS where HTTP was tried: `scheme` of the job.".into()
-    } else if has("reset") || has("eof") {
-        "It closes the connection: does it crash, or is something between that cuts it?".into()
     } else {
         format!("Ask it as Prometheus does: curl -v {url}")
     }
@@ -431,6 +431,14 @@ mod tests {
                 "it is scraped",
                 Link::Broken,
                 "fallback_scrape_protocol",
+            ),
+            (
+                "shop",
+                "down",
+                "Get \"http://a:1\": unexpected EOF",
+                "it is scraped",
+                Link::Broken,
+                "It closes the connection",
             ),
             ("shop", "down", "sample limit exceeded", "it is scraped", Link::Broken, "`sample_limit`"),
             ("shop", "down", "body size limit exceeded", "it is scraped", Link::Broken, "`body_size_limit`"),

@@ -70,12 +70,14 @@ fn counting(change: impl FnOnce(Lab) -> Lab) -> (Liar, Lab) {
 
 #[test]
 fn a_target_that_is_down_is_told_with_what_its_error_means() {
-    let (liar, lab) = counting(|lab| lab);
+    let liar = Liar::start(Lie::Unscraped { after: 5 });
+    let lab = Lab::new(&[&liar]).start(None);
+    up(&lab);
     why(&lab, "target", "liar").is_whole();
     why(&lab, "target", "lair").breaks("Prometheus has a job for it", "did you mean `liar`?");
-    drop(liar);
+    (0..5).for_each(|_| liar.ask("/ok"));
     until("the target to be down", || has(&lab, "up == 0"));
-    why(&lab, "target", "liar").breaks("it is scraped", "Nobody listens there");
+    why(&lab, "target", "liar").breaks("it is scraped", "It closes the connection");
     why(&lab, "metric", "zebra{job=\"liar\"}").breaks("its target is scraped", "sre why target");
 }
 
@@ -99,7 +101,7 @@ fn a_metric_that_is_not_stored_is_told_with_where_it_was_lost() {
     until("the counter", || has(&lab, "asked_total"));
     why(&lab, "metric", "asked_total").is_whole();
     why(&lab, "metric", "asked_total{code=\"200\"}").is_whole();
-    why(&lab, "metric", "asked_total{code=\"404\"}").breaks("its labels are as asked", "it is 200.");
+    why(&lab, "metric", "asked_total{code=\"404\"}").breaks("its labels are as asked", "it is 200, 500.");
     why(&lab, "metric", "asked").breaks("its target exposes it", "Did you mean `asked_total`?");
     why(&lab, "metric", "alarm").breaks("relabelling keeps it", "metric_relabel_configs[0] (drop");
     why(&lab, "metric", "requests_total").breaks("relabelling keeps it", "stores it as asked_total");
