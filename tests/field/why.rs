@@ -24,7 +24,7 @@ impl Told {
     #[track_caller]
     fn breaks(&self, link: &str, told: &str) {
         let last = self.chain["links"].as_array().and_then(|links| links.last()).expect("a link").to_string();
-        assert_eq!((self.exit, &self.chain["broken"]), (1, &json!(link)), "{self:#?}");
+        assert_eq!((self.exit, &self.chain["broken"]), (1, &json!(link)), "{self:#?} {}", self.stderr);
         assert!(last.contains(told), "`{told}` is not told: {self:#?}");
     }
 
