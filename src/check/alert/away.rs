@@ -16,6 +16,13 @@ pub fn allowed(time: f64, interval: f64) -> f64 {
     (time / 3.0).max(4.0 * interval).max(LATE)
 }
 
+/// For how long Prometheus saw nothing, where that is too long for what it did not see to prove anything. Without one
+/// scrape it proves nothing, however short the time.
+pub fn blind(scrapes: &[f64], from: f64, to: f64, interval: f64) -> Option<f64> {
+    let gap = longest(scrapes, from, to);
+    (scrapes.is_empty() || gap > allowed(to - from, interval)).then_some(gap)
+}
+
 /// When targets were scraped, whether with success or not, oldest first: from series of `up`.
 pub fn times(up: &[Series]) -> Vec<f64> {
     let mut times: Vec<f64> =

@@ -243,8 +243,7 @@ async fn blind(
     if !alerts.iter().all(known) {
         return Ok(Some("Prometheus gave two answers about ALERTS that contradict each other.".into()));
     }
-    let gap = away::longest(&away::times(&up), from, to);
-    Ok((gap > away::allowed(to - from, evidence.interval)).then(|| {
+    Ok(away::blind(&away::times(&up), from, to, evidence.interval).map(|gap| {
         format!("Prometheus saw nothing for {} of the time in which it had to fire.", duration(gap))
     }))
 }

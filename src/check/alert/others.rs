@@ -136,8 +136,6 @@ async fn pending(
 
 /// Whether Prometheus was away for much of the load: then nobody knows what would have fired.
 fn away_during(scrapes: &[f64], since: f64, until: f64, interval: f64) -> Option<String> {
-    let gap = away::longest(scrapes, since, until);
-    // Without one scrape nothing shows that it would have told of an alert, however short the load was.
-    (scrapes.is_empty() || gap > away::allowed(until - since, interval))
-        .then(|| format!("Prometheus saw nothing for {} of the load.", duration(gap)))
+    away::blind(scrapes, since, until, interval)
+        .map(|gap| format!("Prometheus saw nothing for {} of the load.", duration(gap)))
 }
