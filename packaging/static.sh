@@ -21,4 +21,5 @@ mkdir -p target
 object=$PWD/target/nss-$triple.o
 "$compiler" -O2 -c packaging/nss.c -o "$object"
 cargo rustc "${arguments[@]}" -- -C target-feature=+crt-static -C "link-arg=$object"
-cp "$folder/$([ "$profile" = dev ] && echo debug || echo "$profile")/sre" "$file"
+# A program that runs cannot be written to.
+cp --remove-destination "$folder/$([ "$profile" = dev ] && echo debug || echo "$profile")/sre" "$file"

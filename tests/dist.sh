@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The archive of `just dist` where nothing of this machine is: in an empty root file system, and in a new Debian whose C
-# library is another one, which has no certificates, and whose names are asked of services of its own. Needs root and
+# library is another one, which has no certificates, and whose names are asked of a service of its own. Needs root and
 # debootstrap; what is made is removed. tests/dist.sh [ARCHIVE]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -48,7 +48,7 @@ empty image /tmp/image.tar
 empty list | grep -q errors
 
 echo "in a new Debian ($suite)"
-debootstrap --variant=minbase --include=libnss-resolve,libnss-myhostname,libnss-systemd "$suite" "$place/debian" >"$place/log" 2>&1 ||
+debootstrap --variant=minbase --include=libnss-myhostname "$suite" "$place/debian" >"$place/log" 2>&1 ||
   { tail -n 20 "$place/log" >&2; exit 1; }
 cp /etc/resolv.conf "$place/debian/etc/resolv.conf"
 for file in /etc/apt/apt.conf.d/*proxy*; do [ ! -f "$file" ] || cp "$file" "$place/debian/etc/apt/apt.conf.d/"; done
@@ -56,8 +56,8 @@ if ls "$place"/debian/etc/ssl/certs/* >/dev/null 2>&1; then
   echo "there are certificates: this tries nothing" >&2
   exit 1
 fi
-# A static program that loads these services' libraries crashes.
-printf 'passwd: systemd files\ngroup: systemd files\nhosts: resolve [!UNAVAIL=return] myhostname dns files\n' >"$place/debian/etc/nsswitch.conf"
+# A static program that loads this service's library crashes.
+printf 'passwd: files\ngroup: files\nhosts: myhostname dns files\n' >"$place/debian/etc/nsswitch.conf"
 home=$place/debian/home/user
 install -d -o "$user" -g "$user" "$home"
 install -m 644 "$archive" "$home"
