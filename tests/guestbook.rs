@@ -120,7 +120,7 @@ async fn what_is_gone_is_told(place: &Place, cluster: &Cluster) {
     }
     // By the names that people call them.
     assert!(place.expect(0, &["logs", "frontend", "-n", "1"]).len() < 10_000);
-    assert!(place.expect(0, &["logs", "redis-leader", "-n", "5"]).contains("Ready to accept"), "its lines");
+    assert!(place.expect(0, &["logs", "redis-leader", "-n", "200"]).contains("Ready to accept"), "its lines");
     up(place, "traefik", &[]);
     assert!(
         place.expect(0, &["status"]).contains("healthy"),
