@@ -28,9 +28,13 @@ test:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-# Licences and advisories, where cargo-deny is installed
+# Licences, sources and bans of dependencies; with cargo-deny, where it and its database are here, advisories, too
 deny:
-    @if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
+    cargo test --locked --test dependencies
+    @if ! command -v cargo-deny >/dev/null; then echo "SKIPPED: advisories: cargo-deny is not installed (cargo install --locked cargo-deny)" >&2; \
+    else cargo deny --offline check licenses bans sources && \
+        if ls "${CARGO_HOME:-$HOME/.cargo}"/advisory-dbs/*/crates >/dev/null 2>&1; then cargo deny --offline check advisories; \
+        else echo "SKIPPED: advisories: their database is not here (cargo deny fetch)" >&2; fi; fi
 
 # The main job, once, as a stranger runs it
 end-to-end:
@@ -49,9 +53,46 @@ pins:
 cluster: static
     program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program cargo test --locked --test cluster_run --test cluster_load --test cluster_detected --test guestbook --test cluster_up --test mirror -- --test-threads=1
 
-# A static program for images, unless SRE_TEST_STATIC names one: only the last step differs from the usual build
+# A static program for images and archives, unless SRE_TEST_STATIC names one: only the last step differs from the usual build
 static:
-    [ -n "${SRE_TEST_STATIC:-}" ] || { cargo rustc --profile {{profile}} --locked --bin sre -- -C target-feature=+crt-static && cp {{built}}/sre {{static}}; }
+    [ -n "${SRE_TEST_STATIC:-}" ] || SRE_PROFILE={{profile}} ./packaging/static.sh {{static}}
+
+# What a release needs, into target/dist: archives, images, bills of materials, checksums; for arm64, too, where its tools are
+dist: static
+    #!/usr/bin/env bash
+    set -euo pipefail
+    host=$(rustc -vV | sed -n 's/^host: //p') other=aarch64-unknown-linux-gnu missing=()
+    programs=("$host={{static}}")
+    if [ "$host" = x86_64-unknown-linux-gnu ]; then
+      command -v aarch64-linux-gnu-gcc >/dev/null || missing+=("a linker: apt-get install gcc-aarch64-linux-gnu")
+      [ -d "$(rustc --print sysroot)/lib/rustlib/$other" ] || missing+=("Rust's standard library: rustup target add $other")
+      if [ ${#missing[@]} = 0 ]; then
+        SRE_PROFILE={{profile}} ./packaging/static.sh "target/sre-static-$other" "$other"
+        programs+=("$other=target/sre-static-$other")
+      else
+        for tool in "${missing[@]}"; do echo "NOT MADE for $other, which needs $tool" >&2; done
+      fi
+    fi
+    ./packaging/dist.sh target/dist "${programs[@]}"
+    ls -l target/dist
+
+# The archive of `dist` in an empty root file system and in a new Debian (as root, with debootstrap)
+dist-try:
+    ./tests/dist.sh
+
+# The bill of materials against CycloneDX's own schema (from PyPI, into target/)
+dist-schema:
+    [ -x target/cyclonedx/bin/python ] || { python3 -m venv target/cyclonedx && target/cyclonedx/bin/pip --quiet install 'cyclonedx-python-lib[json-validation]==11.12.0'; }
+    target/cyclonedx/bin/python packaging/validate.py target/dist/*.cdx.json
+
+# Shell scripts, where shellcheck is installed
+scripts:
+    @if command -v shellcheck >/dev/null; then shellcheck --severity=warning packaging/*.sh tests/*.sh benches/*.sh .ci/run; else echo "shellcheck is not installed: skipped (apt-get install shellcheck)"; fi
+
+# Workflow files and the action (needs Go, once)
+workflows:
+    [ -x target/actionlint ] || GOBIN={{justfile_directory()}}/target go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+    target/actionlint
 
 # Objects, patches, port-forwards, helm, images, `sre inspect` and faults on a cluster (SRE_TEST_KUBECONFIG; SRE_TEST_SRE_IMAGE, an image of sre there)
 cluster-parts:
@@ -75,6 +116,10 @@ soak times="10" kills="200" pairs="20":
 # `sre` killed, or failed, at its n-th system call, for every n (with `step` 7 at every seventh); then everything is as before
 crash-points step="1":
     ./tests/crash-points.sh {{step}}
+
+# Every fuzz target, or those named, for so many seconds together: what was tried, and what broke (`fuzz/artifacts/`)
+fuzz seconds="60" *targets:
+    ./fuzz/run.sh {{seconds}} {{targets}}
 
 # The same on a cluster alone
 soak-cluster times="10" kills="200": static
@@ -100,3 +145,8 @@ bench-tools:
 # A log of times is read by the libraries of Rust, Python, JavaScript, Java and Go, which come from their registries; prints what each read
 hlog-readers:
     SRE_TEST_HLOG_READERS=here cargo test --locked --test load_wire -- --nocapture the_log_of_times_is_read_alike
+
+# How far each load generator's total is from what a server counted: writes the tables of docs/counting.md (about 4 min)
+bench-counting:
+    ./benches/tools.sh counting
+    cargo bench --bench counting --profile dev -- --write {{justfile_directory()}}/docs/counting.md

@@ -5,6 +5,7 @@
 # Guess: what the API confirms is on disk, as a sample in Prometheus' write-ahead log is; --storage.path is set. The manual's
 # page on high availability does not speak of it; the help of --data.maintenance-interval names a snapshot.
 # Seen: one silence before, none after SIGKILL and a start on the same folder; the same alert is told a second time.
+# The same in 0.31.1.
 set -euo pipefail
 work=$(mktemp -d); cd "$work"; pids=()
 finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait 2>/dev/null; rm -rf "$work"; }

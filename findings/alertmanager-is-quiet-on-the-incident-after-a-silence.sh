@@ -5,7 +5,7 @@
 # Guess: with `send_resolved: true` the end is told, at the latest after the silence; a new incident after the silence is told
 # as any other. The documentation says that a silence mutes alerts for a given time.
 # Seen: of two incidents, with a silence over the end of the first, the first start and the last end are told: neither the end
-# of the first nor, while it lasts, the second. Without a silence all four are.
+# of the first nor, while it lasts, the second. Without a silence all four are. The same in 0.31.1.
 set -euo pipefail
 work=$(mktemp -d); cd "$work"; pids=()
 finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"; }

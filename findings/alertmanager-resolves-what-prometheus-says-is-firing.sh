@@ -4,7 +4,7 @@
 # Guess: the two agree: the alert goes on at both, or it ends at both. The documentation says what a rule's health is, not
 # what becomes of its alerts.
 # Seen: /api/v1/alerts has it firing, /api/v1/rules has the rule's health "err", the receiver is told "resolved", and the
-# condition of the alert holds all the time.
+# condition of the alert holds all the time. The same in Prometheus 3.15.0 and Alertmanager 0.31.1.
 set -euo pipefail
 work=$(mktemp -d); cd "$work"; pids=()
 finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"; }

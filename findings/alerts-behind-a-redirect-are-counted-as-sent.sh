@@ -5,7 +5,7 @@
 # Guess: the POST is sent anew, as with 308, or the redirect is an error. The documentation of `follow_redirects` (on by
 # default) says that redirects are followed, not that the alert stays behind.
 # Seen: sent_total 2 or more, errors_total 0, Alertmanager has received 0; notifications_total 1, failed 0, the hook got a GET
-# of 0 bytes. With 308 both arrive.
+# of 0 bytes. With 308 both arrive. The same in Prometheus 3.15.0 and Alertmanager 0.31.1.
 set -euo pipefail
 work=$(mktemp -d); cd "$work"; pids=()
 finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"; }

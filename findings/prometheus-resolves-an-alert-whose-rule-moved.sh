@@ -5,6 +5,7 @@
 # Guess: a reload keeps the state of a rule that did not change, as it does within its group; or a new group's state is
 # restored from ALERTS_FOR_STATE as at a restart. The documentation of alerting rules says neither.
 # Seen: firing, then pending with a later activeAt; the receiver is told "resolved" while the expression holds throughout.
+# The same in Prometheus 3.15.0 and Alertmanager 0.31.1.
 set -euo pipefail
 work=$(mktemp -d); cd "$work"; pids=()
 finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"; }

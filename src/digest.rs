@@ -11,6 +11,11 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The SHA-256 of a text, in hexadecimal.
+pub fn of_text(text: &str) -> String {
+    hex(Sha256::digest(text))
+}
+
 /// The SHA-256 of what is read to its end, in hexadecimal.
 ///
 /// # Errors

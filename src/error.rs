@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::exit::Exit;
+use crate::foreign::visible;
 
 /// `Result` with the error that reaches a user.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -120,15 +121,15 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
+        write!(f, "{}", visible(&self.what))?;
         for cause in &self.causes {
-            write!(f, "\n  because: {}", cause.replace('\n', "\n    "))?;
+            write!(f, "\n  because: {}", visible(cause).replace('\n', "\n    "))?;
         }
         for block in &self.details {
             write!(f, "\n\n{block}")?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\n  → {}", hint.replace('\n', "\n    "))?;
+            write!(f, "\n  → {}", visible(hint).replace('\n', "\n    "))?;
         }
         Ok(())
     }

@@ -10,7 +10,14 @@ pub const LARGEST_ANSWER: usize = 64 << 20;
 /// A client that follows no redirect. Proxies of the environment are used.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that makes them")]
 pub fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none())
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    // On a system without certificates no client could be made, not even one for plain http.
+    match crate::certificates::added() {
+        [] => builder,
+        added => builder.tls_certs_merge(
+            added.iter().filter_map(|certificate| reqwest::Certificate::from_der(certificate).ok()),
+        ),
+    }
 }
 
 /// A client for what answers at this URL: a proxy cannot reach this machine's loopback.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{Global, Output, When};
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::interrupt::Interrupt;
 use crate::report::redact;
 
@@ -75,7 +76,7 @@ impl Terminal {
     /// A line of progress, on stderr.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{}", redact(line.as_ref()));
+            let _ = writeln!(anstream::stderr(), "{}", shown(line.as_ref()));
         }
     }
 
@@ -112,7 +113,7 @@ impl Terminal {
 
     /// Something that is wrong but ends nothing, on stderr, `-q` or not.
     pub fn warn(&self, line: impl AsRef<str>) {
-        let line = redact(line.as_ref());
+        let line = shown(line.as_ref());
         // A problem's own screen says so already, in colour.
         let told = anstream::adapter::strip_str(&line).to_string().starts_with("warning: ");
         let _ = writeln!(anstream::stderr(), "{}{line}", if told { "" } else { "warning: " });
@@ -133,14 +134,19 @@ impl Terminal {
         match self.output {
             Output::Table | Output::Markdown => Ok(()),
             Output::Json => self.print_text(&json(data)?),
-            Output::Yaml => self.print_text(&yaml(data)?),
+            Output::Yaml => {
+                let text = yaml(data)?;
+                // JSON is YAML, and has a way to write what a terminal would obey.
+                self.print_text(&if foreign::is_hostile(&text) { json(data)? } else { text })
+            }
         }
     }
 
-    /// Text as it is, on stdout, with a line end.
+    /// Text on stdout, with a line end.
     pub fn print_text(&self, text: &str) -> Result<()> {
         let mut stdout = anstream::stdout();
-        let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{}", foreign::screen(text.trim_end_matches('\n')))
+            .and_then(|()| stdout.flush());
         match written {
             // A reader that went away (`sre … | head`) is no error.
             Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -164,7 +170,7 @@ impl Terminal {
                 .hint("Say yes beforehand with --yes, or SRE_YES=true."));
         }
         let _still = self.still();
-        let _ = write!(anstream::stderr(), "{question}\nGo on? [y/N] ");
+        let _ = write!(anstream::stderr(), "{}\nGo on? [y/N] ", shown(question));
         let (sender, answer) = tokio::sync::oneshot::channel();
         // Nothing waits for this thread: a read from the terminal cannot be ended by Ctrl-C.
         std::thread::spawn(move || {
@@ -172,7 +178,12 @@ impl Terminal {
             let _ = io::stdin().lock().read_line(&mut line);
             let _ = sender.send(line);
         });
-        let answer = interrupt.or(answer).await?.unwrap_or_default();
+        let answer = interrupt.or(answer).await.map(Result::unwrap_or_default);
+        // Ctrl-C and Ctrl-D leave the question's line open.
+        if !answer.as_ref().is_ok_and(|line| line.ends_with('\n')) {
+            let _ = writeln!(anstream::stderr());
+        }
+        let answer = answer?;
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(refused()),
@@ -193,6 +204,11 @@ impl Drop for Still {
 /// How often a spinner moves.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Text for a terminal: without secrets, and without anything that a terminal obeys but the styles of `sre` itself.
+pub fn shown(text: &str) -> String {
+    foreign::screen(&redact(text)).into_owned()
+}
+
 /// What waits for something that nobody counts, on stderr.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_style(spinner_style());
@@ -208,6 +224,7 @@ pub fn spinner_style() -> ProgressStyle {
 /// Data as one JSON document.
 pub fn json<T: Serialize>(data: &T) -> Result<String> {
     serde_json::to_string_pretty(data)
+        .map(|text| foreign::json(&text).into_owned())
         .map_err(|e| Error::target("the result cannot be written as JSON").because(e))
 }
 

@@ -46,7 +46,7 @@ async fn errors_pass_on_three_replicas_and_nothing_is_left() {
     assert!(refused.contains(&place.context), "{refused}");
     let unasked = place.expect(5, &["up", "--target", "cluster", "--context", &place.context]);
     assert!(unasked.contains("consent was not given"), "{unasked}");
-    let preview = place.up(&["--dry-run"]);
+    let preview = place.up(&["--dry-run", "-v"]);
     assert!(preview.contains("kind: ServiceMonitor") && preview.contains("kind: Alertmanager"), "{preview}");
     assert!(!is_there(&cluster, &namespace).await);
 

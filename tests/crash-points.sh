@@ -45,7 +45,7 @@ fail() {
 # Everything is as before: healthy, no entry, nobody at work, each process once, none of them paused.
 whole() {
   local left
-  left=$(ls .sre/journal .sre/jobs .sre/busy 2>/dev/null | grep -c '\.json$')
+  left=$(find .sre/journal .sre/jobs .sre/busy -maxdepth 1 -name '*.json' 2>/dev/null | wc -l)
   [ "$left" = 0 ] || fail "$1: $left entries are left"
   "$sre" status >status.txt 2>&1 || fail "$1: $(cat status.txt)"
   local processes

@@ -61,7 +61,9 @@ fn command_lines(file: &str) -> usize {
     let mut lines = 0;
     for line in text.split("```sh\n").skip(1).flat_map(|block| block.split("```").next()).flat_map(str::lines)
     {
-        let line = line.split('#').next().unwrap_or_default().trim();
+        let line = line.split('#').next().unwrap_or_default();
+        // Where its output goes is the shell's matter.
+        let line = line.split(" > ").next().unwrap_or_default().trim();
         let Some(arguments) = line.strip_prefix("sre ").or(line.strip_prefix("cargo run --release -- "))
         else {
             continue;
@@ -77,8 +79,26 @@ fn command_lines(file: &str) -> usize {
 fn every_command_line_of_the_documents_is_understood() {
     let lines = command_lines("README.md");
     assert!(lines > 5, "only {lines} command lines were found in the README");
+    let lines = command_lines("docs/why.md");
+    assert!(lines >= 5, "only {lines} command lines were found in docs/why.md");
     let lines = command_lines("docs/kubernetes.md");
     assert!(lines > 5, "only {lines} command lines were found in docs/kubernetes.md");
+    let lines = command_lines("docs/install.md");
+    assert!(lines > 3, "only {lines} command lines were found in docs/install.md");
+    let lines = command_lines("docs/counting.md");
+    assert!(lines > 2, "only {lines} command lines were found in docs/counting.md");
+}
+
+#[test]
+fn every_test_that_the_page_on_counting_names_is_there() {
+    let page = text("docs/counting.md");
+    let rows = table(&page, "what happens");
+    assert!(rows.len() > 8, "{rows:?}");
+    for row in rows {
+        let mut named = row[2].split('`').skip(1).step_by(2);
+        let (test, file) = (named.next().expect("a test"), named.next().expect("a file"));
+        assert!(text(file).contains(&format!("fn {test}(")), "{test} is not in {file}");
+    }
 }
 
 #[test]
@@ -119,6 +139,19 @@ fn every_kind_of_check_has_the_section_that_its_hints_name() {
             checks.lines().any(|line| line.strip_prefix("## ").is_some_and(|t| t.to_lowercase() == anchor));
         assert!(found, "docs/checks.md has no section for {link}");
     }
+}
+
+#[test]
+fn the_chain_of_the_document_is_as_its_schema_says() {
+    let text = text("docs/why.md");
+    let example =
+        text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let schema = schemars::schema_for!(sre::why::Chain);
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("why.json", schema.as_value().clone()).expect("a schema");
+    let index = compiler.compile("why.json", &mut schemas).expect("a sound schema");
+    let example = serde_json::from_str(example).expect("JSON");
+    schemas.validate(&example, index).expect("the example keeps the schema");
 }
 
 #[test]

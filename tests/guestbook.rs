@@ -68,7 +68,64 @@ fn every_part_is_seen(place: &Place) {
         "{seen}"
     );
     let redis = seen["redis"].as_array().unwrap();
-    assert!(redis.len() == 1 && redis[0]["role"] == "master", "the leader has the exporter: {seen}");
+    let roles: Vec<&str> = redis.iter().filter_map(|one| one["role"].as_str()).collect();
+    assert_eq!(roles, ["slave", "slave", "master"], "each is watched: {seen}");
+    for one in redis {
+        let name = one["name"].as_str().unwrap();
+        let of = if one["role"] == "master" { "redis-leader-" } else { "redis-follower-" };
+        assert!(name.starts_with(of), "it bears its own name: {one}");
+    }
+    spread_evenly(&seen["pods"], "whereami");
+    spread_evenly(&seen["pods"], "frontend");
+}
+
+/// A workload has a pod in each of three zones, also after its own patch was rolled over it.
+fn spread_evenly(pods: &Value, name: &str) {
+    let workloads = pods["workloads"].as_array().unwrap();
+    let found = workloads.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{pods}"));
+    assert_eq!(found["verdict"], "even", "{found}");
+}
+
+/// Who looks when nobody is there is told so: workloads without pods, requests that no Service has, targets that are gone.
+async fn what_is_gone_is_told(place: &Place, cluster: &Cluster) {
+    let scale = async |name: &str, replicas: u32| {
+        let reference = named("Deployment", "apps/v1", Some(&place.namespace), name);
+        let (api, _) = cluster.api(&reference, "default").await.unwrap().unwrap();
+        let patch = serde_json::json!({"spec": {"replicas": replicas}});
+        api.patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch)).await.unwrap();
+    };
+    assert!(place.expect(0, &["status"]).contains("healthy"), "all is well at first, also right after `up`");
+    for name in ["whereami", "redis-follower"] {
+        scale(name, 0).await;
+    }
+    let (code, status, _) = place.told(&["status"]);
+    assert_eq!(code, Some(6), "{status}");
+    for name in ["whereami", "redis-follower"] {
+        let told = format!("Deployment {}/{name}: it was scaled to 0", place.namespace);
+        assert!(status.contains(&told), "{status}");
+    }
+    // Requests to whereami fail at the ingress, where it has no pod.
+    let arguments = ["load", "guestbook-errors", "--duration", "10s"];
+    let (_, sent, _) = place.told(&arguments);
+    assert!(sent.contains("500 sent"), "{sent}");
+    let started = std::time::Instant::now();
+    loop {
+        let (_, seen, _) = place.told(&["inspect", &place.context, &place.namespace, "--time-range", "1m"]);
+        let told = ["whereami has no pod: it is scaled to 0", "redis-follower has no pod", "no pods"];
+        if told.iter().all(|told| seen.contains(told)) && seen.contains("whereami has told nothing for") {
+            break;
+        }
+        assert!(started.elapsed().as_secs() < 120, "{seen}");
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+    // By the names that people call them.
+    assert!(place.expect(0, &["logs", "frontend", "-n", "1"]).len() < 10_000);
+    assert!(place.expect(0, &["logs", "redis-leader", "-n", "200"]).contains("Ready to accept"), "its lines");
+    up(place, "traefik", &[]);
+    assert!(
+        place.expect(0, &["status"]).contains("healthy"),
+        "up mends it, and old pods that go are no fault"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +140,9 @@ async fn errors_behind_traefik_are_counted_and_alerted() {
     assert_eq!(place.lab(), first, "a second up changes nothing");
     every_request_is_counted(&place);
     every_part_is_seen(&place);
-    place.expect(0, &["down", "--yes"]);
+    what_is_gone_is_told(&place, &cluster).await;
+    // What the lab itself brought is no loss that one is asked about.
+    place.expect(0, &["down"]);
     for namespace in [&place.namespace, "traefik"] {
         assert!(!is_there(&cluster, &named("Namespace", "v1", None, namespace)).await, "{namespace} is left");
     }

@@ -147,7 +147,7 @@ fn screen_of_any_width(output: &Output) -> String {
 macro_rules! assert_screen {
     ($name:literal, $text:expr) => {
         insta::with_settings!({filters => vec![
-            (r"Prometheus(:?\s+)\d+\.\d+\.\d+\S*", "Prometheus${1}VERSION"),
+            (r"Prometheus(:?\s+`?)\d+\.\d+\.\d+\S*", "Prometheus${1}VERSION"),
             (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
             (r"/tmp/\S+/none", "KUBECONFIG"),
         ]}, { insta::assert_snapshot!($name, $text) })

@@ -297,3 +297,122 @@ async fn a_receiver_that_takes_nothing_is_told_before_the_load() {
     assert!(!told.contains("secret@"), "{told}");
     assert_eq!(place.server.counts().all(), 0, "nothing was sent");
 }
+
+/// A service that keeps what it was sent.
+async fn listener() -> (url::Url, Arc<std::sync::Mutex<Vec<(String, String)>>>) {
+    use axum::http::HeaderMap;
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = heard.clone();
+    let answer = move |headers: HeaderMap, body: String| async move {
+        let token = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        kept.lock().expect("no panic").push((token.to_owned(), body));
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a URL");
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, heard)
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_sent_to_whom_the_user_allowed_it_and_told_nowhere() {
+    const SECRET: &str = "hunter2/\"hunter2";
+    const WITH_SECRET: &str = "
+name: calm
+load: {arrival-rate: {phases: [{duration: 1s, rate: 20}]}}
+requests:
+  ok:
+    path: /
+    method: POST
+    headers: {authorization: 'Bearer ${env:SRE_SECRET_SHOP}'}
+    json: {word: 'it is ${env:SHOP_WORD}, not $${env:SHOP_WORD}'}
+checks: []
+";
+    let (url, heard) = listener().await;
+    let place = Place::behind(url, ExactServer::start().await, WITH_SECRET);
+    let run = async |arguments: &[&str], set: &[(&str, &str)]| {
+        let mut command = place.command(arguments);
+        command.env_remove("SHOP_WORD").env_remove("SRE_SECRET_SHOP").envs(set.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await;
+        let output = output.expect("no panic");
+        let told = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), told)
+    };
+    let set = [("SRE_SECRET_SHOP", SECRET), ("SHOP_WORD", "sesame-sesame")];
+    let (code, told) = run(&[], &set).await;
+    assert_eq!(code, Some(5), "{told}");
+    assert!(told.contains("SHOP_WORD is sent to nobody") && told.contains("--allow-env SHOP_WORD"), "{told}");
+    let (code, told) = run(&["--allow-env", "SHOP_WORD"], &set[..1]).await;
+    assert_eq!((code, told.contains("SHOP_WORD is not set")), (Some(5), true), "{told}");
+    assert!(heard.lock().expect("no panic").is_empty(), "nothing was sent");
+
+    for arguments in
+        [&["--allow-env", "SHOP_WORD", "-vv"][..], &["--allow-env", "SHOP_WORD", "--workers", "2"]]
+    {
+        let (code, told) = run(arguments, &set).await;
+        assert_eq!(code, Some(0), "{told}");
+        let heard = std::mem::take(&mut *heard.lock().expect("no panic"));
+        assert_eq!(heard.len(), 20);
+        for (token, body) in heard {
+            assert_eq!(token, format!("Bearer {SECRET}"));
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!(body["word"], "it is sesame-sesame, not ${env:SHOP_WORD}");
+        }
+        assert!(!told.contains("hunter2") && !told.contains("sesame"), "{told}");
+    }
+    for path in files(place.folder.path()) {
+        let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a file")).into_owned();
+        assert!(!text.contains("hunter2") && !text.contains("sesame"), "{} holds it", path.display());
+        if path.ends_with("scenario.yaml") {
+            assert!(text.contains("${env:SRE_SECRET_SHOP}"), "{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_is_allowed_in_a_folder_from_where_its_user_says_so() {
+    let scenario =
+        CALM.replace("{path: /status/200}", "{path: /status/200, headers: {a: '${env:SHOP_WORD}'}}");
+    let place = Place::new(&scenario).await;
+    let before = place.run(&[]).await;
+    assert_eq!(before.status.code(), Some(5), "{}", String::from_utf8_lossy(&before.stderr));
+    let trust = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sre"));
+        command.args(["trust", "--env", name]).current_dir(place.folder.path()).output().expect("it starts")
+    };
+    let refused = trust("s3cr3t-word");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains("s3cr3t"), "it may be the secret itself");
+    assert_eq!(trust("SHOP_WORD").status.code(), Some(0));
+    let load = async |folder: &Path| {
+        let mut command = place.command(&[]);
+        command.env("SHOP_WORD", "sesame").current_dir(folder);
+        tokio::task::spawn_blocking(move || command.output().expect("it starts").status.code())
+            .await
+            .expect("no panic")
+    };
+    assert_eq!(load(place.folder.path()).await, Some(0));
+    let elsewhere = Place::new(&scenario).await;
+    assert_eq!(load(elsewhere.folder.path()).await, Some(5), "another folder is another matter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_goes_over_plain_http_to_another_machine_unasked() {
+    let scenario =
+        CALM.replace("{path: /status/200}", "{path: /status/200, headers: {a: '${env:SRE_SECRET_WORD}'}}");
+    // Nobody is there: 192.0.2.0/24 is for documentation.
+    let server = ExactServer::start().await;
+    let place = Place::behind("http://192.0.2.1:9".parse().expect("a URL"), server, &scenario);
+    let mut command = place.command(&[]);
+    command.env("SRE_SECRET_WORD", "sesame");
+    let output =
+        tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("no panic");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(told.contains("plain http to another machine") && told.contains("--allow-plain-http"), "{told}");
+}

@@ -56,6 +56,9 @@ fn lives_and_is_mended(lab: &TestLab, version: &str) {
     let status = lab.sre(&["status"]);
     assert_eq!(status.code, 6);
     assert!(status.stdout.contains("probe-1 is dead; it wrote last:"), "{}", status.stdout);
+    let why = lab.sre(&["why", "target", "probe-1"]);
+    assert_eq!(why.code, 1, "{}", why.stdout);
+    assert!(why.stdout.contains("Broken: its processes run."), "{}", why.stdout);
     let notified = |what: &str| {
         std::fs::read_to_string(lab.path().join(".sre/local/notifications.ndjson"))
             .unwrap_or_default()
@@ -391,6 +394,10 @@ fn kept_once(lab: &TestLab, keeping: &str, parts: [&str; 2]) {
     process::kill(&lab.process(parts[1])).expect("killed");
     until("its death", || !process::is_alive(&lab.process(parts[1])));
     send("second-of-all");
+    let why = || lab.sre(&["why", "line", "second-of-all"]);
+    until("the line in its file", || why().stdout.contains("by shop-0"));
+    assert_eq!(why().code, 1);
+    assert!(why().stdout.contains(&format!("{} is dead.", parts[1])), "{}", why().stdout);
     let status = lab.sre(&["status"]);
     assert_eq!(status.code, 6);
     assert!(

@@ -12,6 +12,8 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use serde::{Serialize, Serializer};
 
+use super::rotated::Rotated;
+
 /// Bytes that are kept in memory while stdout does not take them.
 const KEPT: usize = 64 << 20;
 
@@ -62,8 +64,12 @@ pub struct Log {
 
 impl Log {
     /// Logs requests of this level and above to stdout, in this replica's name; `lost` counts lines that are not written.
+    /// In a lab the log is put aside once it is long.
     pub fn to_stdout(level: Level, replica: String, lost: Counter) -> std::io::Result<Log> {
-        Log::to(std::io::stdout(), level, replica, lost)
+        match Rotated::of_stdout() {
+            Some(log) => Log::to(log, level, replica, lost),
+            None => Log::to(std::io::stdout(), level, replica, lost),
+        }
     }
 
     /// As [`Log::to_stdout`], to any output.

@@ -13,6 +13,7 @@ mod observe;
 mod pending;
 mod process;
 mod request_id;
+mod rotated;
 mod routes;
 mod server;
 mod service;

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Group, Kind, Outcome, Verdict, alert, detected, logs, promql, reconcile, series, targets};
+use super::{
+    Group, Kind, Outcome, Subject, Verdict, alert, detected, logs, promql, reconcile, series, targets,
+};
 use crate::error::Result;
 use crate::run::EventKind;
 use crate::scenario::{Check, NoAlertsCheck};
@@ -35,11 +37,16 @@ pub async fn verify(context: &CheckContext<'_>) -> Result<Vec<Outcome>> {
         if found.iter().any(|outcome| outcome.verdict == Verdict::NoData) {
             note_silence(context).await;
         }
+        let found = found.into_iter().map(|outcome| outcome.with_command(check, context.stack)).collect();
         tell(context, &mut outcomes, found, started)?;
     }
     if let Some(except) = exceptions(&context.scenario.checks) {
         let started = Instant::now();
-        let found = vec![alert::no_others(context, &except).await?];
+        let mut found = alert::no_others(context, &except).await?;
+        if let Some(rule) = context.rules.iter().find(|rule| !except.contains(rule)) {
+            found = found.with_subject(&Subject::Alert(rule.clone()));
+        }
+        let found = vec![found];
         tell(context, &mut outcomes, found, started)?;
     }
     Ok(outcomes)

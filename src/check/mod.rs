@@ -10,6 +10,7 @@ mod promql;
 pub mod reconcile;
 mod series;
 mod steady;
+mod subject;
 mod targets;
 mod wait;
 
@@ -17,4 +18,5 @@ pub use all::verify;
 pub use context::{CheckContext, Faults, missing};
 pub use outcome::{Group, Kind, Outcome, Table, Verdict};
 pub use steady::Steady;
+pub use subject::Subject;
 pub use wait::seconds_of;

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::figures::count;
 use crate::observe::{Health, Target};
 use crate::scenario::TargetsCheck;
+use crate::target::TargetKind;
 
 /// Every scrape target is healthy, and every replica is among them.
 ///
@@ -17,6 +18,12 @@ use crate::scenario::TargetsCheck;
 /// Interrupted (130, 143).
 pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<Outcome> {
     let job = context.stack.counter.job.as_ref();
+    let somebody_else_s = context.target == TargetKind::External && asked.jobs.is_empty();
+    // What else somebody's Prometheus scrapes is no matter of this service.
+    let asked = &match job.filter(|_| somebody_else_s) {
+        Some(job) => TargetsCheck { jobs: vec![job.clone()], ..asked.clone() },
+        None => asked.clone(),
+    };
     // Replicas are missed where their job is asked about.
     let asked_about = asked.jobs.is_empty() || job.is_some_and(|job| asked.jobs.contains(job));
     let replicas = if asked_about { context.endpoints.scraped() } else { Vec::new() };
@@ -24,7 +31,13 @@ pub async fn check(context: &CheckContext<'_>, asked: &TargetsCheck) -> Result<O
         (Some(job), []) => std::slice::from_ref(job),
         (_, jobs) => jobs,
     };
-    let look = || async { Ok(judge(&context.prometheus()?.targets_with(jobs).await?, asked, &replicas)) };
+    let look = || async {
+        let mut targets = context.prometheus()?.targets_with(jobs).await?;
+        if somebody_else_s && asked.jobs.is_empty() && !replicas.is_empty() {
+            targets.retain(|target| replicas.iter().any(|(_, instance)| instance == target.instance()));
+        }
+        Ok(judge(&targets, asked, &replicas))
+    };
     until_pass(context, asked.wait.get(), look, |error| blind(error.to_string())).await
 }
 
@@ -98,6 +111,7 @@ mod tests {
             last_scrape: jiff::Timestamp::UNIX_EPOCH,
             scrape_interval: String::new(),
             scrape_timeout: String::new(),
+            by_up: false,
         }
     }
 

@@ -47,6 +47,9 @@ where
     }
 }
 
+/// How long a scrape may take where nothing else is configured, in seconds; some stand-ins for Prometheus do not tell it.
+pub const USUAL_TIMEOUT: f64 = 10.0;
+
 /// The seconds of a duration as Prometheus writes it: `1m30s`, `500ms`; `None` for anything else.
 pub fn seconds_of(text: &str) -> Option<f64> {
     humantime::parse_duration(text).ok().map(|duration| duration.as_secs_f64())

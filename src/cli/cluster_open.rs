@@ -11,10 +11,11 @@ use super::logs::unknown_name;
 use super::open::{Open, show};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::stack::ClusterEndpoint;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::forward::Forward;
 use crate::target::kubernetes::login::{self, Login};
-use crate::target::kubernetes::parts::{endpoints, pods};
+use crate::target::kubernetes::parts::{LabPod, endpoints, named, names, pods};
 use crate::target::kubernetes::profile;
 use crate::target::kubernetes::record::ClusterLab;
 
@@ -58,16 +59,22 @@ impl Opened {
 
 /// Opens a part, and keeps it open until Ctrl-C.
 pub(super) async fn open(asked: &Open, place: &ClusterLab, context: &Context) -> Result<Exit> {
-    let known = endpoints(&place.endpoints);
-    let Some((name, endpoint)) = known.iter().find(|(name, _)| *name == asked.name) else {
-        return Err(unknown_name(&asked.name, known.iter().map(|(name, _)| *name)));
-    };
     let cluster = profile::connect(place, &context.interrupt).await?;
+    let name = asked.name.as_str();
+    let wanted = context.interrupt.or(wanted(name, &cluster, place)).await??;
     // A port that stays the same from one time to the next can be bookmarked.
-    let ports = asked.port.map_or(vec![endpoint.port, 0], |port| vec![port]);
-    let opening = Forward::listen(&cluster, endpoint, &place.namespace, &ports);
-    let forward = context.interrupt.or(opening).await??;
-    let login = match *name {
+    let ports = |own: u16| asked.port.map_or(vec![own, 0], |port| vec![port]);
+    let forward = match &wanted {
+        Wanted::Any(endpoint) => {
+            let ports = ports(endpoint.port);
+            context.interrupt.or(Forward::listen(&cluster, endpoint, &place.namespace, &ports)).await??
+        }
+        Wanted::Pod { namespace, name, port } => {
+            let ports = ports(*port);
+            context.interrupt.or(Forward::to_pod_on(&cluster, namespace, name, *port, &ports)).await??
+        }
+    };
+    let login = match name {
         "grafana" => grafana_login(&cluster, place, context).await,
         _ => None,
     };
@@ -78,6 +85,38 @@ pub(super) async fn open(asked: &Open, place: &ClusterLab, context: &Context) ->
     show(&opened.url, context);
     keep(name, &forward, context).await;
     Ok(Exit::Pass)
+}
+
+/// What is opened.
+enum Wanted {
+    /// Whichever is ready of the pods with these labels.
+    Any(ClusterEndpoint),
+    /// One pod.
+    Pod { namespace: String, name: String, port: u16 },
+}
+
+/// What a name stands for: an endpoint of the stack, or any pods of the lab that name a port.
+async fn wanted(name: &str, cluster: &Cluster, place: &ClusterLab) -> Result<Wanted> {
+    let known = endpoints(&place.endpoints);
+    if let Some((_, endpoint)) = known.iter().find(|(known, _)| *known == name) {
+        return Ok(Wanted::Any((*endpoint).clone()));
+    }
+    let pods = pods(cluster, place).await?;
+    let of = |pod: &LabPod| match pod.is_called(name) {
+        true => pod.endpoint().map(Wanted::Any),
+        false => pod.port().map(|port| Wanted::Pod {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            port,
+        }),
+    };
+    named(&pods, name).into_iter().find_map(of).ok_or_else(|| {
+        let can = |known: &&str| named(&pods, known).iter().any(|pod| pod.endpoint().is_some());
+        let others = names(&pods).into_iter().filter(can);
+        let mut all: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
+        all.extend(others.filter(|other| !known.iter().any(|(known, _)| known == other)));
+        unknown_name(name, all.into_iter())
+    })
 }
 
 /// Without its login Grafana can be opened all the same.

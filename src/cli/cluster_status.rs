@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::columns::{WIDTH, columns};
 use super::status::{age, targets};
 use crate::target::kubernetes::status::{PodStatus, Status};
+use crate::target::local::TargetsStatus;
 
 /// One table a namespace, then what is not as it should be.
 pub(super) fn screen(status: &Status, now: Timestamp) -> String {
@@ -32,10 +33,20 @@ pub(super) fn screen(status: &Status, now: Timestamp) -> String {
     if !status.complete {
         lines.push("\nThe last `sre up` did not come to its end.".into());
     }
-    if !status.healthy {
-        lines.push("→ sre up mends it".into());
-    }
+    lines.extend(next(status).map(str::to_owned));
     lines.join("\n")
+}
+
+/// What to do next where something is not well; beside what stands below each pod.
+fn next(status: &Status) -> Option<&'static str> {
+    let targets = status.targets.as_ref().is_none_or(TargetsStatus::healthy);
+    match () {
+        () if status.healthy => None,
+        // What it applies is as it was then, and what is gone is made again.
+        () if !status.complete || !status.missing.is_empty() => Some("→ sre up mends it"),
+        () if !targets => Some("→ what was only just started is scraped soon; else its error tells why"),
+        () => None,
+    }
 }
 
 fn row(pod: &PodStatus, now: Timestamp) -> [String; 5] {
@@ -56,7 +67,6 @@ fn row(pod: &PodStatus, now: Timestamp) -> [String; 5] {
 mod tests {
     use super::*;
     use crate::target::TargetKind;
-    use crate::target::local::TargetsStatus;
 
     #[test]
     fn each_namespace_has_a_table_and_what_is_wrong_says_why() {
@@ -114,9 +124,8 @@ mod tests {
         users-api-69d4c9bb8b-x7v5m  0/1    CrashLoopBackOff  4 (3m ago)  60m
 
         users-api-monitoring
-        POD                                              READY  STATE    RESTARTS  AGE
-        prometheus-users-api-monitoring-kube-p-promethe  1/1    Running  0         60m
-        us-0
+        POD                                                  READY  STATE    RESTARTS  AGE
+        prometheus-users-api-monitoring-kube-p-prometheus-0  1/1    Running  0         60m
 
         targets: 5 of 5 healthy
           ✘ Deployment users-api/users-api: 2 of 3 ready

@@ -1,9 +1,11 @@
 //! Credentials by the names of the environment variables that hold them.
 
 use crate::error::{Error, Result};
+use crate::secret;
 use crate::target::Credentials;
 
 /// Credentials by the names of the variables with a token, or with a user and a password; `None` where none is named.
+/// Naming them here allows them.
 ///
 /// # Errors
 /// Usage (exit 2) where what was given is no name: a secret itself is not taken for one, and not repeated.
@@ -22,9 +24,12 @@ pub(super) fn credentials(
 }
 
 fn variable(text: &str) -> Result<String> {
-    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    match text.starts_with(|c: char| !c.is_ascii_digit()) && text.chars().all(letters) {
-        true => Ok(text.to_owned()),
+    match secret::is_variable(text) {
+        // Whoever names it on the command line allows it.
+        true => {
+            secret::allow([text]);
+            Ok(text.to_owned())
+        }
         false => Err(Error::usage(
             "what was given for the credentials is not the name of an environment variable",
         )

@@ -10,6 +10,7 @@ use super::files::{Files, Written};
 use crate::catalog::shipped_files;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::secret;
 use crate::stack::base_url;
 use crate::target::Endpoint;
 use crate::target::external::{Addresses, Found, look, scenario_file, some, stack_file};
@@ -95,6 +96,12 @@ impl Service {
             (format!("scenarios/{name}.yaml"), scenario_file(name, &found).into()),
         ];
         let files = Files::compared(".", files)?.write(force, context).await?;
+        // The stack names them, and who named them here allows that.
+        let named = [&self.prometheus_bearer, &self.prometheus_user, &self.prometheus_password];
+        let named: Vec<String> = named.into_iter().flatten().cloned().collect();
+        if !named.is_empty() {
+            secret::remember(&named)?;
+        }
         let next = [format!("sre up {name} --target external"), format!("sre run {name}")];
         let report = Report { found, files, next };
         context.terminal.print(&report, |report| screen(report, &prometheus.url))?;

@@ -1,6 +1,7 @@
 //! `sre logs`.
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::Args;
 use super::Context;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::foreign;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{logs as pod_logs, profile};
 use crate::target::local::tail::tail;
@@ -42,6 +44,14 @@ pub struct Logs {
 impl Logs {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
+        match self.show(context).await {
+            // A reader that went away (`sre logs … | head`) ends it, and is no error.
+            Err(error) if error.exit() == Exit::Pass => Ok(Exit::Pass),
+            shown => shown,
+        }
+    }
+
+    async fn show(self, context: &Context) -> Result<Exit> {
         let folder = Folder::here()?;
         let lab = Lab::up_in(folder.root())?;
         if let Some(place) = &lab.cluster {
@@ -115,13 +125,18 @@ async fn follow(log: &Path, mut position: u64, context: &Context) -> Result<()> 
     }
 }
 
-/// Data on stdout; a reader that went away ends the command as it would end `tail`.
+/// Data on stdout: as it is, unless that is a terminal, which would obey it. A reader that went away ends the command as
+/// it would end `tail`.
 fn write(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    let text = stdout.is_terminal().then(|| String::from_utf8_lossy(bytes));
+    let bytes = text
+        .as_ref()
+        .map_or(Cow::Borrowed(bytes), |text| Cow::Owned(foreign::visible(text).into_owned().into_bytes()));
+    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(Exit::Pass, "nobody reads stdout any more"))
         }
-        written => written.map_err(|e| Error::target("stdout cannot be written").because(e)),
+        written => written.map_err(|e| Error::prerequisite("stdout cannot be written").because(e)),
     }
 }

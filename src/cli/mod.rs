@@ -14,6 +14,7 @@ mod down;
 mod fault;
 mod files;
 mod heal;
+mod image;
 mod init;
 mod init_external;
 mod inspect;
@@ -23,6 +24,7 @@ mod load;
 mod logs;
 mod logshipper;
 mod logstore;
+mod man;
 mod mirror;
 mod open;
 mod pressure;
@@ -40,6 +42,8 @@ mod turn;
 mod up;
 mod validate;
 mod verify;
+mod verify_from;
+mod why;
 mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -77,6 +81,13 @@ pub struct Global {
     /// Says yes to every question: installing, downloading, deleting.
     #[arg(short, long, global = true, env = "SRE_YES")]
     pub yes: bool,
+    /// An environment variable that files may name as a secret: in headers, bodies and credentials. May be given several
+    /// times; names that begin with SRE_SECRET_ need it not.
+    #[arg(long, global = true, env = "SRE_ALLOW_ENV", value_name = "NAME", value_delimiter = ',')]
+    pub allow_env: Vec<String>,
+    /// Sends secrets over plain http to other machines, too.
+    #[arg(long, global = true, env = "SRE_ALLOW_PLAIN_HTTP")]
+    pub allow_plain_http: bool,
     /// No progress; the verdict and errors only.
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -114,6 +125,7 @@ enum Command {
     Up(up::Up),
     Load(load::Load),
     Verify(verify::Verify),
+    Why(why::Why),
     Report(report::Report),
     Run(run::Run),
     Status(status::Status),
@@ -134,6 +146,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Mirror(mirror::Mirror),
     Completions(completions::Completions),
+    Man(man::Man),
+    Image(image::Image),
     App(app::App),
     Receiver(receiver::Receiver),
     #[command(hide = true)]
@@ -174,7 +188,7 @@ impl Command {
         if let Fault(fault) = self {
             return !fault.is_inside() && !fault.is_heal();
         }
-        !self.is_service() && !matches!(self, Heal(_) | Trust(_) | Completions(_))
+        !self.is_service() && !matches!(self, Heal(_) | Trust(_) | Completions(_) | Man(_) | Image(_))
     }
 }
 
@@ -195,6 +209,10 @@ pub async fn run(cli: Cli) -> Exit {
         Ok(interrupt) => interrupt,
         Err(error) => return fail(&error),
     };
+    crate::secret::allow(cli.global.allow_env.iter().cloned());
+    if cli.global.allow_plain_http {
+        crate::secret::allow_plain_http();
+    }
     let context = Context { terminal: Terminal::new(&cli.global), global: cli.global, interrupt };
     let is_service = cli.command.is_service();
     let result: Result<Exit> = dispatch(cli.command, &context).await;
@@ -229,6 +247,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Up(command) => command.run(context).await,
         Command::Load(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
+        Command::Why(command) => command.run(context).await,
         Command::Report(command) => command.run(context).await,
         Command::Run(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
@@ -249,6 +268,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Doctor(command) => command.run(context).await,
         Command::Mirror(command) => command.run(context).await,
         Command::Completions(command) => command.run(context).await,
+        Command::Man(command) => command.run(context).await,
+        Command::Image(command) => command.run(context).await,
         Command::App(command) => command.run(context).await,
         Command::Receiver(command) => command.run(context).await,
         Command::Logstore(command) => command.run(context).await,
@@ -260,6 +281,6 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
 
 fn fail(error: &Error) -> Exit {
     use std::io::Write as _;
-    let _ = writeln!(anstream::stderr(), "error: {}", crate::report::redact(&error.to_string()));
+    let _ = writeln!(anstream::stderr(), "error: {}", crate::terminal::shown(&error.to_string()));
     error.exit()
 }

@@ -19,7 +19,8 @@ use crate::target::{Folder, Lab};
 /// On a cluster it answers through a port-forward, which lives until Ctrl-C, also when its pod is replaced.
 #[derive(Debug, Args)]
 pub struct Open {
-    /// The part: app, prometheus, alertmanager, receiver, loki, grafana, or a replica's name.
+    /// The part: app, prometheus, alertmanager, receiver, loki, grafana, or a replica's name; on a cluster a workload's or a
+    /// pod's, too.
     pub(super) name: String,
     /// The port of this machine that leads to it [default: the part's own, if that is free].
     #[arg(long, value_name = "PORT")]

@@ -1,17 +1,28 @@
 //! `--push`, `--remote-write`: where the client's curves go.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use url::Url;
 
-use super::When;
+use super::credentials::credentials;
 use crate::error::{Error, Result};
 use crate::figures::count;
 use crate::observe::Prometheus;
 use crate::observe::remote_write::RemoteWrite;
 use crate::report::push::Push;
 use crate::stack::base_url;
-use crate::target::{Credentials, Endpoint, Lab, TargetKind};
+use crate::target::{Endpoint, Lab, TargetKind};
 use crate::terminal::Terminal;
+
+/// Whether the load is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WhenPushed {
+    /// Where sre runs the lab's Prometheus, and its receiver is on.
+    Auto,
+    /// In any case: where that cannot be, the command fails.
+    Always,
+    /// Not at all.
+    Never,
+}
 
 /// Where the client's curves go.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +30,7 @@ pub struct Pushing {
     /// Whether each second of the load is pushed to the lab's Prometheus, as sre_load_*: auto, where sre runs it and
     /// its receiver is on.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
-    push: When,
+    push: WhenPushed,
     /// Pushes each second of the load to this remote write receiver instead: the whole URL, such as
     /// http://prometheus:9090/api/v1/write.
     #[arg(long, value_name = "URL", conflicts_with = "push")]
@@ -44,14 +55,19 @@ impl Pushing {
     pub async fn start(&self, lab: &Lab, terminal: &Terminal) -> Result<Option<Push>> {
         if let Some(url) = &self.remote_write {
             base_url(url).map_err(|why| Error::usage(format!("{url} cannot be used")).because_of(why))?;
-            let endpoint = Endpoint { credentials: self.credentials(), ..Endpoint::new(url.clone()) };
+            let credentials = credentials(
+                self.remote_write_bearer.as_deref(),
+                self.remote_write_user.as_deref(),
+                self.remote_write_password.as_deref(),
+            )?;
+            let endpoint = Endpoint { credentials, ..Endpoint::new(url.clone()) };
             return Push::start(RemoteWrite::at(&endpoint)?, None).await.map(Some);
         }
         let asked = match self.push {
-            When::Never => return Ok(None),
-            When::Auto if lab.target == TargetKind::External => return Ok(None),
-            When::Auto => false,
-            When::Always => true,
+            WhenPushed::Never => return Ok(None),
+            WhenPushed::Auto if lab.target == TargetKind::External => return Ok(None),
+            WhenPushed::Auto => false,
+            WhenPushed::Always => true,
         };
         match (to_lab(lab).await, asked) {
             (Ok(push), _) => Ok(Some(push)),
@@ -75,17 +91,9 @@ impl Pushing {
                 count(pushed.lost),
                 count(all)
             ));
-        } else if self.remote_write.is_some() || self.push == When::Always {
+        } else if self.remote_write.is_some() || self.push == WhenPushed::Always {
             terminal.say(format!("{} samples of the load are in {url}", count(pushed.taken)));
         }
-    }
-
-    fn credentials(&self) -> Option<Credentials> {
-        let (user, password) = (self.remote_write_user.clone(), self.remote_write_password.clone());
-        self.remote_write_bearer
-            .clone()
-            .map(Credentials::Bearer)
-            .or_else(|| user.zip(password).map(|(user, password)| Credentials::Basic { user, password }))
     }
 }
 

@@ -8,12 +8,13 @@ use super::columns::{WIDTH, columns};
 use super::up::{as_it_is_up, with_written_addresses};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::figures::count;
 use crate::observe::Target;
 use crate::report::dotted;
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{profile, status as cluster_status};
 use crate::target::local::process::State;
-use crate::target::local::{self, Status as LabStatus, TargetsStatus};
+use crate::target::local::{self, ProcessStatus, Status as LabStatus, TargetsStatus};
 use crate::target::{Folder, Lab, TargetKind};
 
 /// Shows how the lab is that is up here.
@@ -85,16 +86,36 @@ fn screen(status: &LabStatus) -> String {
     if !status.complete {
         lines.push("\nThe last `sre up` did not come to its end.".into());
     }
-    if !status.healthy {
-        lines.push(match status.target {
-            TargetKind::External => {
-                "→ start or mend it yourself: sre starts nothing on the target external".into()
-            }
-            _ => "→ sre up mends it".into(),
-        });
-    }
+    lines.extend(next(status));
     lines.join("\n")
 }
+
+/// What to do next, where something is not well.
+fn next(status: &LabStatus) -> Option<String> {
+    if status.healthy {
+        return None;
+    }
+    let dead = status.processes.iter().any(|process| process.state != State::Running);
+    Some(match status.target {
+        TargetKind::External => {
+            "→ start or mend it yourself: sre starts nothing on the target external".into()
+        }
+        _ if dead || !status.complete => "→ sre up mends it".into(),
+        _ if status.targets.error.is_some() => "→ sre logs prometheus".into(),
+        // What runs is not started again by `up`, whatever a scrape of it says.
+        _ => match status.targets.unhealthy.first().map(|target| &target.instance) {
+            Some(instance) => {
+                let of = |process: &&ProcessStatus| process.address.as_ref() == Some(instance);
+                let name = status.processes.iter().find(of).map_or("NAME", |process| process.name.as_str());
+                format!("→ its process runs: sre logs {name}; what was only just started is scraped soon")
+            }
+            None => "→ sre up mends it".into(),
+        },
+    })
+}
+
+/// More targets that are not healthy are for machines: what is down for one reason is down a thousand times.
+const MOST_TARGETS: usize = 20;
 
 /// How many targets are healthy, and which are not.
 pub(super) fn targets(targets: &TargetsStatus) -> Vec<String> {
@@ -102,9 +123,13 @@ pub(super) fn targets(targets: &TargetsStatus) -> Vec<String> {
         Some(error) => format!("\ntargets: Prometheus cannot be asked: {error}"),
         None => format!("\ntargets: {} of {} healthy", targets.healthy, targets.total),
     }];
-    for target in &targets.unhealthy {
+    for target in targets.unhealthy.iter().take(MOST_TARGETS) {
         let why = if target.error.is_empty() { "not scraped yet" } else { &target.error };
         lines.push(format!("  ✘ {} {}: {why}", target.job, target.instance));
+    }
+    if targets.unhealthy.len() > MOST_TARGETS {
+        let more = count((targets.unhealthy.len() - MOST_TARGETS) as u64);
+        lines.push(format!("  … {more} more: -o json"));
     }
     lines
 }
@@ -123,7 +148,6 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::local::ProcessStatus;
     use crate::target::local::health::Target;
 
     #[test]

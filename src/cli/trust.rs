@@ -9,6 +9,8 @@ use serde_json::Value;
 use super::Context;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::foreign::one_line;
+use crate::secret;
 use crate::target::{Folder, own_files, seal};
 
 /// Members of an entry that decide what is run, connected to or written; the rest only describes.
@@ -35,7 +37,12 @@ const DECIDING: [&str; 15] = [
 /// What `sre` writes down to run again carries your seal, for the path of the folder. A folder that was cloned,
 /// copied, moved or unpacked has another one, or none: nothing of it is run until you have looked at it.
 #[derive(Debug, Args)]
-pub struct Trust {}
+pub struct Trust {
+    /// Allows files in this folder to name this environment variable as a secret: in headers, bodies and credentials.
+    /// May be given several times.
+    #[arg(long, value_name = "NAME")]
+    env: Vec<String>,
+}
 
 /// A file that was not this user's, and what it would have had `sre` do.
 #[derive(Debug, Serialize)]
@@ -49,6 +56,9 @@ struct Foreign {
 impl Trust {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<Exit> {
+        if !self.env.is_empty() {
+            return self.allow(context);
+        }
         let folder = Folder::here()?;
         let foreign = foreign(&folder)?;
         if foreign.is_empty() {
@@ -63,6 +73,22 @@ impl Trust {
         context.terminal.print(&foreign, |foreign| {
             let names: Vec<String> = foreign.iter().map(|file| file.file.display().to_string()).collect();
             format!("yours from now on: {}", names.join(", "))
+        })?;
+        Ok(Exit::Pass)
+    }
+}
+
+impl Trust {
+    /// Remembers variables, in this user's own state. Who names them here has been asked.
+    fn allow(&self, context: &Context) -> Result<Exit> {
+        if let Some(name) = self.env.iter().find(|name| !secret::is_variable(name)) {
+            return Err(Error::usage("what was given is not the name of an environment variable")
+                .because_of(format!("it has {} characters, and others than letters, digits and _", name.len()))
+                .hint("name the variable that holds the secret, not the secret: sre trust --env PROMETHEUS_TOKEN"));
+        }
+        secret::remember(&self.env)?;
+        context.terminal.print(&self.env, |names| {
+            format!("files in this folder may name {} from now on, for any server", names.join(", "))
         })?;
         Ok(Exit::Pass)
     }
@@ -101,7 +127,7 @@ fn collect(value: &Value, place: &str, into: &mut Vec<String>) {
                 let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
                 match DECIDING.contains(&name.as_str()) && !member.is_null() {
                     // As JSON, in which control characters are escaped.
-                    true => into.push(format!("{}: {member}", place.escape_debug())),
+                    true => into.push(format!("{}: {member}", one_line(&place))),
                     false => collect(member, &place, into),
                 }
             }
@@ -124,7 +150,7 @@ fn question(foreign: &[Foreign]) -> String {
 }
 
 fn shown(path: &Path) -> String {
-    path.display().to_string().chars().flat_map(char::escape_debug).collect()
+    one_line(&path.display().to_string()).into_owned()
 }
 
 #[cfg(test)]

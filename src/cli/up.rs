@@ -14,7 +14,7 @@ use crate::check::Steady;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::own_program;
-use crate::report::dotted;
+use crate::report::{dotted, wrap};
 use crate::scenario::Duration;
 use crate::target::busy::Work;
 use crate::target::kubernetes::reach::Way;
@@ -122,7 +122,8 @@ impl Up {
         let (file, rules) = (|name: &str| stack.file(name), stack.rule_names());
         let request = self.wanted.on_cluster(stack, &file, &rules, folder, target, here);
         let preview = cluster_preview::preview(&request, &context.interrupt).await?;
-        context.terminal.print(&preview, cluster_screen)?;
+        let whole = context.terminal.verbose() > 0;
+        context.terminal.print(&preview, |preview| cluster_screen(preview, whole))?;
         Ok(Exit::Pass)
     }
 
@@ -351,7 +352,7 @@ fn screen(lab: &Lab) -> String {
     lines.join("\n")
 }
 
-fn cluster_screen(preview: &cluster_preview::Preview) -> String {
+fn cluster_screen(preview: &cluster_preview::Preview, whole: bool) -> String {
     let mut lines = vec![format!("{} would be brought up on {}", preview.stack, preview.place)];
     for step in &preview.steps {
         let needs = match step.needs.as_slice() {
@@ -359,7 +360,18 @@ fn cluster_screen(preview: &cluster_preview::Preview) -> String {
             needs => format!(" (after {})", needs.join(", ")),
         };
         lines.push(format!("\n{}: {}{needs}", step.name, step.what));
-        lines.extend(step.details.iter().flat_map(|text| text.lines()).map(|line| format!("  {line}")));
+        // A chart is tens of thousands of lines, among which nobody finds a patch.
+        match &step.in_short {
+            Some(kinds) if !whole => {
+                lines.extend(
+                    wrap(&format!("{kinds} (-v shows them)"), 76).iter().map(|line| format!("  {line}")),
+                );
+            }
+            _ => {
+                let details = step.details.iter().flat_map(|text| text.lines());
+                lines.extend(details.map(|line| format!("  {line}")));
+            }
+        }
     }
     lines.join("\n")
 }

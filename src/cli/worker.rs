@@ -24,6 +24,12 @@ impl Worker {
     pub async fn run(self, context: &Context) -> Result<Exit> {
         match self.listen {
             Some(address) => {
+                // A leader proves nothing: whoever reaches the port could have load sent to anybody.
+                if !address.ip().is_loopback() {
+                    return Err(Error::usage(format!("a worker does not listen on {address}"))
+                        .because_of("whoever reaches it could have it send load")
+                        .hint("it listens on this machine alone: --listen 127.0.0.1:7000"));
+                }
                 let listener = TcpListener::bind(address)
                     .await
                     .map_err(|e| Error::target(format!("{address} cannot be listened on")).because(e))?;

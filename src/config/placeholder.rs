@@ -13,6 +13,9 @@ use super::suggest::unknown;
 /// What each `${key}` is replaced by. Values hold no control characters.
 pub type Values = IndexMap<String, String>;
 
+/// What names a secret (`${env:NAME}`) is no parameter, and stays as it is until it is sent.
+const SECRET: &str = "env:";
+
 /// Text with its placeholders replaced.
 #[derive(Debug)]
 pub struct Substituted {
@@ -132,13 +135,20 @@ fn expand(text: &str, values: &Values, quote: impl Fn(&str) -> String) -> Result
     let (mut expanded, mut rest) = (String::new(), text);
     while let Some(at) = rest.find("${") {
         if rest[..at].ends_with('$') {
-            expanded.push_str(&rest[..at - 1]);
+            // What stands for no secret must not begin to.
+            let kept = if rest[at + 2..].starts_with(SECRET) { at } else { at - 1 };
+            expanded.push_str(&rest[..kept]);
             expanded.push_str("${");
             rest = &rest[at + 2..];
             continue;
         }
         expanded.push_str(&rest[..at]);
         let (key, after) = rest[at + 2..].split_once('}').ok_or_else(|| rest[at + 2..].to_owned())?;
+        if key.starts_with(SECRET) {
+            expanded.push_str(&rest[at..rest.len() - after.len()]);
+            rest = after;
+            continue;
+        }
         expanded.push_str(&quote(values.get(key).ok_or_else(|| key.to_owned())?));
         rest = after;
     }
@@ -210,6 +220,8 @@ mod tests {
     fn numbers_stay_numbers_and_two_dollars_are_one() {
         assert_eq!(replaced("a: ${key}\n", "3")["a"], 3);
         assert_eq!(replaced("a: $${key} ${key}\n", "3")["a"], "${key} 3");
+        assert_eq!(replaced("a: ${key} ${env:B}\n", "3")["a"], "3 ${env:B}");
+        assert_eq!(replaced("a: $${env:B} ${key}\n", "3")["a"], "$${env:B} 3");
         assert_eq!(replaced("parameters: {a: \"${key}\"}\n", "3")["parameters"]["a"], "${key}");
     }
 

@@ -28,6 +28,7 @@ impl Active {
     /// doing it failed half-way, or an interruption ended a wait for others.
     pub async fn inject(&mut self, entry: Entry, interrupt: &Interrupt) -> Result<()> {
         let _lock = self.journal.lock().await?;
+        self.restore(&entry.id);
         self.held.push(self.journal.write(entry.clone())?);
         for touched in &entry.touched {
             let keepers = touched.inject(&self.journal, interrupt).await?;
@@ -43,8 +44,27 @@ impl Active {
         self.held.push(held);
     }
 
+    /// Writes anew what somebody has deleted from the journal of the other faults that are active, because what is left
+    /// on a replica that several are on follows from the journal, and so does what the next command undoes if this
+    /// process is killed. The journal's lock must be held.
+    fn restore(&mut self, but: &str) {
+        let gone = |held: &Held| held.entry.id != but && !self.journal.contains(&held.entry.id);
+        let gone: Vec<Entry> =
+            self.held.iter().filter(|held| gone(held)).map(|held| held.entry.clone()).collect();
+        for entry in gone {
+            let description = entry.description.clone();
+            match self.journal.write(entry) {
+                Ok(held) => self.hold(held),
+                Err(error) => self
+                    .journal
+                    .terminal()
+                    .warn(format!("the entry of {description} is gone and cannot be written anew: {error}")),
+            }
+        }
+    }
+
     /// Undoes a fault, by what this process knows of it: also where its entry is gone from the journal, because
-    /// somebody deleted it or `sre heal --force` has undone it already, which is no error. It is not active any
+    /// somebody deleted it. One that `sre heal --force` has undone already is no error. It is not active any
     /// more afterwards: one that could not be undone is left to the next command.
     pub async fn heal(&mut self, id: &str) -> Result<()> {
         let Some(entry) = self.held.iter().map(|held| &held.entry).find(|entry| entry.id == id).cloned()
@@ -54,6 +74,7 @@ impl Active {
         self.keepers.retain(|(of, _)| of != id);
         let healed = async {
             let _lock = self.journal.lock().await?;
+            self.restore(id);
             if !self.journal.contains(id) {
                 self.journal.terminal().warn(format!(
                     "the entry of {} is gone from {}: it is undone all the same",

@@ -12,7 +12,7 @@ use crate::target::kubernetes::object::ObjectRef;
 /// The version of an entry.
 pub const SCHEMA: &str = "sre.fault/v1";
 
-/// One fault in the journal. A fault that was undone has no entry any more.
+/// One fault in the journal. A fault that was undone by its owner, or whose owner is gone, has no entry any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// `sre.fault/v1`.
@@ -45,6 +45,9 @@ pub enum State {
     Injected,
     /// It could not be undone.
     Failed,
+    /// `sre heal --force` has undone it while its owner lives, who removes the entry. Without this the owner could not
+    /// tell it from one that somebody has deleted.
+    Undone,
 }
 
 /// What a fault touches, with all that is needed to undo it.

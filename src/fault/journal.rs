@@ -9,11 +9,12 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Entry;
 use super::entry::SCHEMA;
+use super::{Entry, State};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::locked_file::LockedFile;
+use crate::target::local::process;
 use crate::target::{Folder, Lock, own_files, seal};
 use crate::terminal::Terminal;
 
@@ -83,8 +84,12 @@ impl Journal {
             .await
     }
 
-    /// Every entry, oldest first. The journal's lock must be held.
+    /// Every entry of a fault that is on, oldest first. The journal's lock must be held.
     pub fn read(&self) -> Result<Vec<Read>> {
+        Ok(self.all()?.into_iter().filter(|read| !read.is_undone()).collect())
+    }
+
+    fn all(&self) -> Result<Vec<Read>> {
         let mut paths = self.files()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
@@ -136,8 +141,16 @@ impl Journal {
         removed.map_err(|e| Error::target(format!("{} cannot be removed", path.display())).because(e))
     }
 
-    /// Removes files that a killed `sre` had half written. The journal's lock must be held.
+    /// Removes files that a killed `sre` had half written, and what tells an owner that is gone that its fault is
+    /// undone. The journal's lock must be held.
     pub fn sweep(&self) -> Result<()> {
+        for read in self.all()?.iter().filter(|read| read.is_undone()) {
+            if let Read::Orphan(Held { entry, .. }) | Read::Owned(entry) = read
+                && !process::exists(entry.owner)
+            {
+                self.remove(&entry.id)?;
+            }
+        }
         let unfinished =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("new-"));
         for path in self.files()?.into_iter().filter(unfinished) {
@@ -168,6 +181,13 @@ impl Journal {
 }
 
 impl Read {
+    fn is_undone(&self) -> bool {
+        match self {
+            Read::Orphan(Held { entry, .. }) | Read::Owned(entry) => entry.state == State::Undone,
+            Read::Broken(..) => false,
+        }
+    }
+
     fn of(path: PathBuf) -> Read {
         let failed = || Error::target(format!("{} cannot be read", path.display()));
         let parsed = own_files::open(&path).map_err(|e| failed().because(e)).and_then(|file| {

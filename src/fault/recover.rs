@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::heal::{Patience, heal as undo, in_order};
 use super::journal::Read;
-use super::{Entry, Held, Journal};
+use super::{Entry, Held, Journal, State};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
@@ -110,9 +110,17 @@ async fn heal_within(
     }
     in_order(&mut faults, |(entry, _)| entry);
     let mut undone = Vec::new();
-    for (entry, _held) in faults {
+    for (entry, held) in faults {
         match undo(&journal, &entry, patience).await {
-            Ok(()) => undone.push(entry),
+            Ok(()) => {
+                // Its owner lives, and is to find out.
+                if held.is_none()
+                    && let Err(error) = journal.write(Entry { state: State::Undone, ..entry.clone() })
+                {
+                    terminal.warn(format!("the owner of {} is not told: {error}", entry.description));
+                }
+                undone.push(entry);
+            }
             Err(error) => findings.push(Finding::new(entry, Found::Failed, Some(error.to_string()))),
         }
     }

@@ -6,5 +6,8 @@ mod local;
 pub mod system;
 
 pub use finding::{Finding, Level};
-pub use kubernetes::{cluster, minikube};
+pub use kubernetes::{cluster, minikube, operators};
 pub use local::{local, machine};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use kubernetes::quantity;

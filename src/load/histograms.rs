@@ -29,7 +29,7 @@ pub enum Timing {
 }
 
 impl Timing {
-    const ALL: [Timing; 3] = [Timing::SinceDue, Timing::Service, Timing::SinceDueSuccess];
+    pub(crate) const ALL: [Timing; 3] = [Timing::SinceDue, Timing::Service, Timing::SinceDueSuccess];
 
     fn name(self) -> &'static str {
         match self {

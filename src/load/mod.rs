@@ -35,6 +35,8 @@ pub use recorder::{CLASSES, Ended, Recorder, Row, Second};
 pub use requests::prefix as request_id_prefix;
 pub use schedule::{PhasePlan, Schedule, Share, Ticket, Tickets};
 pub use summary::*;
+#[cfg(any(test, fuzzing))]
+pub(crate) use wire::read_answer;
 pub use workers::{
     Away, Carried, Job, LEASE, Link, Team, lead, listen as listen_as_worker, longest, processes,
     refuse_idlers, serve as serve_as_worker,

@@ -7,10 +7,12 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use serde_json::Value;
 use url::Url;
 
 use crate::error::{Error, Result};
 use crate::scenario::{Expect, Http, HttpVersion, Load, Request, Scenario};
+use crate::secret::{self, Secrets};
 use crate::target::Replica;
 
 /// The header by which a request is found again in the service's log.
@@ -59,25 +61,30 @@ impl Template {
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|e| problem(&format!("`{}` is no HTTP method", request.method)).because(e))?;
         let mut headers = HeaderMap::new();
+        let whom = format!("the request `{name}`");
         for (key, value) in &request.headers {
+            let value = secret::resolve(value, &whom)?;
             let header = HeaderName::from_bytes(key.as_bytes())
                 .map_err(|e| problem(&format!("`{key}` is no header")).because(e))?;
-            let value = HeaderValue::from_str(value).map_err(|e| {
+            let value = HeaderValue::from_str(&value).map_err(|e| {
                 problem(&format!("the value of the header `{key}` cannot be sent")).because(e)
             })?;
             headers.append(header, value);
         }
         let body = match (&request.body, &request.json) {
-            (Some(body), _) => Bytes::from(body.clone()),
+            (Some(body), _) => Bytes::from(secret::resolve(body, &whom)?.into_owned()),
             (None, Some(json)) => {
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-                Bytes::from(json.to_string())
+                Bytes::from(resolved(json, &whom)?.to_string())
             }
             (None, None) => Bytes::new(),
         };
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("sre/", env!("CARGO_PKG_VERSION"))));
+        if secret_texts(request).any(secret::names_any) {
+            replicas.iter().try_for_each(|replica| secret::may_go_to(&replica.url, &whom))?;
+        }
         let to = replicas
             .iter()
             .map(|replica| Address::new(&method, &request.path, &headers, &body, http.version, replica))
@@ -104,6 +111,47 @@ impl Template {
             to,
         })
     }
+}
+
+/// The secrets that the requests of a scenario name.
+///
+/// # Errors
+/// As [`secret::read`].
+pub(super) fn secrets(scenario: &Scenario) -> Result<Secrets> {
+    secret::collect(scenario.requests.values().flat_map(secret_texts), "the load")
+}
+
+/// The texts of a request in which secrets may be named.
+fn secret_texts(request: &Request) -> impl Iterator<Item = &str> {
+    let of_json = request.json.iter().flat_map(texts);
+    request.headers.values().chain(&request.body).map(String::as_str).chain(of_json)
+}
+
+/// Every text in a JSON value, the names of members aside.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+/// The value with what its variables hold. Secrets are put in after it was parsed: none can add JSON of its own.
+fn resolved(value: &Value, whom: &str) -> Result<Value> {
+    Ok(match value {
+        Value::String(text) => Value::from(&*secret::resolve(text, whom)?),
+        Value::Array(values) => {
+            values.iter().map(|value| resolved(value, whom)).collect::<Result<Vec<_>>>()?.into()
+        }
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(name, value)| -> Result<_> { Ok((name.clone(), resolved(value, whom)?)) });
+            Value::Object(members.collect::<Result<_>>()?)
+        }
+        other => other.clone(),
+    })
 }
 
 impl Address {

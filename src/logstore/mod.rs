@@ -4,9 +4,9 @@
 //! files that programs write, and sends their lines.
 
 mod api;
-mod entry;
-mod frame;
-mod logql;
+pub(crate) mod entry;
+pub(crate) mod frame;
+pub(crate) mod logql;
 pub mod otlp;
 mod segment;
 pub mod ship;

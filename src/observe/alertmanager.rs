@@ -21,6 +21,19 @@ impl Alertmanager {
         Ok(Alertmanager { http: HttpClient::new("Alertmanager", endpoint)? })
     }
 
+    /// Whether anybody answers at its address, whatever it says.
+    pub async fn answers(&self) -> bool {
+        self.http.answers().await
+    }
+
+    /// The metrics of its own.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not show them.
+    pub async fn own_page(&self) -> Result<String> {
+        self.http.text("metrics").await
+    }
+
     /// Its version; asking for it proves that it answers.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use url::Url;
 use super::answer::{self, Told};
 use crate::error::{Error, Result};
 use crate::http_client::{self, Unread};
+use crate::secret;
 use crate::target::kubernetes::failure::{explain, is_transient};
 use crate::target::{Credentials, Endpoint};
 
@@ -65,15 +66,21 @@ impl HttpClient {
     /// A client of `what` (a name for errors) behind an endpoint.
     ///
     /// # Errors
-    /// A prerequisite (exit 5) where an environment variable that holds credentials is not set.
+    /// A prerequisite (exit 5) where an environment variable that holds credentials is not set or not allowed, or
+    /// would go over plain http to another machine.
     pub fn new(what: &'static str, endpoint: &Endpoint) -> Result<HttpClient> {
         let credentials = match &endpoint.credentials {
             None => None,
-            Some(Credentials::Bearer(token)) => Some((secret(what, token)?, None)),
+            Some(Credentials::Bearer(token)) => Some((secret::read(token, what)?, None)),
             Some(Credentials::Basic { user, password }) => {
-                Some((secret(what, user)?, Some(secret(what, password)?)))
+                let (name, secret) = (secret::read_name(user, what)?, secret::read(password, what)?);
+                secret::know_pair(&name, &secret, password);
+                Some((name, Some(secret)))
             }
         };
+        if credentials.is_some() || endpoint.headers.values().any(|value| secret::names_any(value)) {
+            secret::may_go_to(&endpoint.url, what)?;
+        }
         let client = http_client::builder_for(&endpoint.url)
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(3))
@@ -158,6 +165,23 @@ impl HttpClient {
             Err(failure) if failure.not_there => Ok(None),
             Err(failure) => Err(failure.error),
         }
+    }
+
+    /// Whether anybody answers there at all, whatever it says.
+    pub async fn answers(&self) -> bool {
+        match self.once("", &[]).await {
+            Ok(_) => true,
+            Err(failure) => failure.status.is_some(),
+        }
+    }
+
+    /// What stands at `path`, as text: a page of metrics.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`].
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let body = self.fetch(path, &[]).await.map_err(|failure| failure.error)?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     fn read_told<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<Told<T>> {
@@ -387,18 +411,11 @@ fn join(base: &Url, path: &str) -> Url {
 
 fn headers(what: &str, endpoint: &Endpoint) -> Result<HeaderMap> {
     let read = |(name, value): (&String, &String)| {
-        let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+        let value = secret::resolve(value, what)?;
+        let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
         header.ok_or_else(|| Error::usage(format!("the header {name} cannot be sent to {what}")))
     };
     endpoint.headers.iter().map(read).collect()
-}
-
-fn secret(what: &str, variable: &str) -> Result<String> {
-    std::env::var(variable).map_err(|_| {
-        Error::prerequisite(format!("the environment variable {variable} is not set"))
-            .because_of(format!("it was named for the credentials of {what}"))
-            .hint(format!("export {variable}=…"))
-    })
 }
 
 #[cfg(test)]

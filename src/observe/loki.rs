@@ -26,6 +26,9 @@ const MOST_PAGES: usize = 10_000;
 /// Bytes that the lines of one question may have together.
 const MOST_BYTES: usize = 256 << 20;
 
+/// What is asked, in messages: Loki, or the store of `sre` itself, which answers as Loki does.
+const STORE: &str = "the log store";
+
 /// A client of one Loki.
 #[derive(Debug, Clone)]
 pub struct Loki {
@@ -67,12 +70,17 @@ impl Loki {
     /// # Errors
     /// A prerequisite (exit 5) where its credentials are not in the environment.
     pub fn new(endpoint: &Endpoint) -> Result<Loki> {
-        Ok(Loki { http: HttpClient::new("Loki", endpoint)?, page: Arc::new(AtomicUsize::new(PAGE)) })
+        Ok(Loki { http: HttpClient::new(STORE, endpoint)?, page: Arc::new(AtomicUsize::new(PAGE)) })
     }
 
     /// One that asks once: for those who ask again by themselves.
     pub fn once_only(self) -> Loki {
         Loki { http: self.http.once_only(), page: self.page }
+    }
+
+    /// Whether anybody answers at its address, whatever it says.
+    pub async fn answers(&self) -> bool {
+        self.http.answers().await
     }
 
     /// Its version; asking for it proves that it answers.
@@ -109,18 +117,20 @@ impl Loki {
                     from = next;
                 }
                 Split::Stuck(time) => {
-                    return Err(Error::no_data("Loki has more lines of one time than it gives at once")
-                        .because_of(format!("{limit} lines or more at {time} ns"))
-                        .hint(if limit < PAGE {
-                            "raise max_entries_limit_per_query in Loki's limits_config"
-                        } else {
-                            "have lines carry finer times"
-                        }));
+                    return Err(Error::no_data(
+                        "the log store has more lines of one time than it gives at once",
+                    )
+                    .because_of(format!("{limit} lines or more at {time} ns"))
+                    .hint(if limit < PAGE {
+                        "raise max_entries_limit_per_query in Loki's limits_config"
+                    } else {
+                        "have lines carry finer times"
+                    }));
                 }
             }
         }
         Err(Error::no_data(format!(
-            "Loki has more than {} lines, or {} MiB of them",
+            "the log store has more than {} lines, or {} MiB of them",
             lines.len(),
             MOST_BYTES >> 20
         ))
@@ -171,25 +181,45 @@ impl Loki {
             ("direction", direction.name().to_owned()),
         ];
         let answer = self.http.told("loki/api/v1/query_range", &parameters).await?;
-        let data = answer.data.ok_or_else(|| Error::no_data("Loki gave an answer without data"))?;
-        let Data::Streams(streams) = data else {
-            return Err(Error::no_data(format!("`{query}` gives numbers, not lines")));
-        };
-        let mut lines = Vec::new();
-        for Stream { stream, values } in streams {
-            let labels = Arc::new(stream);
-            for Entry(time, line, _) in values {
-                let time = time.parse().map_err(|e| {
-                    Error::no_data(format!("Loki gave a time that is none: `{time}`")).because(e)
-                })?;
-                lines.push(LogLine { time, labels: labels.clone(), line });
-            }
-        }
-        // Whatever else it gives was not asked for.
-        lines.retain(|line| (from..to).contains(&line.time));
-        lines.sort_by_key(|line| line.time);
-        Ok(lines)
+        let data = answer.data.ok_or_else(|| Error::no_data("the log store gave an answer without data"))?;
+        lines(data, query, from, to)
     }
+}
+
+/// The lines in an answer, in the order of their times.
+fn lines(data: Data, query: &str, from: i64, to: i64) -> Result<Vec<LogLine>> {
+    let Data::Streams(streams) = data else {
+        return Err(Error::no_data(format!("`{query}` gives numbers, not lines")));
+    };
+    let mut lines = Vec::new();
+    for Stream { stream, values } in streams {
+        let labels = Arc::new(stream);
+        for Entry(time, line, _) in values {
+            let time = time.parse().map_err(|e| {
+                Error::no_data(format!("the log store gave a time that is none: `{time}`")).because(e)
+            })?;
+            lines.push(LogLine { time, labels: labels.clone(), line });
+        }
+    }
+    // Whatever else it gives was not asked for.
+    lines.retain(|line| (from..to).contains(&line.time));
+    lines.sort_by_key(|line| line.time);
+    Ok(lines)
+}
+
+/// The lines in the body of an answer, and what the page of so many leaves to be asked for.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_lines(body: &[u8], from: i64, to: i64, limit: usize) -> Result<(Vec<LogLine>, bool)> {
+    let told = super::answer::read_told("Loki", body)?;
+    let all = lines(told.data.ok_or_else(|| Error::no_data("no data"))?, "x", from, to)?;
+    Ok(match split(all, limit) {
+        Split::Last(lines) => (lines, false),
+        Split::More(lines, next) => {
+            assert!(lines.iter().all(|line| line.time < next));
+            (lines, true)
+        }
+        Split::Stuck(_) => (Vec::new(), true),
+    })
 }
 
 /// What is to be done with a page.

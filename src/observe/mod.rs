@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod answer;
+mod expression;
 mod http;
 mod loki;
 mod prometheus;
@@ -11,11 +12,15 @@ mod receiver;
 pub mod remote_write;
 mod stand_in;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{answer::read_json, loki::read_lines, query::read_instant, query::read_matrix};
 pub use alertmanager::{Alertmanager, HeldAlert, HeldStatus, Silence};
+pub use expression::{Selected, compared, metrics_of, selected};
 pub use http::HttpClient;
 pub use loki::{LogLine, Loki};
 pub use prometheus::{
-    ActiveAlert, AlertingRule, Health, Labels, LoadedRule, Prometheus, RuleGroup, RuleState, Target,
+    ActiveAlert, AlertingRule, Discovery, DroppedTarget, Health, Labels, LoadedRule, Prometheus, Reload,
+    RuleGroup, RuleState, ScrapedTarget, Target,
 };
 pub use promql::{is_bare, literal, matcher, one_of, selector};
 pub use query::{QueryResult, Sample, Series};

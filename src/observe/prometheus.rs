@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::promql::{one_of, selector};
-use super::query::{self, Asked, Data, QueryResult, Series};
+use super::query::{self, Asked, Data, QueryResult, Sample, Series};
 use super::{HttpClient, stand_in};
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::target::Endpoint;
 
@@ -28,6 +29,13 @@ pub struct Prometheus {
 
 /// What stands for a version that a product does not tell.
 const UNTOLD_VERSION: &str = "(version not told)";
+
+/// The label of the series that an answer must have beside what is asked for.
+const ANSWERED: &str = "sre_answered";
+
+fn millisecond(sample: &Sample) -> i64 {
+    (sample.time * 1000.0).round() as i64
+}
 
 /// How far back series are looked for that nobody lists as targets, in seconds; Prometheus' own look-back.
 const LOOK_BACK: f64 = 300.0;
@@ -65,6 +73,9 @@ pub struct Target {
     /// How long a scrape may take, as Prometheus writes it.
     #[serde(default)]
     pub scrape_timeout: String,
+    /// Whether nobody lists it, and it is known by what it left behind: then its scrape URL is made up.
+    #[serde(skip)]
+    pub by_up: bool,
 }
 
 impl Target {
@@ -77,6 +88,56 @@ impl Target {
     pub fn instance(&self) -> &str {
         self.labels.get("instance").map_or("", String::as_str)
     }
+}
+
+/// A target that it scrapes, with what its discovery told of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrapedTarget {
+    /// The target.
+    #[serde(flatten)]
+    pub target: Target,
+    /// The job of the configuration that it comes from.
+    #[serde(default)]
+    pub scrape_pool: String,
+}
+
+/// What its discovery told of and its relabelling dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedTarget {
+    /// Its labels before relabelling.
+    #[serde(default)]
+    pub discovered_labels: Labels,
+    /// The job of the configuration that it comes from; not told by older ones.
+    #[serde(default)]
+    pub scrape_pool: String,
+}
+
+/// All that its discovery told of.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Discovery {
+    /// What is scraped.
+    #[serde(rename = "activeTargets", deserialize_with = "or_none")]
+    pub active: Vec<ScrapedTarget>,
+    /// What is not.
+    #[serde(rename = "droppedTargets", default, deserialize_with = "or_none")]
+    pub dropped: Vec<DroppedTarget>,
+}
+
+/// A list, which some products leave null.
+fn or_none<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// How it read its configuration last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether it could.
+    pub succeeded: bool,
+    /// When it last could.
+    pub at: Option<jiff::Timestamp>,
 }
 
 /// The state of an alerting rule.
@@ -101,6 +162,9 @@ pub struct ActiveAlert {
     pub labels: Labels,
     /// Pending or firing.
     pub state: RuleState,
+    /// Since when its expression holds.
+    #[serde(default, rename = "activeAt")]
+    pub active_at: Option<jiff::Timestamp>,
 }
 
 /// An alerting rule, as Prometheus has loaded it: its group, name and labels tell it from others.
@@ -127,9 +191,15 @@ pub struct AlertingRule {
     pub last_error: String,
     /// When it was last evaluated.
     pub last_evaluation: jiff::Timestamp,
+    /// Its expression.
+    #[serde(default)]
+    pub query: String,
     /// The name of its group.
     #[serde(skip)]
     pub group: String,
+    /// The file that it is read from.
+    #[serde(skip)]
+    pub file: std::path::PathBuf,
     /// Seconds between evaluations; its group's.
     #[serde(skip)]
     pub interval: f64,
@@ -178,6 +248,15 @@ pub struct LoadedRule {
     /// The alert's annotations: a mapping.
     #[serde(default)]
     pub annotations: serde_json::Value,
+    /// `alerting` or `recording`.
+    #[serde(default)]
+    pub r#type: String,
+    /// `ok`, `err`, or `unknown` before its first evaluation.
+    #[serde(default)]
+    pub health: String,
+    /// Why its last evaluation failed.
+    #[serde(default, rename = "lastError")]
+    pub last_error: String,
 }
 
 impl Prometheus {
@@ -206,6 +285,19 @@ impl Prometheus {
     /// Its base URL.
     pub fn url(&self) -> &url::Url {
         self.http.base()
+    }
+
+    /// Whether anybody answers at its address, whatever it says.
+    pub async fn answers(&self) -> bool {
+        self.http.answers().await
+    }
+
+    /// The metrics of its own.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not show them.
+    pub async fn own_page(&self) -> Result<String> {
+        self.http.text("metrics").await
     }
 
     /// Its own time.
@@ -245,6 +337,22 @@ impl Prometheus {
         query::raw(self.range(selector, "", from, to).await?, &self.asked(selector))
     }
 
+    /// The samples of `ALERTS` of these names, and those of `up` out of the same answer: an answer without either proves
+    /// nothing of alerts that are not in it.
+    pub async fn alerts_and_up(
+        &self,
+        names: &[&str],
+        from: f64,
+        to: f64,
+    ) -> Result<(Vec<Series>, Vec<Series>)> {
+        // `up` has no such label, which matches what is empty.
+        let names = one_of("alertname", names.iter().copied().chain([""]));
+        let both = format!("{{__name__=~\"ALERTS|up\",{names}}}");
+        let is_up = |series: &Series| series.labels.get("__name__").is_some_and(|name| name == "up");
+        let (up, alerts) = self.samples(&both, from, to).await?.into_iter().partition(is_up);
+        Ok((alerts, up))
+    }
+
     async fn range(&self, selector: &str, step: &str, from: f64, to: f64) -> Result<Vec<Series>> {
         // One second more on the left: Prometheus 3 leaves that end of a range open, 2 closes it.
         let window = ((to - from).max(0.0) * 1000.0).ceil() + 1000.0;
@@ -264,10 +372,28 @@ impl Prometheus {
     }
 
     /// The values of an expression, evaluated every `step` seconds from one time to another, both included.
+    ///
+    /// A series of its own stands beside them: without it in the answer, at each of the times, nobody has evaluated
+    /// anything, and what is not there proves nothing.
     pub async fn evaluations(&self, expression: &str, from: f64, to: f64, step: f64) -> Result<Vec<Series>> {
         let step = (step * 1000.0).round();
+        let question = digest::of_text(&format!("{expression}\n{from:.3}\n{to:.3}\n{step}"));
+        let witness = Labels::from([(ANSWERED.to_owned(), question[..16].to_owned())]);
         // It may end with a comment.
-        self.range(&format!("({expression}\n)"), &format!(":{step}ms"), from, to).await
+        let both = format!(
+            "(({expression}\n) or label_replace(vector(1), \"{ANSWERED}\", \"{}\", \"\", \"\"))",
+            witness[ANSWERED]
+        );
+        let mut series = self.range(&both, &format!(":{step}ms"), from, to).await?;
+        let found = series.iter().position(|series| series.labels == witness).map(|at| series.remove(at));
+        let times: BTreeSet<i64> = found.iter().flat_map(|series| &series.samples).map(millisecond).collect();
+        let mut values = series.iter().flat_map(|series| &series.samples);
+        let due = (to - from) * 1000.0 / step - 2.0;
+        if (times.len() as f64) < due || values.any(|sample| !times.contains(&millisecond(sample))) {
+            return Err(Error::no_data(format!("{} did not answer what was asked", self.http.name()))
+                .because_of(format!("the answer lacks times at which `{expression}` had to be evaluated")));
+        }
+        Ok(series)
     }
 
     /// The active scrape targets. Where it lists none, or has no such list (Thanos, Mimir, what others write to), those
@@ -302,6 +428,26 @@ impl Prometheus {
         let listed =
             self.http.told_if_there::<Targets>("api/v1/targets", &[("state", "active".into())]).await?;
         Ok(listed.and_then(|told| told.data).map(|targets| targets.active_targets))
+    }
+
+    /// All that its discovery told of, kept or dropped; `None` where it has no such list.
+    pub async fn discovery(&self) -> Result<Option<Discovery>> {
+        Ok(self.http.told_if_there("api/v1/targets", &[]).await?.and_then(|told| told.data))
+    }
+
+    /// How it read its configuration last, where it tells.
+    pub async fn reload(&self) -> Result<Option<Reload>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Runtime {
+            reload_config_success: Option<bool>,
+            last_config_time: Option<jiff::Timestamp>,
+        }
+        let told = self.http.told_if_there::<Runtime>("api/v1/status/runtimeinfo", &[]).await?;
+        Ok(told.and_then(|told| {
+            let Runtime { reload_config_success, last_config_time: at } = told.data?;
+            Some(Reload { succeeded: reload_config_success?, at })
+        }))
     }
 
     async fn targets_by_up(&self, up: &str) -> Result<Vec<Target>> {
@@ -459,12 +605,19 @@ const VMALERT_DELAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 impl AlertingGroup {
     fn into_rules(self) -> impl Iterator<Item = AlertingRule> {
-        let (group, interval, group_took) = (self.name, self.interval, self.evaluation_time);
+        let (group, file, interval, group_took) = (self.name, self.file, self.interval, self.evaluation_time);
         self.rules.into_iter().map(move |listed| {
             let told = listed.rule.last_evaluation;
             let delayed = listed.datasource_type.and_then(|_| told.checked_sub(VMALERT_DELAY).ok());
             let last_evaluation = delayed.unwrap_or(told);
-            AlertingRule { group: group.clone(), interval, group_took, last_evaluation, ..listed.rule }
+            AlertingRule {
+                group: group.clone(),
+                file: file.clone(),
+                interval,
+                group_took,
+                last_evaluation,
+                ..listed.rule
+            }
         })
     }
 }
@@ -472,6 +625,44 @@ impl AlertingGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One that gives these as the result of every query; `HASH` in them is what the query's own series is known by.
+    async fn giving(result: &'static str) -> (Prometheus, tokio::task::JoinHandle<()>) {
+        use axum::extract::Query;
+        let answer = move |Query(asked): Query<BTreeMap<String, String>>| async move {
+            let query = asked.get("query").cloned().unwrap_or_default();
+            let hash = query.split("\"sre_answered\", \"").nth(1).and_then(|rest| rest.split('"').next());
+            let result = result.replace("HASH", hash.unwrap_or_default());
+            format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":{result}}}}}"#)
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = axum::Router::new().route("/api/v1/query", axum::routing::get(answer));
+        let server = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        (Prometheus::new(&Endpoint::new(url.parse().expect("a URL"))).expect("a client").once_only(), server)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_an_answer_only_beside_what_must_be_in_it() {
+        let whole = r#"[{"metric":{"sre_answered":"HASH"},"values":[[0,"1"],[1,"1"],[2,"1"],[3,"1"],[4,"1"],[5,"1"]]}]"#;
+        let (client, _server) = giving(whole).await;
+        assert_eq!(client.evaluations("ALERTS", 0.0, 5.0, 1.0).await.expect("an answer"), []);
+        for lie in [
+            "[]",
+            r#"[{"metric":{"sre_answered":"HASH"},"values":[[0,"1"],[1,"1"]]}]"#,
+            r#"[{"metric":{"sre_answered":"0123456789abcdef"},"values":[[0,"1"],[1,"1"],[2,"1"],[3,"1"],[4,"1"],[5,"1"]]}]"#,
+        ] {
+            let (client, _server) = giving(lie).await;
+            let error = client.evaluations("ALERTS", 0.0, 5.0, 1.0).await.expect_err("it proves nothing");
+            assert_eq!(error.exit().code(), 3, "{error}");
+        }
+        let both = r#"[{"metric":{"__name__":"up"},"values":[[1,"1"]]},{"metric":{"__name__":"ALERTS","alertname":"A"},"values":[[1,"1"]]}]"#;
+        let (client, _server) = giving(both).await;
+        let (alerts, up) = client.alerts_and_up(&["A"], 0.0, 5.0).await.expect("an answer");
+        assert_eq!((alerts.len(), up.len(), alerts[0].labels["alertname"].as_str()), (1, 1, "A"));
+    }
 
     #[test]
     fn an_evaluation_of_vmalert_tells_of_what_was_half_a_minute_ago() {

@@ -162,18 +162,31 @@ impl<'de> Deserialize<'de> for Point {
     }
 }
 
+/// The raw samples in an answer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_matrix(body: &[u8], window: RangeInclusive<f64>) -> Result<Vec<Series>> {
+    let asked = Asked { whom: "Prometheus".into(), expression: "x" };
+    let told = super::answer::read_told::<Data>("Prometheus", body)?;
+    let data = told.data.ok_or_else(|| Error::no_data("no data"))?;
+    raw(range(data, window, &asked)?, &asked)
+}
+
+/// The values in an answer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_instant(body: &[u8]) -> Result<QueryResult> {
+    let asked = Asked { whom: "Prometheus".into(), expression: "x" };
+    let told = super::answer::read_told::<Data>("Prometheus", body)?;
+    instant(told.data.ok_or_else(|| Error::no_data("no data"))?, &asked)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::observe::answer::read_told;
 
     fn read_body(body: &[u8]) -> Result<Vec<Series>> {
-        let asked = Asked { whom: "Prometheus".into(), expression: "x" };
-        let told = read_told::<Data>("Prometheus", body)?;
-        let data = told.data.ok_or_else(|| Error::no_data("no data"))?;
-        raw(range(data, 0.0..=100.0, &asked)?, &asked)
+        read_matrix(body, 0.0..=100.0)
     }
 
     /// An answer as Prometheus gives it.

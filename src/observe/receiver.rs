@@ -45,6 +45,11 @@ impl Receiver {
         Ok(Receiver { http: HttpClient::new("the receiver of notifications", endpoint)? })
     }
 
+    /// Whether anybody answers at its address, whatever it says.
+    pub async fn answers(&self) -> bool {
+        self.http.answers().await
+    }
+
     /// Every notification that it has kept, oldest first.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ fn target(up: Series) -> Option<Target> {
         scrape_interval: interval
             .map_or(String::new(), |seconds| format!("{}ms", (seconds * 1000.0).round())),
         scrape_timeout: String::new(),
+        by_up: true,
     })
 }
 

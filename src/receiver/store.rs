@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::payload::Kept;
+use crate::target::own_files;
 
 /// Notifications in a file.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Store {
     /// Opens the file, and reads what it holds; lines that are damaged, or were broken off by a kill, are dropped.
     pub fn open(path: &Path, most: u64) -> io::Result<Store> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+            own_files::make(folder)?;
         }
         let file = open(path)?;
         let mut store = Store { path: path.into(), file, lines: Vec::new(), length: 0, next: 1, most };
@@ -100,7 +101,7 @@ impl Store {
     pub fn since(&self, after: u64) -> io::Result<Lines> {
         let first = self.lines.partition_point(|(id, _)| *id <= after);
         let from = self.lines.get(first).map_or(self.length, |(_, at)| *at);
-        let mut file = File::open(&self.path)?;
+        let mut file = own_files::open(&self.path)?;
         file.seek(SeekFrom::Start(from))?;
         Ok(Lines { file, length: self.length - from })
     }
@@ -121,8 +122,8 @@ impl Store {
     /// Writes the file anew, with these lines of it: their numbers, where they begin, how long they are.
     fn rewrite(&mut self, lines: &[(u64, u64, u64)]) -> io::Result<()> {
         let beside = self.path.with_extension("new");
-        let mut written = io::BufWriter::new(File::create(&beside)?);
-        let mut source = File::open(&self.path)?;
+        let mut written = io::BufWriter::new(own_files::create(&beside)?);
+        let mut source = own_files::open(&self.path)?;
         let (mut kept, mut length) = (Vec::new(), 0);
         for (id, at, long) in lines {
             source.seek(SeekFrom::Start(*at))?;
@@ -137,8 +138,9 @@ impl Store {
     }
 }
 
+/// Never through a link: what is kept would land elsewhere.
 fn open(path: &Path) -> io::Result<File> {
-    File::options().create(true).read(true).append(true).open(path)
+    own_files::regular(own_files::options().create(true).read(true).append(true).open(path)?)
 }
 
 #[cfg(test)]
@@ -176,6 +178,16 @@ mod tests {
             assert_eq!(kept(&store, 1), [(2, "resolved".into())]);
             assert_eq!(kept(&store, 2), []);
         }
+    }
+
+    #[test]
+    fn nothing_is_kept_through_a_link() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (precious, link) = (place.path().join("precious"), place.path().join("notifications.ndjson"));
+        std::fs::write(&precious, "precious").expect("written");
+        std::os::unix::fs::symlink(&precious, &link).expect("a link");
+        assert!(Store::open(&link, 1 << 20).is_err());
+        assert_eq!(std::fs::read(&precious).expect("read"), b"precious");
     }
 
     #[test]

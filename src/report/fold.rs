@@ -1,12 +1,9 @@
 //! From events to the report: what was seen, what was not, and which verdict that allows.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::model::{FaultReport, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
-use super::redact;
+use super::{outcome_without_secrets, redact};
 use crate::check::{Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -79,7 +76,7 @@ impl<'a> Fold<'a> {
                 self.failure = None;
                 self.finished = None;
             }
-            EventKind::CheckFinished(outcome) => self.checks.push(clean(outcome)),
+            EventKind::CheckFinished(outcome) => self.checks.push(outcome_without_secrets(outcome)),
             EventKind::RunFailed { error, exit } => self.failure = Some((redact(error).into_owned(), *exit)),
             EventKind::VerifyFinished { seconds, exit } => self.finished = Some((*seconds, *exit)),
             EventKind::RunStarted(_)
@@ -202,29 +199,4 @@ fn interrupted(exit: u8) -> bool {
 /// What the server counted, from the evidence of the check that compared it.
 fn counted_by(check: &Outcome) -> Option<u64> {
     check.evidence.get("counted").filter(|_| check.kind == Kind::Reconcile)?.as_u64()
-}
-
-/// The outcome without secrets.
-fn clean(outcome: &Outcome) -> Outcome {
-    let mut outcome = outcome.clone();
-    let cells = outcome.table.iter_mut().flat_map(|table| table.rows.iter_mut().flatten());
-    let texts = [&mut outcome.name, &mut outcome.message];
-    texts.into_iter().chain(&mut outcome.notes).chain(&mut outcome.hint).chain(cells).for_each(clean_text);
-    clean_value(&mut outcome.evidence);
-    outcome
-}
-
-fn clean_text(text: &mut String) {
-    if let Cow::Owned(clean) = redact(text) {
-        *text = clean;
-    }
-}
-
-fn clean_value(value: &mut Value) {
-    match value {
-        Value::String(text) => clean_text(text),
-        Value::Array(values) => values.iter_mut().for_each(clean_value),
-        Value::Object(values) => values.values_mut().for_each(clean_value),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use owo_colors::OwoColorize;
 
 use crate::check::Verdict;
+use crate::foreign::{one_line, visible};
 
 /// Columns of a screen.
 pub(super) const WIDTH: usize = 80;
@@ -14,6 +15,7 @@ pub(super) const WIDTH: usize = 80;
 pub(crate) fn dotted(parts: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
+        let part = one_line(&part).into_owned();
         match lines.last_mut() {
             None => lines.push(part),
             Some(line) if line.chars().count() + part.chars().count() + 3 <= WIDTH => {
@@ -54,10 +56,11 @@ pub(super) fn notice(indent: usize, what: &str, figure: &str) -> String {
 
 /// A section's heading, after an empty line.
 pub(super) fn section(title: &str) -> [String; 2] {
-    [String::new(), title.bold().to_string()]
+    [String::new(), one_line(title).bold().to_string()]
 }
 
 fn with_mark(indent: usize, mark: &str, what: &str, figure: &str) -> String {
+    let (what, figure) = (&one_line(what), &one_line(figure));
     let room = WIDTH - indent - 2;
     let body = if fits(what, figure, room) {
         spread(what, figure, room)
@@ -108,11 +111,13 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// Wrapped text, each line indented.
 pub(crate) fn paragraph(indent: usize, text: &str) -> Vec<String> {
-    wrap(text, WIDTH - indent).into_iter().map(|line| format!("{:indent$}{line}", "")).collect()
+    wrap(&visible(text), WIDTH - indent).into_iter().map(|line| format!("{:indent$}{line}", "")).collect()
 }
 
 /// What to do next, behind an arrow; a section of the documentation at its end goes to the right edge.
 pub(super) fn hint(indent: usize, text: &str) -> Vec<String> {
+    let text = visible(text);
+    let text: &str = &text;
     let room = WIDTH - indent - 2;
     let (sentence, section) = match text.rsplit_once(char::is_whitespace) {
         Some((sentence, section)) if section.starts_with("docs/") => (sentence.trim_end(), section),
@@ -144,13 +149,15 @@ fn lay_out(
     rows: &[Vec<String>],
     arrangement: ContentArrangement,
 ) -> Vec<String> {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| one_line(cell).into_owned()).collect()).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(arrangement).set_width((WIDTH - indent) as u16);
     if !header.is_empty() {
         table.set_header(header);
     }
-    table.add_rows(rows);
+    table.add_rows(&rows);
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if i > 0 && rows.iter().all(|row| row.get(i).is_none_or(|cell| is_figure(cell))) {
@@ -167,7 +174,7 @@ pub(super) fn named_table(indent: usize, header: &[String], mut rows: Vec<Vec<St
     let figures: usize = (1..header.len()).map(|i| 2 + widest(i)).sum();
     let room = WIDTH.saturating_sub(indent + figures + 2).max(8);
     for name in rows.iter_mut().filter_map(|row| row.first_mut()) {
-        *name = short(name, room);
+        *name = short(&one_line(name), room);
     }
     unwrapped_table(indent, header, &rows)
 }
@@ -187,5 +194,5 @@ fn is_figure(cell: &str) -> bool {
 
 /// Screens are for people: colours are cut out of what goes to a file.
 pub(super) fn plain(screen: &str) -> String {
-    anstream::adapter::strip_str(screen).to_string()
+    visible(&anstream::adapter::strip_str(screen).to_string()).into_owned()
 }

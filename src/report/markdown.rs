@@ -4,20 +4,21 @@ use super::model::Report;
 use super::text::{checks, details, figure, group_name, verdict_word, versions};
 use crate::check::{Outcome, Verdict};
 use crate::figures::{NOTHING, count, duration, latency};
+use crate::foreign::{one_line, visible};
 use crate::load::{RequestSummary, answered};
 
 /// The report as Markdown.
 pub fn markdown(report: &Report) -> String {
-    let mut parts = vec![format!("## {}: {}", report.scenario, verdict_word(report))];
+    let mut parts = vec![format!("## {}: {}", cell(&report.scenario), verdict_word(report))];
     parts.push(format!(
-        "{}{} · {} · exit {} · {} on {} · run `{}`",
+        "{}{} · {} · exit {} · {} on {} · run {}",
         checks(report),
-        report.requests.unanswered().map_or(String::new(), |told| format!(" · **{told}**")),
+        report.requests.unanswered().map_or(String::new(), |told| format!(" · **{}**", cell(&told))),
         duration(report.seconds),
         report.exit,
-        report.stack,
+        cell(&report.stack),
         report.target,
-        report.run
+        code(&report.run)
     ));
     if let Some(error) = &report.error {
         parts.push(fenced(error));
@@ -48,7 +49,7 @@ pub fn markdown(report: &Report) -> String {
         "<sub>started {} · seed {} · {}</sub>",
         report.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
         report.seed,
-        versions(report).join(" · ")
+        cell(&versions(report).join(" · "))
     ));
     parts.join("\n\n") + "\n"
 }
@@ -108,15 +109,78 @@ pub(super) fn table<const N: usize>(
     lines.join("\n")
 }
 
-/// Text that cannot break out of its cell.
+/// Text that stays text, in its cell: it cannot become a link, an image, a mention or a reference, which those who
+/// show a merge request make of more than Markdown has.
 pub(super) fn cell(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
+    let text = one_line(text);
+    if is_live(&text) {
+        return code(&text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    // At the beginning of a line it would be a heading, a list or a rule.
+    let (first, second) = (text.chars().next(), text.chars().nth(1));
+    if first.is_some_and(|c| "#+-=".contains(c)) && second.is_none_or(|c| c == ' ' || Some(c) == first) {
+        clean.push('\\');
+    }
+    let mut before = ' ';
+    while let Some(c) = letters.next() {
+        let in_word = before.is_alphanumeric() && letters.peek().is_some_and(|next| next.is_alphanumeric());
+        before = c;
+        match c {
+            // Within a word it has no meaning.
+            '_' if in_word => clean.push(c),
+            '<' => clean.push_str("&lt;"),
+            '&' => clean.push_str("&amp;"),
+            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '~' => clean.extend(['\\', c]),
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+/// Whether something in a text would be made a link of: an address, or a sign that refers to somebody or something.
+fn is_live(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let addresses = ["://", "www.", "mailto:", "xmpp:"];
+    let refers = |(at, sign): (usize, char)| {
+        let after = text[at + sign.len_utf8()..].chars().next();
+        match sign {
+            '@' => true,
+            '#' | '!' | '~' | '$' | '%' | '&' => {
+                after.is_some_and(|c| c.is_alphanumeric() || "\"_".contains(c))
+            }
+            // A picture by its name.
+            ':' => {
+                after.is_some_and(|c| c.is_alphabetic() || "+-".contains(c)) && lower[at + 1..].contains(':')
+            }
+            _ => false,
+        }
+    };
+    addresses.iter().any(|address| lower.contains(address)) || text.char_indices().any(refers)
+}
+
+/// Text as code, in which nothing has a meaning; also in a cell.
+fn code(text: &str) -> String {
+    let text = one_line(text);
+    if text.is_empty() {
+        return String::new();
+    }
+    let fence = "`".repeat(longest_run(&text) + 1);
+    // A space at both ends, where one of them is a fence's own sign.
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{}{pad}{fence}", text.replace('|', "\\|"))
+}
+
+/// How many backticks stand beside each other at the most.
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }
 
 /// A block that its text cannot end.
 fn fenced(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
-    let fence = "`".repeat(longest.max(2) + 1);
+    let text = visible(text);
+    let fence = "`".repeat(longest_run(&text).max(2) + 1);
     format!("{fence}text\n{text}\n{fence}")
 }
 

@@ -14,9 +14,11 @@ pub mod runs;
 pub mod samples;
 pub mod terminal;
 mod text;
+pub mod why;
 
 pub use layout::status_line;
 pub(crate) use layout::{dotted, paragraph, wrap};
 pub use model::{FaultReport, LatencyMs, LoadReport, Report, Requests, RunVerdict, SCHEMA, State};
-pub use redact::redact;
+pub use redact::{outcome_without_secrets, redact};
+pub(crate) use text::check as check_lines;
 pub use text::text;

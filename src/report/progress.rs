@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::redact;
 use crate::figures::{self, count, latency};
+use crate::foreign;
 use crate::load::Sample;
 use crate::run::{Event, EventKind, LoadPlan};
 use crate::terminal::spinner;
@@ -85,7 +86,7 @@ impl Progress {
                 }
             }
             EventKind::CheckWaiting { message, .. } => {
-                let message = redact(message).into_owned();
+                let message = foreign::one_line(&redact(message)).into_owned();
                 match &self.shown {
                     Shown::Bar(bar) if bar.is_hidden() || bar.length().is_some() => {
                         self.replace(|| spinner().with_message(message));
@@ -144,7 +145,7 @@ impl Progress {
         if let Shown::Lines(writer) = &mut self.shown {
             self.last_line = Some(now);
             // A reader that went away is no error.
-            let _ = writeln!(writer, "  {text}");
+            let _ = writeln!(writer, "  {}", foreign::one_line(text));
         }
     }
 }

@@ -2,13 +2,26 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
+use crate::check::Outcome;
+use crate::secret;
+
 /// What stands in a secret's place.
 const GONE: &str = "***";
 
 /// Words after which a secret follows, up to the next space, quote or separator.
-const BEFORE_A_SECRET: [&str; 12] = [
+const BEFORE_A_SECRET: [&str; 20] = [
     "bearer ",
     "basic ",
+    "password: ",
+    "password\": \"",
+    "password\":\"",
+    "--password ",
+    "cookie: ",
+    "x-api-key: ",
+    "pgpassword=",
+    "secret\":\"",
     "token=",
     "password=",
     "passwd=",
@@ -21,10 +34,19 @@ const BEFORE_A_SECRET: [&str; 12] = [
     "sig=",
 ];
 
-/// The text without credentials in URLs, `Authorization` values, and query parameters that hold secrets.
+/// The text without the secrets that are known here, credentials in URLs, `Authorization` values, and query parameters
+/// that hold secrets.
 ///
 /// What it cuts out never holds a quote or a backslash, so JSON stays JSON.
 pub fn redact(text: &str) -> Cow<'_, str> {
+    match secret::redact(text) {
+        Cow::Borrowed(text) => guess(text),
+        Cow::Owned(text) => Cow::Owned(guess(&text).into_owned()),
+    }
+}
+
+/// The text without what looks like a secret: what others tell has secrets that are not known here.
+fn guess(text: &str) -> Cow<'_, str> {
     let lower = text.to_ascii_lowercase();
     let mut secrets: Vec<(usize, usize)> = Vec::new();
     for (at, scheme) in lower.match_indices("://") {
@@ -58,6 +80,31 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     }
     clean.push_str(&text[done..]);
     Cow::Owned(clean)
+}
+
+/// An outcome without secrets: nothing is judged from it any more.
+pub fn outcome_without_secrets(outcome: &Outcome) -> Outcome {
+    let mut outcome = outcome.clone();
+    let cells = outcome.table.iter_mut().flat_map(|table| table.rows.iter_mut().flatten());
+    let texts = [&mut outcome.name, &mut outcome.message];
+    texts.into_iter().chain(&mut outcome.notes).chain(&mut outcome.hint).chain(cells).for_each(clean);
+    clean_value(&mut outcome.evidence);
+    outcome
+}
+
+fn clean(text: &mut String) {
+    if let Cow::Owned(clean) = redact(text) {
+        *text = clean;
+    }
+}
+
+fn clean_value(value: &mut Value) {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Array(values) => values.iter_mut().for_each(clean_value),
+        Value::Object(values) => values.values_mut().for_each(clean_value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Where the word that begins at `from` ends.

@@ -13,6 +13,7 @@ use crate::check::{Group, Verdict};
 use crate::cli::Output;
 use crate::error::Result;
 use crate::figures::duration;
+use crate::foreign;
 use crate::run::{Event, EventKind, Reporter};
 use crate::terminal::Terminal;
 
@@ -138,7 +139,7 @@ impl Reporter for Live {
         self.progress.suspend(|| {
             for line in lines {
                 // A reader that went away (`sre … | head`) is no error.
-                let _ = writeln!(screen, "{line}");
+                let _ = writeln!(screen, "{}", foreign::screen(&line));
             }
             let _ = screen.flush();
         });

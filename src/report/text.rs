@@ -9,6 +9,7 @@ use super::layout::{
 use super::model::{LoadReport, Report, RunVerdict, State};
 use crate::check::{Group, Outcome, Verdict};
 use crate::figures::{self, NOTHING, count, counted, duration, latency};
+use crate::foreign::one_line;
 use crate::load::{Latency, LoadSummary, PhaseSummary, RequestSummary, answered};
 
 /// The whole report as a screen of 80 columns, with colours.
@@ -65,7 +66,7 @@ pub(super) fn plan(report: &Report) -> String {
     let shape = load.map_or(String::new(), |load| format!(" · {}", load.plan.shape));
     let names = load.map_or(0, |load| load.plan.requests.len());
     let names = counted(names as u64, "request name");
-    format!("{}{shape} · {names} · seed {}", report.scenario.bold(), report.seed)
+    format!("{}{shape} · {names} · seed {}", one_line(&report.scenario).bold(), report.seed)
 }
 
 /// What became of the load: a line, why it is not as asked, a table by request and one by phase.
@@ -205,17 +206,29 @@ pub(super) fn group_name(group: Group) -> &'static str {
 }
 
 /// What a check found: one line where it is fine; else with what was seen and what to do next.
-pub(super) fn check(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn check(outcome: &Outcome) -> Vec<String> {
     let mut lines = vec![marked(2, outcome.verdict, &outcome.name, &figure(outcome))];
     let passed = outcome.verdict == Verdict::Pass;
     if let Some(found) = outcome.table.as_ref().filter(|_| !passed) {
-        lines.extend(table(6, &found.columns, &found.rows));
+        lines.extend(table(6, &found.columns, &found.rows[..found.rows.len().min(MOST)]));
+        lines.extend(more(found.rows.len(), "row"));
     }
-    lines.extend(outcome.notes.iter().flat_map(|note| paragraph(6, note)));
+    lines.extend(outcome.notes.iter().take(MOST).flat_map(|note| paragraph(6, note)));
+    lines.extend(more(outcome.notes.len(), "note"));
     if let Some(next) = outcome.hint.as_ref().filter(|_| !passed) {
         lines.extend(hint(4, next));
     }
     lines
+}
+
+/// More rows, and more notes, of one check are for machines.
+const MOST: usize = 25;
+
+fn more(number: usize, what: &str) -> Vec<String> {
+    match number.saturating_sub(MOST) {
+        0 => Vec::new(),
+        left => paragraph(6, &format!("… {} more: -o json", counted(left as u64, what))),
+    }
 }
 
 /// What a check found, for other formats: its lines without colours, from the left edge.
@@ -266,7 +279,7 @@ pub(super) fn verdict(report: &Report) -> Vec<String> {
         parts.push(format!("exit {}", report.exit));
     }
     let left = parts.join(" · ");
-    let right = format!("run {} · sre report", report.run);
+    let right = format!("run {} · sre report", one_line(&report.run));
     let coloured = |line: String| match report.verdict {
         RunVerdict::Pass => line.replacen(word, &word.green().bold().to_string(), 1),
         RunVerdict::Fail => line.replacen(word, &word.red().bold().to_string(), 1),

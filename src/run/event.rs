@@ -1,5 +1,6 @@
 //! Everything that happens in a run is an event; reporters only consume events.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
@@ -11,6 +12,7 @@ use crate::check::{Outcome, reconcile::Baseline};
 use crate::error::Result;
 use crate::fault::Sign;
 use crate::load::{LoadSummary, Sample};
+use crate::report::{outcome_without_secrets, redact};
 use crate::target::{Endpoints, ServicePod, TargetKind};
 
 /// The version of the event log, in its first event.
@@ -172,6 +174,29 @@ pub struct FaultEvent {
     /// What monitoring shows of it, where it was injected and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign: Option<Sign>,
+}
+
+impl Event {
+    /// The event as it is kept: its sentences without secrets. What is judged from it later, such as labels and
+    /// addresses, stays as it was told: a label that was changed is another series.
+    pub fn without_secrets(&self) -> Cow<'_, Event> {
+        let mut event = self.clone();
+        match &mut event.kind {
+            EventKind::FaultFailed { error, .. } | EventKind::RunFailed { error, .. } => {
+                *error = redact(error).into_owned();
+            }
+            EventKind::CheckWaiting { message, .. } => *message = redact(message).into_owned(),
+            EventKind::CheckFinished(outcome) => **outcome = outcome_without_secrets(outcome),
+            EventKind::LoadFinished(finished) => {
+                let overload = finished.summary.overload.iter_mut().map(|overload| &mut overload.reason);
+                for why in finished.summary.lost.iter_mut().chain(overload) {
+                    *why = redact(why).into_owned();
+                }
+            }
+            _ => return Cow::Borrowed(self),
+        }
+        Cow::Owned(event)
+    }
 }
 
 /// Consumes events.

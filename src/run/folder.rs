@@ -1,8 +1,8 @@
 //! A run's folder: `.sre/runs/<id>/` holds everything needed to report, verify again, or compare.
 
-use std::fs::Permissions;
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::stack::Stack;
+use crate::target::own_files;
 use crate::terminal::{json, yaml};
 
 /// Where `sre` keeps its state, from the folder it is called in.
@@ -40,12 +41,12 @@ impl RunFolder {
 
     fn create_at(state: &Path, scenario: &str, now: Timestamp) -> Result<RunFolder> {
         let runs = state.join("runs");
-        std::fs::create_dir_all(&runs).map_err(|cause| unwritable(&runs, cause))?;
+        own_files::make(&runs).map_err(|cause| unwritable(&runs, cause))?;
         let first = format!("{}-{}", now.strftime(STAMP), file_name(scenario));
         let mut id = first.clone();
         for number in 2.. {
             let path = runs.join(&id);
-            match std::fs::create_dir(&path) {
+            match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(RunFolder { id, path, started: now }),
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                     id = format!("{first}-{number}")
@@ -215,10 +216,8 @@ impl RunFolder {
 /// Writes a file of a run wholly or not at all: a `verify` that is killed leaves the verdict that was there.
 fn write(path: &Path, contents: &str) -> Result<()> {
     let attempt = || -> io::Result<()> {
-        let mut new = tempfile::Builder::new();
-        // As anybody's files are, not its owner's alone: whoever may read the folder may read the report.
-        let mut file =
-            new.permissions(Permissions::from_mode(0o666)).tempfile_in(path.parent().unwrap_or(path))?;
+        // Its owner's alone, as the folder is: what was sent and what was seen may be nobody else's business.
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
         file.write_all(contents.as_bytes())?;
         file.persist(path)?;
         Ok(())

@@ -17,7 +17,7 @@ use crate::load::{self, Job, LoadResult, LoadRun, Noted, Share, Team};
 use crate::observe::{Prometheus, ensure_credentials};
 use crate::scenario::{Check, Scenario};
 use crate::target::kubernetes::reach::Reached;
-use crate::target::{Folder, Lab};
+use crate::target::{Folder, Lab, own_files};
 use crate::terminal::Terminal;
 
 /// Between the last preparation and the first request: executors and faults start on the same instant.
@@ -350,7 +350,7 @@ async fn time(prometheus: Option<&Prometheus>) -> Option<(f64, Instant)> {
 fn write_latencies(result: &LoadResult, path: &Path) -> Result<()> {
     let failed =
         |e: std::io::Error| Error::prerequisite(format!("{} cannot be written", path.display())).because(e);
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+    let mut file = std::io::BufWriter::new(own_files::create(path).map_err(failed)?);
     result.histograms.write(&result.summary, &mut file)?;
     std::io::Write::flush(&mut file).map_err(failed)
 }

@@ -1,14 +1,14 @@
 //! A run's event log: one JSON document a line, each written before anything else is done.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::folder::unwritable;
 use super::{Event, EventKind, Reporter, SCHEMA};
 use crate::error::{Error, Result};
-use crate::report::redact;
+use crate::target::own_files;
 
 /// Writes events to a run's log; holds a lock on it, so that one process at a time does.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl EventLog {
     /// Exit 2 where another process writes it, 3 where it is damaged, 5 where it cannot be written.
     pub fn append(path: &Path) -> Result<EventLog> {
         let unwritable = |cause| unwritable(path, cause);
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unwritable)?;
+        let file =
+            own_files::options().read(true).append(true).create(true).open(path).map_err(unwritable)?;
         lock(&file).map_err(|error| match error {
             TryLockError::WouldBlock => {
                 Error::usage(format!("{} is being written by another sre", path.display()))
@@ -53,9 +54,9 @@ impl EventLog {
     }
 
     fn write(&mut self, event: &Event) -> Result<()> {
-        let json = serde_json::to_string(event)
+        let json = serde_json::to_string(&*event.without_secrets())
             .map_err(|cause| unwritable(&self.path, std::io::Error::other(cause)))?;
-        let line = format!("{}\n", redact(&json));
+        let line = json + "\n";
         if let Err(cause) = self.file.write_all(line.as_bytes()) {
             // What was written of the line must not pass for an event.
             let _ = self.file.set_len(self.whole);
@@ -140,7 +141,7 @@ impl Log {
         Ok(Log::parse(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> Log {
+    pub(crate) fn parse(bytes: &[u8]) -> Log {
         let mut log = Log::default();
         let mut offset = 0;
         for (i, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {

@@ -17,6 +17,7 @@ pub use folder::{RunFolder, STATE_DIR};
 pub use load::{Begun, Run};
 pub use log::{Damage, EventLog, Log};
 pub use noted::{NotedWriter, read_noted};
+pub use overlap::sent_between;
 pub use record::Record;
 pub use senders::Senders;
 pub use verify::{judge_load, resume, verify};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::folder::unwritable;
 use crate::error::{Error, Result};
 use crate::load::NotedRequest;
+use crate::target::own_files;
 
 /// Lines at the most: a hundred megabytes. Whoever reads them holds their number against the load's own counts.
 const MOST: usize = 1_000_000;
@@ -25,7 +26,7 @@ impl NotedWriter {
     /// # Errors
     /// A prerequisite (exit 5) where it cannot be written, as for everything below.
     pub fn create(path: PathBuf) -> Result<NotedWriter> {
-        let file = File::create(&path).map_err(|cause| unwritable(&path, cause))?;
+        let file = own_files::create(&path).map_err(|cause| unwritable(&path, cause))?;
         Ok(NotedWriter { path, file: BufWriter::new(file), written: 0 })
     }
 

@@ -20,15 +20,19 @@ fn span(events: &[Event]) -> Option<(Timestamp, Timestamp)> {
 /// The runs under `state` whose load overlaps with that of the run in `folder`, newest first.
 pub(super) fn overlapping(folder: &RunFolder, events: &[Event], state: &Path) -> Vec<String> {
     let Some((begun, ended)) = span(events) else { return Vec::new() };
-    let others = RunFolder::list(state).unwrap_or_default().into_iter();
-    let others = others.filter(|other| other.id() != folder.id() && other.started() <= ended);
-    others
-        .filter(|other| {
-            let span = other.read().ok().and_then(|log| span(&log.events));
-            span.is_some_and(|(from, until)| from < ended && begun < until)
-        })
-        .map(|other| other.id().to_owned())
-        .collect()
+    let others = sent_between(state, begun, ended).into_iter();
+    others.filter(|other| other != folder.id()).collect()
+}
+
+/// The runs under `state` that sent load between two times, newest first.
+pub fn sent_between(state: &Path, begun: Timestamp, ended: Timestamp) -> Vec<String> {
+    let all = RunFolder::list(state).unwrap_or_default().into_iter().filter(|run| run.started() <= ended);
+    all.filter(|run| {
+        let span = run.read().ok().and_then(|log| span(&log.events));
+        span.is_some_and(|(from, until)| from < ended && begun < until)
+    })
+    .map(|run| run.id().to_owned())
+    .collect()
 }
 
 /// What such a run's verdict is.

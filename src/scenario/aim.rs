@@ -126,7 +126,10 @@ impl FromStr for Aim {
             let pair = |pair: &str| {
                 let (key, value) = pair.split_once('=')?;
                 let (key, value) = (key.trim(), value.trim_start_matches('=').trim());
-                (!key.is_empty() && !value.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+                let is_text = |text: &str, marks: &str| {
+                    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+                };
+                (is_text(key, "-_./") && is_text(value, "-_.")).then(|| (key.to_owned(), value.to_owned()))
             };
             let labels: Option<IndexMap<String, String>> = text.split(',').map(pair).collect();
             return labels.map(Aim::Labels).ok_or_else(problem);

@@ -16,5 +16,5 @@ pub use threshold::{Metric, Threshold};
 pub use units::{Comparison, Duration, DurationRange, Expect, Operator, Rate, Ratio};
 pub use validate::validate;
 pub(crate) use validate::{
-    Flaw, checks, expression, is_label_name, is_metric_name, metric_of, stream_selector,
+    Flaw, checks, expression, is_label_name, is_metric_name, metric_of, parse_promql, stream_selector,
 };

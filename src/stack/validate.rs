@@ -9,6 +9,7 @@ use url::Url;
 use super::{Counter, ExternalEndpoint, ExternalStack, LocalService, LocalStack, LogFormat, LogLines, Stack};
 use crate::config::{Path, Problem, unknown};
 use crate::scenario::{Check, Duration, checks, is_label_name, is_metric_name, stream_selector};
+use crate::secret;
 
 /// What stands in a local service's command for something that is known only when it starts.
 const COMMAND_PLACEHOLDERS: [&str; 4] = ["sre", "listen", "admin", "replica"];
@@ -160,7 +161,9 @@ fn external(external: &ExternalStack, path: &Path, problems: &mut Vec<Problem>) 
             if let Err(why) = header(name, value) {
                 let problem = Problem::key_error(&path.key(key).key("headers").key(name), why);
                 problems.push(match why {
-                    HEADER_SECRETS => problem.help("name environment variables by `credentials`"),
+                    HEADER_SECRETS => {
+                        problem.help("name environment variables by `credentials`, or write ${env:NAME}")
+                    }
                     _ => problem,
                 });
             }
@@ -203,7 +206,8 @@ const HEADER_SECRETS: &str = "no secrets in a file: this header holds credential
 pub fn header(name: &str, value: &str) -> Result<(), &'static str> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not the name of a header")?;
     HeaderValue::from_str(value).map_err(|_| "this cannot be the value of a header")?;
-    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
+    secret::names(value).map_err(|_| "`${env:` names an environment variable, and ends with `}`")?;
+    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) && !secret::names_any(value) {
         return Err(HEADER_SECRETS);
     }
     if [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING, CONNECTION].contains(&name) {

@@ -2,6 +2,7 @@
 
 use super::TargetKind;
 use crate::error::{Error, Result};
+use crate::stack::Stack;
 
 /// A target, and why it was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,19 @@ pub fn choose(asked: Option<TargetKind>, here: Option<TargetKind>, minikube: boo
             Ok(Choice { target: TargetKind::Minikube, because: "minikube is installed" })
         }
         (None, None) => Ok(Choice { target: TargetKind::Local, because: "no other is set up" }),
+    }
+}
+
+/// The targets that a stack can run on, as what to do next; `None` where it has none.
+pub fn where_it_runs(stack: &Stack) -> Option<&'static str> {
+    match (&stack.local, &stack.external, &stack.cluster) {
+        (Some(_), _, Some(_)) => {
+            Some("--target local, or --target cluster --context NAME, or --target minikube")
+        }
+        (Some(_), ..) => Some("--target local"),
+        (None, Some(_), _) => Some("--target external: it says where it runs already"),
+        (None, None, Some(_)) => Some("--target cluster --context NAME, or --target minikube"),
+        (None, None, None) => None,
     }
 }
 

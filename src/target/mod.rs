@@ -15,7 +15,7 @@ mod waiting;
 
 use serde::{Deserialize, Serialize};
 
-pub use choose::{Choice, choose};
+pub use choose::{Choice, choose, where_it_runs};
 pub use endpoints::{Credentials, Endpoint, Endpoints, PodChanges, Replica, ServicePod};
 pub use folder::Folder;
 pub use lab::{Lab, Process, SCHEMA as LAB_SCHEMA};

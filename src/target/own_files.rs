@@ -90,6 +90,11 @@ pub fn options() -> OpenOptions {
     options
 }
 
+/// Begins a file of the state.
+pub fn create(path: &Path) -> io::Result<File> {
+    regular(options().write(true).create(true).truncate(true).open(path)?)
+}
+
 /// Opens a file of the state for reading; an error if it is none.
 pub fn open(path: &Path) -> io::Result<File> {
     regular(options().read(true).open(path)?)
@@ -107,6 +112,18 @@ pub fn regular(file: File) -> io::Result<File> {
 pub fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Reads a file that nobody but this user can have written.
+pub fn read_of_this_user(path: &Path) -> io::Result<String> {
+    let mut file = open(path)?;
+    let seen = file.metadata()?;
+    if seen.uid() != rustix::process::geteuid().as_raw() || seen.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may have written it"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
     Ok(text)
 }
 

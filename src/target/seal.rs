@@ -121,18 +121,26 @@ fn unusable(path: &Path, cause: io::Error) -> Error {
 
 /// `$XDG_STATE_HOME/sre/key`, else `~/.local/state/sre/key`.
 fn key_path() -> Result<PathBuf> {
+    state_folder().map(|folder| folder.join("key"))
+}
+
+/// Where `sre` keeps what is this user's alone: `$XDG_STATE_HOME/sre`, else `~/.local/state/sre`.
+///
+/// # Errors
+/// A prerequisite (exit 5) where there is no such place.
+pub fn state_folder() -> Result<PathBuf> {
     let base = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from) {
         Some(base) if base.is_absolute() => base,
         _ => std::env::home_dir()
             .filter(|home| !home.as_os_str().is_empty())
             .ok_or_else(|| {
-                Error::prerequisite("there is no folder for your key")
+                Error::prerequisite("there is no folder for what is yours alone, such as your key")
                     .because_of("neither XDG_STATE_HOME nor HOME is set")
                     .hint("export XDG_STATE_HOME=/some/folder/of/yours")
             })?
             .join(".local/state"),
     };
-    Ok(base.join("sre/key"))
+    Ok(base.join("sre"))
 }
 
 fn read_key(path: &Path) -> io::Result<Vec<u8>> {

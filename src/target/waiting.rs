@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use crate::foreign;
 use crate::terminal::Terminal;
 
 /// Without a terminal, a wait is told of this often.
@@ -33,7 +34,7 @@ impl Waiting {
             self.bound.as_secs()
         );
         match &self.spinner {
-            Some(spinner) => spinner.set_message(line),
+            Some(spinner) => spinner.set_message(foreign::one_line(&line).into_owned()),
             None if self.told.elapsed() >= EVERY => {
                 self.told = Instant::now();
                 self.terminal.say(line);

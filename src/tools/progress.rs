@@ -1,8 +1,13 @@
 //! How far downloads are: a bar for each, where stderr is a terminal.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use terminal_size::{Width, terminal_size_of};
 
+use crate::foreign;
 use crate::terminal::Terminal;
+
+/// Columns below which there is no room for a bar beside its figures.
+const NARROW: u16 = 76;
 
 /// The bars of downloads that go on at the same time.
 #[derive(Debug, Clone)]
@@ -32,15 +37,23 @@ impl Bars {
     /// A bar for a download of so many bytes; one without an end where nobody knows how many.
     pub fn start(&self, what: impl Into<String>, bytes: Option<u64>) -> Bar {
         let Some(bars) = &self.shown else { return Bar(ProgressBar::hidden()) };
-        let (bar, template) = match bytes {
-            Some(bytes) => (
+        let is_narrow = terminal_size_of(std::io::stderr()).is_some_and(|(Width(width), _)| width < NARROW);
+        let (bar, template) = match (bytes, is_narrow) {
+            (Some(bytes), false) => (
                 ProgressBar::new(bytes),
-                "  {msg:28!} {bar:20} {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>12} {eta:>4} left",
+                "{msg:24!} {wide_bar} {decimal_bytes:>9} of {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11} {eta:>3} left",
             ),
-            None => (ProgressBar::no_length(), "  {msg:28!} {spinner} {bytes:>10} {bytes_per_sec:>12}"),
+            (Some(bytes), true) => (
+                ProgressBar::new(bytes),
+                "{msg:24!} {decimal_bytes:>9} {percent:>3}% {decimal_bytes_per_sec:>11} {eta:>3} left",
+            ),
+            (None, _) => (
+                ProgressBar::no_length(),
+                "{msg:24!} {spinner} {decimal_bytes:>9} {decimal_bytes_per_sec:>11}",
+            ),
         };
         let style = ProgressStyle::with_template(template).expect("the template is a constant");
-        Bar(bars.add(bar.with_style(style).with_message(what.into())))
+        Bar(bars.add(bar.with_style(style).with_message(foreign::one_line(&what.into()).into_owned())))
     }
 }
 

@@ -84,6 +84,13 @@ impl Place {
         Self::judged(code, &arguments.join(" "), &self.sre(arguments))
     }
 
+    /// Runs it: its exit code, stdout and stderr.
+    pub fn told(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.sre(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
     fn judged(code: i32, what: &str, output: &Output) -> String {
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

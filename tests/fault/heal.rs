@@ -66,12 +66,33 @@ async fn what_a_running_sre_holds_is_healed_only_by_force() {
     assert_eq!(code, 0);
     assert!(stdout.contains("✔ healed pause on users-api-0"), "{stdout}");
     lab.assert_healed().await;
-    // Its owner finds that nothing is left to do.
+    // Its owner finds that nothing is left to do, and switches nothing on again while it undoes one after another.
     playing.interrupt.trigger(sre::exit::Exit::Interrupted);
     playing.healed("pause on users-api-0").await;
     playing.healed("unready on users-api-1").await;
     let _ = playing.task.await.unwrap();
     lab.assert_healed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_healed_by_force_is_not_switched_on_again_by_its_owner() {
+    let lab = TestLab::start().await;
+    let steps = "[{fault: {latency: 10ms}, at: 0s, for: 3s, replicas: [1]},
+        {fault: unready, at: 0s, for: 1h, replicas: [1]}]";
+    let mut playing = lab.play(steps, || None);
+    playing.injected("latency 10ms on users-api-1").await;
+    playing.injected("unready on users-api-1").await;
+    assert_eq!(lab.sre(&["heal", "--force"]).0, 0);
+    lab.assert_healed().await;
+    playing.healed("latency 10ms on users-api-1").await;
+    lab.assert_healed().await;
+    playing.interrupt.trigger(sre::exit::Exit::Interrupted);
+    playing.healed("unready on users-api-1").await;
+    let _ = playing.task.await.unwrap();
+    lab.assert_healed().await;
+    let left = std::fs::read_dir(lab.folder().root().join("journal")).unwrap();
+    let left: Vec<_> = left.map(|file| file.unwrap().file_name()).filter(|name| name != "lock").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

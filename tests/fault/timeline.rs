@@ -45,6 +45,34 @@ async fn faults_on_one_replica_are_merged_and_each_ends_at_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn undoing_one_of_two_faults_on_a_replica_leaves_the_other_on_also_where_the_journal_was_deleted() {
+    let lab = TestLab::start().await;
+    let steps = "[{fault: {latency: 10ms}, at: 0s, for: 2s, replicas: [1]},
+        {fault: unready, at: 0s, for: 5s, replicas: [1]},
+        {fault: {error-rate: 20%}, at: 3s, for: 1s, replicas: [1]}]";
+    let mut playing = lab.play(steps, || None);
+    playing.injected("latency 10ms on users-api-1").await;
+    playing.injected("unready on users-api-1").await;
+    std::fs::remove_dir_all(lab.folder().root().join("journal")).unwrap();
+    playing.healed("latency 10ms on users-api-1").await;
+    assert_eq!(lab.switches(1).await, Some(json!({"unready": true})));
+    // Whoever comes after a `kill -9` of this has to know of it, too.
+    let entries = lab.entries();
+    assert_eq!(
+        entries.iter().map(|entry| &entry["description"]).collect::<Vec<_>>(),
+        ["unready on users-api-1"]
+    );
+    std::fs::remove_dir_all(lab.folder().root().join("journal")).unwrap();
+    playing.injected("error-rate 20% on users-api-1").await;
+    assert_eq!(lab.switches(1).await, Some(json!({"error_rate": 0.2, "unready": true})));
+    playing.healed("error-rate 20% on users-api-1").await;
+    assert_eq!(lab.switches(1).await, Some(json!({"unready": true})));
+    playing.healed("unready on users-api-1").await;
+    playing.task.await.unwrap().unwrap();
+    lab.assert_healed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_starts_again_as_it_was_and_a_paused_one_goes_on() {
     let lab = TestLab::start().await;
     let (killed, paused) = (lab.process(0), lab.process(1));

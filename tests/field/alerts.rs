@@ -5,6 +5,7 @@ use std::process::Child;
 use crate::lab::{Lab, Verdict, until, verdict};
 use crate::liar::{Liar, Lie};
 use crate::programs::prometheus_3;
+use crate::stand_in::{Answer, StandIn};
 
 const LOAD: &str = "phases: [{duration: 6s, rate: 20/s}]";
 
@@ -19,11 +20,12 @@ fn waited(liar: &Liar, run: &mut Child, requests: u64) {
 
 /// A run in which the alarm is raised after so many of its 120 requests, and ended after so many.
 fn alarmed(lab: &Lab, liar: &Liar, raised: u64, ended: Option<u64>) -> Verdict {
+    let before = liar.requests();
     let mut run = lab.run();
-    waited(liar, &mut run, raised);
+    waited(liar, &mut run, before + raised);
     liar.alarm(true);
     if let Some(ended) = ended {
-        waited(liar, &mut run, ended);
+        waited(liar, &mut run, before + ended);
         liar.alarm(false);
     }
     verdict(run)
@@ -44,6 +46,42 @@ fn what_fires_at_the_first_evaluation_after_the_load_has_fired() {
     // A scrape or none before the end of the load; mostly no evaluation.
     alarmed(&lab, &liar, 115, None).is(1, "fail", "Alarm");
     stays(&lab, 1);
+}
+
+/// One that gives alerts away for nothing: those asked for alone, or all of them and `up`, too.
+fn forgetful(lab: &Lab, all: bool) -> StandIn {
+    StandIn::before(lab.prometheus, move |asked| {
+        let of_alerts = asked.query.contains("ALERTS");
+        let alone = !asked.query.contains("up%22") && !asked.query.contains("sre_answered");
+        match of_alerts && (all || alone) {
+            true => Answer::Changed(|mut answer| {
+                answer["data"]["result"] = serde_json::json!([]);
+                answer
+            }),
+            false => Answer::Its,
+        }
+    })
+}
+
+#[test]
+fn an_empty_answer_about_alerts_is_neither_a_pass_nor_a_failure() {
+    let liar = Liar::start(Lie::None);
+    let rules = group("1s", "{alert: Alarm, expr: alarm == 1}");
+    let lab = Lab::new(&[&liar]).with_rules(&rules).start(None);
+    let (all, alone) = (forgetful(&lab, true), forgetful(&lab, false));
+    let alert = "{alert: {name: Alarm, fires: 10s, resolves: 10s, notified: false}}";
+    for (checks, honest) in [("[{no-alerts: {}}]".to_owned(), 1), (format!("[{alert}]"), 0)] {
+        lab.scenario(LOAD, &checks);
+        let verdict = alarmed(&lab, &liar, 20, Some(80));
+        assert_eq!(verdict.exit, honest, "{verdict:#?}");
+        let url = format!("http://{}", lab.prometheus);
+        for (what, stand_in, exits) in [("all", &all, [3, 3]), ("alone", &alone, [3, honest])] {
+            lab.rewrite("stacks/liar/stack.yaml", &url, &stand_in.url());
+            let exit = lab.sre(&["verify"]).expect("it ends");
+            assert!(exits.contains(&exit), "{checks}, {what} forgotten: {exit}");
+            lab.rewrite("stacks/liar/stack.yaml", &stand_in.url(), &url);
+        }
+    }
 }
 
 #[test]

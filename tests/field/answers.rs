@@ -130,13 +130,13 @@ fn a_variable_that_is_not_set_ends_every_command_at_once() {
     lab.rewrite(
         STACK,
         "loki: {url: \"http://127.0.0.1:9\"}",
-        "loki: {url: \"http://127.0.0.1:9\", credentials: {bearer: SRE_TEST_NOT_SET}}",
+        "loki: {url: \"http://127.0.0.1:9\", credentials: {bearer: SRE_SECRET_NOT_SET}}",
     );
     let path = lab.folder.path();
-    let told = |ran: Ran| ran.ends(5, "SRE_TEST_NOT_SET is not set");
+    let told = |ran: Ran| ran.ends(5, "SRE_SECRET_NOT_SET is not set");
     told(sre(path, &["up", "liar", "--target", "external"]));
     told(sre(path, &["run", "lie", "--target", "external"]));
-    let set = [("SRE_TEST_NOT_SET", "s3cr3t")];
+    let set = [("SRE_SECRET_NOT_SET", "s3cr3t")];
     sre_with(path, &["run", "lie", "--target", "external"], &set).ends(0, "200 = 200");
     told(sre(path, &["verify"]));
 }

@@ -153,3 +153,63 @@ fn files_of_the_list_that_are_not_there_keep_nobody_from_a_cluster() {
     let told = inspect(folder.path(), &[("KUBECONFIG", &gone)]);
     assert!(told.contains("there is no kubeconfig") && told.contains(&gone), "{told}");
 }
+
+/// A cluster that takes every connection and never answers, as one behind a VPN that is off, or an API server that hangs.
+#[test]
+fn who_only_looks_at_a_cluster_that_never_answers_is_interrupted_at_once() {
+    use sre::target::{Endpoints, LAB_SCHEMA, Lab, TargetKind};
+    use std::time::{Duration, Instant};
+    let silent = Asked::listen(|_, _| ());
+    let place = tempfile::tempdir().expect("a folder");
+    let file = kubeconfig(place.path(), "config", &silent, "");
+    let cluster = serde_json::json!({
+        "context": "here", "kubeconfig": file, "identity": "1", "namespace": "lab", "endpoints": {},
+    });
+    let lab = Lab {
+        schema: LAB_SCHEMA.into(),
+        stack: "users-api".into(),
+        target: TargetKind::Cluster,
+        parameters: Default::default(),
+        complete: true,
+        endpoints: Endpoints::default(),
+        cluster: Some(serde_json::from_value(cluster).expect("a cluster")),
+        processes: Vec::new(),
+        versions: Default::default(),
+    };
+    std::fs::create_dir_all(place.path().join(".sre")).expect("a folder");
+    lab.save(&place.path().join(".sre")).expect("written");
+    let config = file.display().to_string();
+    let commands: [&[&str]; 6] = [
+        &["status"],
+        &["logs", "app"],
+        &["logs", "app", "-f"],
+        &["open", "app"],
+        &["inspect", "here", "default"],
+        &["doctor", "--target", "cluster", "--context", "here"],
+    ];
+    for command in commands {
+        let before = silent.count("");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sre"))
+            .args(command)
+            .current_dir(place.path())
+            .env("KUBECONFIG", &config)
+            .env_remove("SRE_TARGET")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let begun = Instant::now();
+        while silent.count("") == before && child.try_wait().expect("a child").is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{command:?} did not ask the cluster");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let interrupted = Instant::now();
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+        let output = child.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(sent.success(), "{command:?} had ended: {told}");
+        // Following a log is ended so: that is no failure.
+        assert_eq!(output.status.code(), Some(130), "{command:?}: {told}");
+        assert!(interrupted.elapsed() < Duration::from_secs(5), "{command:?}: {:?}", interrupted.elapsed());
+    }
+}

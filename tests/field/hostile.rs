@@ -164,11 +164,10 @@ impl Shared {
             return None;
         }
         let harm = HARMS[random.random_range(0..HARMS.len())];
-        // An answer without alerts where there were some, with success, is an honest one of another day: nothing in
-        // it tells that it is wrong.
+        // An earlier answer to the same question about alerts is an honest one of another time: nothing in it tells that it
+        // is wrong.
         let of_alerts = uri.query().is_some_and(|query| query.contains("ALERTS"));
-        let honest = [Harm::NoSeries, Harm::Repeated, Harm::OtherTimes, Harm::NotANumber];
-        (!of_alerts || !honest.contains(&harm)).then(|| (harm, random.random_range(0..1_000_000)))
+        (!of_alerts || harm != Harm::Repeated).then(|| (harm, random.random_range(0..1_000_000)))
     }
 }
 

@@ -99,8 +99,8 @@ impl Machine {
 
     fn prepare(&self, command: &mut Command) {
         command.current_dir(self.place.path()).stdin(Stdio::null()).env("SRE_MIRROR", &self.mirror);
-        for other in ["SRE_TARGET", "SRE_YES", "SRE_PROMETHEUS", "SRE_ALERTMANAGER", "SRE_NODE_EXPORTER"] {
-            command.env_remove(other);
+        for other in ["TARGET", "YES", "PROMETHEUS", "ALERTMANAGER", "NODE_EXPORTER", "LOKI", "OTELCOL"] {
+            command.env_remove(format!("SRE_{other}"));
         }
         let bin = self.path("bin").display().to_string();
         // Programs that are installed here must not be found.

@@ -121,10 +121,11 @@ fn a_target_that_nobody_lists_and_that_is_not_there_is_no_data() {
 }
 
 /// One Prometheus that scrapes and writes on, as an agent or not.
-fn sender(lab: &Lab, liar: &Liar, name: &str, replica: &str, to: &str, agent: bool) -> Running {
+fn sender(lab: &Lab, liar: &Liar, name: &str, label: (&str, &str), to: &str, agent: bool) -> Running {
+    let (key, value) = label;
     let program = prometheus();
     let config = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 900ms, external_labels: {{replica: \"{replica}\"}}}}\n\
+        "global: {{scrape_interval: 1s, scrape_timeout: 900ms, external_labels: {{{key}: \"{value}\"}}}}\n\
          scrape_configs: [{{job_name: liar, static_configs: [{{targets: [\"{}\"]}}]}}]\n\
          remote_write: [{{url: \"{to}/api/v1/write\", queue_config: {{batch_send_deadline: 200ms}}}}]\n",
         liar.metrics
@@ -160,7 +161,7 @@ fn what_an_agent_writes_on_is_as_good_as_what_is_scraped() {
         let lab = Lab::new(&[liar]);
         with_rules(&lab);
         let receiver = receiver(&lab, "");
-        let agent = sender(&lab, liar, "agent", "0", &receiver.url(), true);
+        let agent = sender(&lab, liar, "agent", ("replica", "0"), &receiver.url(), true);
         receiver.has("up{job=\"liar\"}", 1);
         (lab.asked_at(&receiver.url()), vec![receiver, agent])
     });
@@ -173,12 +174,28 @@ fn a_pair_of_replicas_counts_once() {
         with_rules(&lab);
         // It has a target of its own: the list of targets is not empty, and lacks the service.
         let receiver = receiver(&lab, "{job_name: own, static_configs: [{targets: [\"SELF\"]}]}");
-        let first = sender(&lab, liar, "first", "a", &receiver.url(), false);
-        let second = sender(&lab, liar, "second", "b", &receiver.url(), false);
+        let first = sender(&lab, liar, "first", ("replica", "a"), &receiver.url(), false);
+        let second = sender(&lab, liar, "second", ("replica", "b"), &receiver.url(), false);
         receiver.has("up{job=\"liar\"}", 2);
         let lab = lab.asked_at(&receiver.url()).with_job("liar");
         (lab, vec![receiver, first, second])
     });
+}
+
+#[test]
+fn a_pair_of_replicas_under_a_label_that_nobody_knows_is_no_data_until_one_is_chosen() {
+    let liar = Liar::start(Lie::None);
+    let lab = Lab::new(&[&liar]);
+    with_rules(&lab);
+    let receiver = receiver(&lab, "{job_name: own, static_configs: [{targets: [\"SELF\"]}]}");
+    let _first = sender(&lab, &liar, "first", ("cluster", "a"), &receiver.url(), false);
+    let _second = sender(&lab, &liar, "second", ("cluster", "b"), &receiver.url(), false);
+    receiver.has("up{job=\"liar\"}", 2);
+    let lab = lab.asked_at(&receiver.url()).with_job("liar");
+    lab.scenario("phases: [{duration: 4s, rate: 50/s}]", "[{reconcile: {wait: 10s}}]");
+    lab.verdict().is(3, "no-data", "told apart by `cluster` alone");
+    lab.rewrite("stacks/liar/stack.yaml", "counter: {", "counter: {where: {cluster: a}, ");
+    lab.verdict().is(0, "pass", "200 = 200");
 }
 
 #[test]
@@ -203,7 +220,7 @@ fn an_agent_says_that_it_answers_no_query() {
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]);
     with_rules(&lab);
-    let agent = sender(&lab, &liar, "agent", "0", "http://127.0.0.1:9", true);
+    let agent = sender(&lab, &liar, "agent", ("replica", "0"), "http://127.0.0.1:9", true);
     until("the agent", || std::net::TcpStream::connect(agent.address).is_ok());
     let lab = lab.asked_at(&agent.url());
     lab.scenario(LOAD, CHECKS);
@@ -385,13 +402,13 @@ fn status_sends_the_credentials_and_looks_at_the_service_alone() {
     lab.rewrite(
         STACK,
         &format!("{{url: \"{url}\"}}"),
-        &format!("{{url: \"{url}\", credentials: {{bearer: SRE_TEST_TOKEN}}}}"),
+        &format!("{{url: \"{url}\", credentials: {{bearer: SRE_SECRET_TOKEN}}}}"),
     );
     let path = lab.folder.path();
-    let set = [("SRE_TEST_TOKEN", "s3cr3t")];
+    let set = [("SRE_SECRET_TOKEN", "s3cr3t")];
     sre_with(path, &["up", "liar", "--target", "external"], &set).ends(0, "liar");
     sre_with(path, &["status"], &set).ends(0, "targets: 1 of 1 healthy");
-    sre(path, &["status"]).ends(5, "SRE_TEST_TOKEN is not set");
+    sre(path, &["status"]).ends(5, "SRE_SECRET_TOKEN is not set");
     liar.ask("/ok");
     until("the service to be gone", || {
         let status = sre_with(path, &["status"], &set);

@@ -191,7 +191,7 @@ fn a_store_that_is_gone_is_no_data(programs: &Programs) {
     let run = lab.run();
     until("half of the load", || liar.requests() > 150);
     lab.kill("loki");
-    verdict(run).is(3, "no-data", "Loki does not answer");
+    verdict(run).is(3, "no-data", "the log store does not answer");
 }
 
 fn labels_that_select_nothing_are_no_data_and_those_that_there_are_are_named(programs: &Programs) {

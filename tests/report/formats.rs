@@ -111,6 +111,6 @@ fn markdown_cells_cannot_be_broken_out_of() {
     outcome.name = "a|b\n<script>".into();
     outcome.notes = vec!["```\n# heading".into()];
     let text = markdown(&Run::errors().verified([outcome], 1).report());
-    assert!(text.contains(r"a\|b &lt;script>"), "{text}");
+    assert!(text.contains(r"a\|b\\n&lt;script>"), "{text}");
     assert!(text.contains("````text"), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use sre::run::{EventLog, Log, Reporter};
+use sre::run::{EventKind, EventLog, Log, Reporter};
 
 use crate::fixture::*;
 
@@ -118,4 +118,48 @@ fn a_full_disk_ends_the_run_with_exit_5_and_nothing_is_written_after_it() {
     let text = error.to_string();
     assert!(text.contains("/dev/full cannot be written") && text.contains("free"), "{text}");
     assert_eq!(log.event(&events[1]).expect_err("there is a hole now").exit().code(), 5);
+}
+
+/// What is judged later is the very thing that was told: a label that was changed is another series.
+#[test]
+fn what_is_judged_from_a_log_is_never_redacted_and_what_is_told_in_words_is() {
+    use sre::check::reconcile::{Baseline, BaselineSeries, BaselineTarget};
+    let labels = |path: &str| [("path".to_owned(), path.to_owned())].into_iter().collect();
+    let baseline = Baseline {
+        at: 1.0,
+        targets: vec![BaselineTarget {
+            labels: labels("http://a:b@c/?token=abc"),
+            scraped: 1.0,
+            scrape_url: Some("http://c/metrics?token=abc".into()),
+            process_started: None,
+            series: ["/verify?token=abc", "/verify?token=def"]
+                .map(|path| BaselineSeries { labels: labels(path), value: 1.0 })
+                .into(),
+        }],
+        settled: 0.0,
+        round: None,
+    };
+    let state = tempfile::tempdir().expect("a folder");
+    let told = EventKind::BaselineTaken(Box::new(baseline));
+    let run = Run::errors().event(told).failed("asked http://me:hunter2@c/", 6);
+    let folder = run.write(state.path());
+    let read = folder.read().expect("a log").events;
+    assert_eq!(read[..2], run.events[..2]);
+    let text = fs::read_to_string(folder.events_file()).expect("a log");
+    assert!(text.contains("token=def") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_run_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let state = tempfile::tempdir().expect("a folder");
+    let folder = sre::run::RunFolder::create(state.path(), "errors").expect("a folder");
+    let mut log = folder.log().expect("a log");
+    log.event(&Run::errors().events[0]).expect("a line");
+    folder.save_result(&pass().report()).expect("written");
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(folder.path()), 0o700);
+    for entry in fs::read_dir(folder.path()).expect("a folder").flatten() {
+        assert_eq!(mode(&entry.path()), 0o600, "{}", entry.path().display());
+    }
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod fixture;
+mod foreign;
 mod formats;
 mod log;
 mod screens;

@@ -51,16 +51,20 @@ fn frontend(_: &str, path: &str, query: &str) -> (u16, String) {
 fn redis(host: &str, command: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect((host, 6379))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut request = format!("*{}\r\n", command.len());
-    for part in command {
-        request += &format!("${}\r\n{part}\r\n", part.len());
-    }
-    stream.write_all(request.as_bytes())?;
-    let mut reader = BufReader::new(stream);
+    let password = std::env::var("REDIS_PASSWORD").unwrap_or_default();
+    let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
-    reader.read_line(&mut line)?;
-    if line.starts_with('-') || line.is_empty() {
-        return Err(std::io::Error::other(line.trim().to_owned()));
+    for command in [&["AUTH", &password], command] {
+        let mut request = format!("*{}\r\n", command.len());
+        for part in command {
+            request += &format!("${}\r\n{part}\r\n", part.len());
+        }
+        stream.write_all(request.as_bytes())?;
+        line.clear();
+        reader.read_line(&mut line)?;
+        if line.starts_with('-') || line.is_empty() {
+            return Err(std::io::Error::other(line.trim().to_owned()));
+        }
     }
     match line.trim().strip_prefix('$').and_then(|length| length.parse::<usize>().ok()) {
         Some(length) => {

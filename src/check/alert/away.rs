@@ -16,13 +16,19 @@ pub fn allowed(time: f64, interval: f64) -> f64 {
     (time / 3.0).max(4.0 * interval).max(LATE)
 }
 
-/// When targets were scraped, whether with success or not, oldest first.
-pub async fn scrapes(prometheus: &Prometheus, from: f64, to: f64) -> Result<Vec<f64>> {
-    let up = prometheus.samples("up", from, to).await?;
+/// For how long Prometheus saw nothing, where that is too long for what it did not see to prove anything. Without one
+/// scrape it proves nothing, however short the time.
+pub fn blind(scrapes: &[f64], from: f64, to: f64, interval: f64) -> Option<f64> {
+    let gap = longest(scrapes, from, to);
+    (scrapes.is_empty() || gap > allowed(to - from, interval)).then_some(gap)
+}
+
+/// When targets were scraped, whether with success or not, oldest first: from series of `up`.
+pub fn times(up: &[Series]) -> Vec<f64> {
     let mut times: Vec<f64> =
         up.iter().flat_map(|series| &series.samples).map(|sample| sample.time).collect();
     times.sort_by(f64::total_cmp);
-    Ok(times)
+    times
 }
 
 /// When the service's targets were not scraped, with success or not, for longer than usual: Prometheus was away, or is
@@ -36,9 +42,7 @@ pub async fn gaps(
     let instances: Vec<String> =
         context.endpoints.scraped().into_iter().map(|(_, instance)| instance).collect();
     let up = prometheus.samples(&of_instances(&instances), from, to).await?;
-    let mut times: Vec<f64> =
-        up.iter().flat_map(|series| &series.samples).map(|sample| sample.time).collect();
-    times.sort_by(f64::total_cmp);
+    let times = times(&up);
     let usual = up.iter().filter_map(between).reduce(f64::max).unwrap_or(0.0);
     Ok(longer(&times, to, (3.0 * usual).max(SHORT)))
 }

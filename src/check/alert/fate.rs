@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::episode::display;
 use crate::check::context::CheckContext;
 use crate::error::Result;
 use crate::observe::{Alertmanager, HeldAlert, Labels};
@@ -52,6 +53,21 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// As a sentence.
+    pub fn in_words(&self) -> String {
+        match self {
+            Reason::Inhibited { by } if by.is_empty() => "Alertmanager inhibits it.".into(),
+            Reason::Inhibited { by } => {
+                let name = by.get("alertname").map_or("", String::as_str);
+                format!("Alertmanager inhibits it because of {name}{}.", display(by))
+            }
+            Reason::Silenced { by } => format!("A silence in Alertmanager matches it: {by}."),
+            Reason::Muted { by } => format!("Alertmanager mutes its route now: time interval {by}."),
+        }
+    }
+}
+
 /// Asks Alertmanager about alerts, again and again.
 pub struct Watch<'a> {
     alertmanager: Alertmanager,
@@ -65,6 +81,11 @@ impl<'a> Watch<'a> {
         let names: Vec<&str> = asked.map(|asked| asked.name.as_str()).collect();
         let alertmanager = Alertmanager::new(endpoints.alertmanager.as_ref()?).ok()?;
         (!names.is_empty()).then_some(Watch { alertmanager, names })
+    }
+
+    /// A watch of alerts of these names.
+    pub fn over(alertmanager: Alertmanager, names: Vec<&'a str>) -> Watch<'a> {
+        Watch { alertmanager, names }
     }
 
     /// Looks until it is dropped. What can't be asked now is asked again.
@@ -81,7 +102,10 @@ impl<'a> Watch<'a> {
     }
 
     /// What is new.
-    async fn look(&self, known: &[Fate]) -> Result<Vec<Fate>> {
+    ///
+    /// # Errors
+    /// No data (exit 3) where Alertmanager does not answer.
+    pub async fn look(&self, known: &[Fate]) -> Result<Vec<Fate>> {
         let mut new: Vec<Fate> = Vec::new();
         for name in &self.names {
             for held in self.alertmanager.alerts("alertname", name).await? {

@@ -41,7 +41,7 @@ pub async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &A
     let episode = expectation.episode(&evidence);
     let blind = match meant.as_slice() {
         [] => Some(unknown_rule(&rules, &of_name)),
-        meant => blind(prometheus, &expectation, &evidence, &episode, meant, now).await?,
+        meant => blind(prometheus, &expectation, &evidence, &siblings, &episode, meant, now).await?,
     };
     let last =
         expectation.fires_by.max(expectation.resolves_by).max(expectation.known_by + evidence.interval);
@@ -204,7 +204,8 @@ fn global_offset(configuration: &str) -> f64 {
     value.and_then(|value| seconds_of(value.trim())).unwrap_or(0.0)
 }
 
-fn unknown_rule(rules: &[AlertingRule], of_name: &[&AlertingRule]) -> String {
+/// Why no rule is meant: none has the name, or none of that name can carry the labels.
+pub fn unknown_rule(rules: &[AlertingRule], of_name: &[&AlertingRule]) -> String {
     if !of_name.is_empty() {
         let named: Vec<String> = of_name.iter().map(|rule| display(rule)).collect();
         return format!("No rule of that name can carry these labels. Loaded: {}.", named.join(", "));
@@ -223,6 +224,7 @@ async fn blind(
     prometheus: &Prometheus,
     expectation: &Expectation,
     evidence: &Evidence,
+    siblings: &[Series],
     episode: &Episode,
     meant: &[&AlertingRule],
     now: f64,
@@ -234,8 +236,14 @@ async fn blind(
         return Ok(Some(format!("Its rule cannot be evaluated: {}.", rule.last_error)));
     }
     let (from, to) = (expectation.from, expectation.fires_by.min(now));
-    let gap = away::longest(&away::scrapes(prometheus, from, to).await?, from, to);
-    Ok((gap > away::allowed(to - from, evidence.interval)).then(|| {
+    let names: Vec<&str> = meant.iter().map(|rule| rule.name.as_str()).take(1).collect();
+    let (alerts, up) = prometheus.alerts_and_up(&names, from, to).await?;
+    let known =
+        |series: &Series| evidence.alerts.iter().chain(siblings).any(|known| known.labels == series.labels);
+    if !alerts.iter().all(known) {
+        return Ok(Some("Prometheus gave two answers about ALERTS that contradict each other.".into()));
+    }
+    Ok(away::blind(&away::times(&up), from, to, evidence.interval).map(|gap| {
         format!("Prometheus saw nothing for {} of the time in which it had to fire.", duration(gap))
     }))
 }

@@ -19,8 +19,11 @@ mod world;
 
 pub use away::scrape_interval;
 pub use check::check;
-pub use fate::{Fate, Watch};
+pub use fate::{Fate, Reason, Watch};
 pub use gate::{Firing, already_firing};
+pub use look::unknown_rule;
+pub use notification::longest_wait;
 pub use others::no_others;
+pub use rule::{display as display_rule, fits};
 
 use crate::check::reconcile::display_labels;

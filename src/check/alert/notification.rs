@@ -155,7 +155,7 @@ async fn of_alertmanager(client: &Alertmanager, sought: &Sought<'_>, allowed: f6
 }
 
 /// The longest time for which a group waits, by Alertmanager's configuration.
-fn longest_wait(configuration: &str) -> f64 {
+pub fn longest_wait(configuration: &str) -> f64 {
     let of = |key: &str, usual: f64| {
         let values =
             configuration.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix(key));
@@ -314,17 +314,11 @@ impl Sought<'_> {
 }
 
 fn tell(reason: &Reason) -> (Verdict, String) {
-    match reason {
-        Reason::Inhibited { by } if by.is_empty() => (Verdict::Fail, "Alertmanager inhibits it.".into()),
-        Reason::Inhibited { by } => {
-            let name = by.get("alertname").map_or("", String::as_str);
-            (Verdict::Fail, format!("Alertmanager inhibits it because of {name}{}.", episode::display(by)))
-        }
-        Reason::Silenced { by } => (Verdict::NoData, format!("A silence in Alertmanager matches it: {by}.")),
-        Reason::Muted { by } => {
-            (Verdict::NoData, format!("Alertmanager mutes its route now: time interval {by}."))
-        }
-    }
+    let verdict = match reason {
+        Reason::Inhibited { .. } => Verdict::Fail,
+        Reason::Silenced { .. } | Reason::Muted { .. } => Verdict::NoData,
+    };
+    (verdict, reason.in_words())
 }
 
 fn alertmanager(context: &CheckContext<'_>) -> Result<Alertmanager> {

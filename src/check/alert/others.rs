@@ -10,7 +10,7 @@ use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Table, Verdict};
 use crate::error::Result;
 use crate::figures::{count, duration};
-use crate::observe::{Labels, Prometheus, matcher, one_of, selector};
+use crate::observe::{Labels, Prometheus, Series, matcher, one_of, selector};
 
 /// More rows are not shown.
 const MOST_ROWS: usize = 20;
@@ -99,9 +99,21 @@ async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Seen> {
     world.pending = pending(prometheus, &world, &names).await?;
     let mut seen = world.judge();
     if seen.fired.is_empty() && seen.awaited.is_none() {
+        let (alerts, up) = prometheus.alerts_and_up(&names, since, now).await?;
+        let told = |all: &[Series]| all.iter().map(|series| series.labels.clone()).collect::<BTreeSet<_>>();
+        let (before, after) = (told(&world.alerts), told(&alerts));
+        if before != after {
+            // What came meanwhile counts.
+            world.alerts = alerts;
+            world.pending = pending(prometheus, &world, &names).await?;
+            seen = world.judge();
+        }
+        if !before.is_subset(&after) {
+            seen.hidden.push("Prometheus gave two answers about ALERTS that contradict each other.".into());
+        }
         let until = context.load.prometheus_ended.unwrap_or(now).min(now);
         let longest = world.rules.iter().map(|rule| rule.interval).fold(0.0, f64::max);
-        seen.hidden.extend(away_during(prometheus, since, until, longest).await?);
+        seen.hidden.extend(away_during(&away::times(&up), since, until, longest));
     }
     Ok(seen)
 }
@@ -123,13 +135,7 @@ async fn pending(
 }
 
 /// Whether Prometheus was away for much of the load: then nobody knows what would have fired.
-async fn away_during(
-    prometheus: &Prometheus,
-    since: f64,
-    until: f64,
-    interval: f64,
-) -> Result<Option<String>> {
-    let gap = away::longest(&away::scrapes(prometheus, since, until).await?, since, until);
-    Ok((gap > away::allowed(until - since, interval))
-        .then(|| format!("Prometheus saw nothing for {} of the load.", duration(gap))))
+fn away_during(scrapes: &[f64], since: f64, until: f64, interval: f64) -> Option<String> {
+    away::blind(scrapes, since, until, interval)
+        .map(|gap| format!("Prometheus saw nothing for {} of the load.", duration(gap)))
 }

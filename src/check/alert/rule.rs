@@ -49,7 +49,9 @@ pub mod tests {
             health: "ok".into(),
             last_error: String::new(),
             last_evaluation: jiff::Timestamp::from_second(1_000).expect("a time"),
+            query: String::new(),
             group: "g".into(),
+            file: std::path::PathBuf::new(),
             interval: 1.0,
             group_took: 0.0,
         }

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::judge::{Evaluations, STEP, Seen, Told, seen, settled};
+use super::judge::{Evaluations, LATE, STEP, Seen, Told, seen, settled};
 use super::window::{Load, Times, Window};
 use crate::check::Outcome;
 use crate::check::context::CheckContext;
-use crate::check::wait::pause;
+use crate::check::wait::{USUAL_TIMEOUT, pause, seconds_of};
 use crate::error::Result;
 use crate::fault::Sign;
 use crate::figures::duration;
@@ -36,6 +36,13 @@ pub async fn check(context: &CheckContext<'_>, asked: &DetectedCheck) -> Result<
         outcomes.extend(Watch::of(context, asked, fault, sentence).look_until_settled().await?);
     }
     Ok(outcomes)
+}
+
+/// Seconds that a scrape may take: until then its samples may still come.
+async fn longest_scrape(prometheus: &Prometheus) -> Result<f64> {
+    let targets = prometheus.targets().await?;
+    let told = targets.iter().map(|target| seconds_of(&target.scrape_timeout).unwrap_or(USUAL_TIMEOUT));
+    Ok(told.fold(LATE, f64::max))
 }
 
 /// What is looked for of one fault.
@@ -83,8 +90,21 @@ impl<'a> Watch<'a> {
             Err(error) => return Ok(self.told.blind(&error.to_string())),
         };
         let mut stopwatch = self.context.patience(self.asked.within.get() + self.asked.recovers.get());
+        let mut window = window;
+        let mut known = false;
         loop {
-            let message = match self.look(prometheus, sign, *is, &window).await {
+            let looked = match known {
+                true => Ok(window.late),
+                false => longest_scrape(prometheus).await,
+            };
+            let looked = match looked {
+                Ok(late) => {
+                    (window.late, known) = (late, true);
+                    self.look(prometheus, sign, *is, &window).await
+                }
+                Err(error) => Err(error),
+            };
+            let message = match looked {
                 Ok((seen, now)) if settled(&seen, &window, now) || self.is_past(now) => {
                     return Ok(self.told.judge(&window, &seen, now));
                 }

@@ -12,9 +12,12 @@ use crate::observe::Series;
 /// Seconds between two evaluations.
 pub const STEP: f64 = 1.0;
 
-/// A scrape's samples bear the time of its beginning and come at its end: for so many seconds what was evaluated may
-/// change.
-const LATE: f64 = 3.0;
+/// A scrape's samples bear the time of its beginning and come at its end: for so many seconds at least what was evaluated
+/// may change.
+pub const LATE: f64 = 3.0;
+
+/// What is over for so many seconds is no flicker.
+const FLICKER: f64 = 3.0;
 
 /// What evaluations show over time.
 #[derive(Debug, Clone, Default)]
@@ -102,8 +105,8 @@ pub fn seen(shown: &Evaluations, over: &Evaluations, window: &Window, now: f64) 
 /// one's.
 fn stays(at: f64, window: &Window) -> f64 {
     let short = match window.next {
-        Some(next) if at < next => (at + LATE).min(next - 0.001),
-        _ => at + LATE,
+        Some(next) if at < next => (at + FLICKER).min(next - 0.001),
+        _ => at + FLICKER,
     };
     let long = window.next.map_or(window.stays, |next| window.stays.min(next - 0.001));
     short.max(long)
@@ -131,9 +134,9 @@ fn before(shown: &Evaluations, window: &Window) -> Before {
 /// Whether looking again later would change nothing.
 pub fn settled(seen: &Seen, window: &Window, now: f64) -> bool {
     match (seen.detected, seen.recovered) {
-        (None, _) => now > window.detected_by.max(window.fault.healed) + LATE,
-        (Some(_), Some(at)) => now > stays(at, window).min(window.over_by) + LATE,
-        (Some(_), None) => now > window.over_by + LATE,
+        (None, _) => now > window.detected_by.max(window.fault.healed) + window.late,
+        (Some(_), Some(at)) => now > stays(at, window).min(window.over_by) + window.late,
+        (Some(_), None) => now > window.over_by + window.late,
     }
 }
 
@@ -239,6 +242,7 @@ mod tests {
         over_by: 140.0,
         next: None,
         stays: 140.0,
+        late: LATE,
     };
 
     /// Values second by second from 90 on; a minus is none.
@@ -387,6 +391,9 @@ mod tests {
         assert!(settled(&seen, &window, 127.0));
         // The load goes on: so does the look.
         assert!(!settled(&seen, &Window { stays: 135.0, ..WINDOW }, 127.0));
+        // A scrape that may take ten seconds may still tell of a second that is long over.
+        let slow = Window { late: 10.0, ..window };
+        assert!(!settled(&seen, &slow, 133.0) && settled(&seen, &slow, 134.5));
         let none = Seen { detected: None, ..seen };
         assert!(!settled(&none, &WINDOW, 121.0) && settled(&none, &WINDOW, 124.0));
     }

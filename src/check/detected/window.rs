@@ -37,6 +37,8 @@ pub struct Window {
     pub next: Option<f64>,
     /// Once over it stays so until then: the next fault, the load's end or `over_by`, whichever is first.
     pub stays: f64,
+    /// For so many seconds what was evaluated may change: a scrape may take that long.
+    pub late: f64,
 }
 
 /// For how long before its injection a fault must not be shown.
@@ -58,6 +60,7 @@ impl Window {
             detected_by: fault.injected + asked.within.as_secs_f64(),
             over_by,
             next,
+            late: super::judge::LATE,
             stays: next.into_iter().chain(load.ended).fold(over_by, f64::min),
         }
     }

@@ -17,3 +17,4 @@ pub(in crate::check) use check::name;
 pub use comparison::{Comparison, Doubled, RequestLine};
 pub use judge::{Case, Surroundings};
 pub use question::Question;
+pub use surroundings::silence;

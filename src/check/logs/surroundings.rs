@@ -82,7 +82,7 @@ fn rise(samples: &[Sample]) -> f64 {
 }
 
 /// What Loki has of the service at all.
-async fn silence(lines: &LogLines, loki: &Loki, now: i64) -> Option<String> {
+pub async fn silence(lines: &LogLines, loki: &Loki, now: i64) -> Option<String> {
     let selector = &lines.selector;
     match loki.newest(selector, now - LOOK_BACK, now + 1).await {
         Ok(Some(line)) => Some(format!(

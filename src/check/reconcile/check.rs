@@ -2,23 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use super::NAME;
 use super::absence;
 use super::baseline::Baseline;
-use super::duplicates;
-use super::fetch::{self, Counters};
+use super::duplicates::{self, Sorted};
+use super::fetch::{self, Counters, Seen};
+use super::history::TargetHistory;
 use super::judge::{Case, Judgement};
 use super::ledger::Ledger;
 use super::pods;
 use super::reading::{Question, Selector};
+use super::{CLOCKS, NAME};
 use crate::check::context::CheckContext;
-use crate::check::wait::{pause, seconds_of};
+use crate::check::wait::{USUAL_TIMEOUT, pause, seconds_of};
 use crate::check::{Group, Kind, Outcome};
 use crate::error::{Error, Result};
 use crate::figures::{clock, counted};
 use crate::observe::{Prometheus, Target};
 use crate::scenario::{ReconcileCheck, Scenario};
 use crate::stack::Stack;
+use crate::target::{PodChanges, ServicePod};
 
 /// Reads every target's counters in a scrape that is newer than this call, so that nothing that was sent
 /// earlier is still on its way; where a target does not get one in time, its last one stands. Where the scenario says
@@ -67,7 +69,7 @@ pub async fn take_baseline(
 }
 
 /// The job of the counter's targets.
-fn jobs(stack: &Stack) -> &[String] {
+pub(super) fn jobs(stack: &Stack) -> &[String] {
     stack.counter.job.as_slice()
 }
 
@@ -81,15 +83,11 @@ fn counters<'a>(stack: &'a Stack, scenario: &Scenario) -> Counters<'a> {
     Counters { counter: &stack.counter, others }
 }
 
-/// Seconds by which this machine's clock may be past the bound before Prometheus' is no longer waited for.
-const OVERDUE: f64 = 10.0;
-
 /// What Prometheus does where nothing else is configured; some stand-ins do not tell it.
 const USUAL_INTERVAL: f64 = 60.0;
-const USUAL_TIMEOUT: f64 = 10.0;
 
 /// Seconds in which every target is scraped twice, if all goes well: those of the job, or all where none is of it.
-fn longest_round(targets: &[Target], job: Option<&str>) -> Result<f64> {
+pub(super) fn longest_round(targets: &[Target], job: Option<&str>) -> Result<f64> {
     let of_job = |target: &&Target| job.is_none_or(|job| target.job() == job);
     let asked_about: Vec<&Target> = match targets.iter().filter(of_job).collect::<Vec<_>>() {
         none if none.is_empty() => targets.iter().collect(),
@@ -215,36 +213,31 @@ async fn look(
     let lag = asked.lag().as_secs_f64();
     let deadline = ended + asked.wait.as_secs_f64().max(lag + round);
     // A clock that is set back meanwhile must not hold this up.
-    let overdue = started.elapsed().as_secs_f64() > deadline - ended + round + OVERDUE;
+    let overdue = started.elapsed().as_secs_f64() > deadline - ended + round + CLOCKS;
     let past = overdue || context.horizon.is_some_and(|horizon| horizon < deadline);
     let until = context.horizon.unwrap_or(f64::MAX).min(deadline).min(now);
     let replicas = context.endpoints.scraped();
     let instances: Vec<String> = replicas.iter().map(|(_, instance)| instance.clone()).collect();
     let counters = counters(context.stack, context.scenario);
-    let mut seen = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
-    let mut doubts: Vec<String> = fetch::orphaned(&seen, &counters.counter.metric).into_iter().collect();
-    for history in &mut seen.histories {
-        let target = targets.iter().find(|target| target.labels == history.labels);
-        history.scrape_url = history.scrape_url.take().or(target.map(|target| target.scrape_url.clone()));
-        history.gone = target.is_none() && !history.scrapes.iter().any(|s| s.time > ended);
-    }
-    let silent = seen.histories.iter().all(|history| history.series.is_empty()) && seen.orphans.is_empty();
-    let instead = match silent {
-        true => absence::explain(prometheus, &context.stack.counter, baseline.at, until).await,
-        false => None,
+    let seen = fetch::since(prometheus, &counters, &instances, baseline, until).await?;
+    let place = Place {
+        prometheus,
+        counters: &counters,
+        targets: &targets,
+        pods: (context.pods, &context.endpoints.pods),
+        from: baseline.at,
+        ended,
+        until,
     };
-    pods::mark(&mut seen.histories, context.pods, &context.endpoints.pods);
-    let addresses = duplicates::resolve(&targets).await;
-    let sorted = duplicates::leave_one(seen.histories, &targets, job, &addresses);
-    doubts.extend(sorted.doubts);
+    let Around { kept, named, mut doubts, instead } = sorted(&place, seen).await;
     if ledger.unbooked > 0 {
         let hops = counted(ledger.unbooked, "request");
         doubts.push(format!("{hops} of redirects led to more different paths than are told apart"));
     }
     let case = Case {
         question: Question { counter: &context.stack.counter, ledger, tolerance: asked.tolerance },
-        histories: sorted.kept,
-        duplicates: sorted.named,
+        histories: kept,
+        duplicates: named,
         replicas,
         replaced: context.pods.gone.clone(),
         doubts,
@@ -259,4 +252,51 @@ async fn look(
         clock_moved: context.load.clock_moved,
     };
     Ok(case.judge())
+}
+
+/// What counters are looked at, and in which stretch of time.
+pub(super) struct Place<'a> {
+    pub prometheus: &'a Prometheus,
+    pub counters: &'a Counters<'a>,
+    pub targets: &'a [Target],
+    /// How the service's pods changed, and those that are there now.
+    pub pods: (&'a PodChanges, &'a [ServicePod]),
+    pub from: f64,
+    /// The time after the last answer.
+    pub ended: f64,
+    pub until: f64,
+}
+
+/// The targets' histories, each target once, and what is known about them.
+pub(super) struct Around {
+    pub kept: Vec<TargetHistory>,
+    /// Targets that are another one over again.
+    pub named: Vec<String>,
+    /// What does not fit together.
+    pub doubts: Vec<String>,
+    /// What there is instead of the counter's series, where there are none.
+    pub instead: Option<String>,
+}
+
+/// Tells which of the targets are there, gone, new, or another one over again.
+pub(super) async fn sorted(place: &Place<'_>, mut seen: Seen) -> Around {
+    let (targets, counter) = (place.targets, place.counters.counter);
+    let mut doubts: Vec<String> = fetch::orphaned(&seen, &counter.metric).into_iter().collect();
+    for history in &mut seen.histories {
+        let target = targets.iter().find(|target| target.labels == history.labels);
+        history.scrape_url = history.scrape_url.take().or(target.map(|target| target.scrape_url.clone()));
+        history.gone = target.is_none() && !history.scrapes.iter().any(|s| s.time > place.ended);
+    }
+    let silent = seen.histories.iter().all(|history| history.series.is_empty()) && seen.orphans.is_empty();
+    let instead = match silent {
+        true => absence::explain(place.prometheus, counter, place.from, place.until).await,
+        false => None,
+    };
+    let (changes, now) = place.pods;
+    pods::mark(&mut seen.histories, changes, now);
+    let addresses = duplicates::resolve(targets).await;
+    let Sorted { kept, named, doubts: twice } =
+        duplicates::leave_one(seen.histories, targets, counter.job.as_deref(), &addresses);
+    doubts.extend(twice);
+    Around { kept, named, doubts, instead }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::history::TargetHistory;
-use crate::observe::Target;
+use crate::observe::{Labels, Target};
 
 /// How long the lookup of a name may take.
 const LOOKUP: Duration = Duration::from_secs(2);
@@ -69,7 +69,53 @@ pub fn leave_one(
     if job.is_none() {
         sorted.doubts = doubts(&sorted.kept, addresses);
     }
+    sorted.doubts.extend(copies(&sorted.kept, targets));
     sorted
+}
+
+/// Two targets that nobody lists, of one job and instance, scraped at the same time and told apart by one label: two
+/// servers that write to one store may each have a copy of one target.
+fn copies(kept: &[TargetHistory], targets: &[Target]) -> Option<String> {
+    let unlisted: Vec<&TargetHistory> = kept
+        .iter()
+        .filter(|history| !history.series.is_empty() && !history.instance().is_empty())
+        .filter(|history| targets.iter().any(|target| target.by_up && target.labels == history.labels))
+        .collect();
+    let places = |place: usize| unlisted[place + 1..].iter().map(move |other| (place, *other));
+    let mut pairs = (0..unlisted.len()).flat_map(places).map(|(place, other)| (unlisted[place], other));
+    pairs.find_map(|(one, other)| {
+        let label = only_difference(&one.labels, &other.labels)?;
+        let same = one.job() == other.job() && one.instance() == other.instance() && overlap(one, other);
+        same.then(|| {
+            let value = |of: &TargetHistory| of.labels.get(label).cloned().unwrap_or_default();
+            format!(
+                "{} is there twice, told apart by `{label}` alone (“{}”, “{}”): whether these are two targets, or one that \
+                 two servers scrape, is not known; `counter.where: {{{label}: {}}}` takes one of them, and a label \
+                 `replica` tells that they are copies",
+                one.instance(),
+                value(one),
+                value(other),
+                value(one),
+            )
+        })
+    })
+}
+
+/// The label by which alone these differ; `None` where they differ by none or by several.
+fn only_difference<'a>(one: &'a Labels, other: &'a Labels) -> Option<&'a str> {
+    let differs = |name: &&String| one.get(*name) != other.get(*name);
+    let mut names: BTreeSet<&String> = one.keys().filter(differs).collect();
+    names.extend(other.keys().filter(differs));
+    match names.into_iter().collect::<Vec<_>>().as_slice() {
+        [only] => Some(only.as_str()),
+        _ => None,
+    }
+}
+
+/// Whether both were scraped at the same time: one that took the other's place was not.
+fn overlap(one: &TargetHistory, other: &TargetHistory) -> bool {
+    let ends = |of: &TargetHistory| Some((of.scrapes.first()?.time, of.scrapes.last()?.time));
+    ends(one).zip(ends(other)).is_some_and(|(one, other)| one.0 < other.1 && other.0 < one.1)
 }
 
 /// Targets of two jobs at one address.
@@ -123,7 +169,7 @@ pub async fn resolve(targets: &[Target]) -> HashMap<String, IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{Health, Labels};
+    use crate::observe::{Health, Sample, Series};
 
     fn target(job: &str, url: &str) -> Target {
         Target {
@@ -134,6 +180,7 @@ mod tests {
             last_scrape: jiff::Timestamp::UNIX_EPOCH,
             scrape_interval: "1s".into(),
             scrape_timeout: "1s".into(),
+            by_up: false,
         }
     }
 
@@ -154,6 +201,38 @@ mod tests {
         let Sorted { kept, named, .. } = leave_one(histories, &targets, Some("b"), &addresses);
         assert_eq!(kept.iter().map(TargetHistory::job).collect::<Vec<_>>(), ["b"]);
         assert_eq!(named, ["i is scraped by job b and again by job a"]);
+    }
+
+    #[test]
+    fn copies_under_a_label_that_nobody_knows_are_doubtful() {
+        let doubts = |labels: [&[(&str, &str)]; 2], from: f64, by_up: bool| {
+            let seen: Vec<(Target, TargetHistory)> = labels
+                .into_iter()
+                .enumerate()
+                .map(|(i, own)| {
+                    let mut target = Target { by_up, ..target("shop", &format!("http://h:80/?{i}")) };
+                    let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+                    target.labels.extend(own);
+                    let samples: Vec<Sample> = (0..10u8)
+                        .map(|n| Sample { time: f64::from(n) + if i == 1 { from } else { 0.0 }, value: 1.0 })
+                        .collect();
+                    let series = vec![Series { labels: target.labels.clone(), samples: samples.clone() }];
+                    let history = TargetHistory { scrapes: samples, series, ..history(&target) };
+                    (target, history)
+                })
+                .collect();
+            let (targets, histories): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+            leave_one(histories, &targets, Some("shop"), &HashMap::new()).doubts
+        };
+        let pair: [&[(&str, &str)]; 2] = [&[("cluster", "a")], &[("cluster", "b")]];
+        let told = doubts(pair, 0.5, true);
+        assert!(told.len() == 1 && told[0].contains("told apart by `cluster` alone"), "{told:?}");
+        let one_has_none = [pair[0], &[]];
+        assert_eq!(doubts(one_has_none, 0.5, true).len(), 1);
+        // A list tells what each is; what took the other's place is no copy; two labels are two targets.
+        assert_eq!(doubts(pair, 0.5, false), [""; 0]);
+        assert_eq!(doubts(pair, 60.0, true), [""; 0]);
+        assert_eq!(doubts([&[("a", "1"), ("b", "1")], &[("a", "2"), ("b", "2")]], 0.5, true), [""; 0]);
     }
 
     #[test]

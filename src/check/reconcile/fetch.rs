@@ -195,9 +195,19 @@ pub async fn baseline(
     instances: &[String],
     round: f64,
 ) -> Result<Baseline> {
-    let now = prometheus.time().await?;
-    let seen = read(prometheus, counters, instances, now - LOOK_BACK, now).await?;
-    Ok(baseline_of(&seen.histories, now, round))
+    baseline_at(prometheus, counters, instances, prometheus.time().await?, round).await
+}
+
+/// The same, as they were at a time.
+pub async fn baseline_at(
+    prometheus: &Prometheus,
+    counters: &Counters<'_>,
+    instances: &[String],
+    at: f64,
+    round: f64,
+) -> Result<Baseline> {
+    let seen = read(prometheus, counters, instances, at - LOOK_BACK, at).await?;
+    Ok(baseline_of(&seen.histories, at, round))
 }
 
 /// The counters of every target in the last successful scrape that can be seen whole: where samples do not come

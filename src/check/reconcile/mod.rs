@@ -15,6 +15,7 @@ mod judge;
 mod lag;
 mod ledger;
 mod outcomes;
+mod peer;
 mod pods;
 #[cfg(test)]
 mod property;
@@ -29,7 +30,11 @@ pub use history::{Gap, Rise, TargetCount, TargetHistory, display_labels};
 pub use judge::{Case, Judgement};
 pub use lag::AnsweredSecond;
 pub use ledger::{Group, Key, Ledger, Raised};
+pub use peer::{PeerRun, check_peer};
 pub use reading::{Question, Reading, Row, Selector, State};
 
 /// What must hold, as the check's outcome says it.
 pub const NAME: &str = "every request is counted";
+
+/// Seconds by which this machine's clock may be past a bound before Prometheus' is no longer waited for.
+const CLOCKS: f64 = 10.0;

@@ -245,7 +245,7 @@ impl Selector {
     /// Reads `name{label="value",…}`, or `{"name", …}`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Selector> {
         let promql_parser::parser::Expr::VectorSelector(selector) =
-            promql_parser::parser::parse(text).ok()?
+            crate::scenario::parse_promql(text).ok()?
         else {
             return None;
         };

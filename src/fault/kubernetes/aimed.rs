@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 
-use super::bodies::is_loaded;
 use super::guard::{self, Wanted};
 use super::node::is_plain;
 use super::plan::{Plan, Request, plan};
@@ -20,7 +19,7 @@ use crate::target::Lab;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
 use crate::target::kubernetes::forward::Forward;
-use crate::target::kubernetes::image::full_name;
+use crate::target::kubernetes::image::{full_name, is_loaded};
 use crate::target::kubernetes::object::ObjectRef;
 use crate::target::kubernetes::record::{ClusterLab, Done};
 

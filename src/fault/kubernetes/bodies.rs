@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::record::LABEL;
+use crate::target::kubernetes::image::pull_policy;
 use crate::target::kubernetes::object::{MANAGED_BY, MANAGER};
 
 /// The name of a helper pod's container.
@@ -16,16 +17,6 @@ pub fn name(id: &str) -> String {
 /// The labels of a fault's helper objects.
 pub fn labels(id: &str) -> Value {
     json!({MANAGED_BY: MANAGER, LABEL: id})
-}
-
-/// Whether an image is one that `sre up` puts onto the nodes: no registry has it.
-pub fn is_loaded(image: &str) -> bool {
-    image.strip_prefix("docker.io/library/sre").is_some_and(|rest| rest.starts_with([':', '@']))
-}
-
-/// Whoever holds the name in a registry is not asked for what a node has lost.
-fn pull_policy(image: &str) -> &'static str {
-    if is_loaded(image) { "Never" } else { "IfNotPresent" }
 }
 
 /// A NetworkPolicy that lets nothing in or out of the pods of a selector.
@@ -91,4 +82,36 @@ pub fn pod_spec(image: &str, arguments: &Value, seconds: u64) -> Value {
             },
         }],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restricted::violations;
+
+    #[test]
+    fn helper_pods_may_run_in_the_strictest_namespaces() {
+        let arguments = json!(["app"]);
+        let pods = [
+            helper_pod("p", "shop", "one", "docker.io/library/sre:1", &arguments, 60),
+            cpu_pod("p", "shop", "one", "node", "sre:1", 0.5, 60),
+            json!({"kind": "Job", "spec": {"template": {"spec": pod_spec("sre:1", &arguments, 60)}}}),
+        ];
+        for pod in pods {
+            assert_eq!(violations(&pod), Vec::<String>::new(), "{pod}");
+        }
+    }
+
+    #[test]
+    fn what_was_loaded_is_asked_of_no_registry() {
+        for (image, policy) in [
+            ("docker.io/library/sre:1", "Never"),
+            ("docker.io/library/sre@sha256:00", "Never"),
+            ("docker.io/library/sretools:1", "IfNotPresent"),
+            ("registry.example/sre:1", "IfNotPresent"),
+        ] {
+            let spec = pod_spec(image, &json!([]), 60);
+            assert_eq!(spec["containers"][0]["imagePullPolicy"], policy, "{image}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
@@ -13,7 +14,7 @@ use super::bodies::{labels, name, pod_spec};
 use super::own;
 use super::ownership;
 use super::plan::Plan;
-use super::record::{Effect, LABEL};
+use super::record::{ANNOTATION, Effect, LABEL};
 use super::survey::find;
 use crate::error::{Error, Result};
 use crate::target::kubernetes::client::Cluster;
@@ -32,6 +33,12 @@ const TRIES: u64 = 600;
 /// What holds the rights of a node's guard, in the order in which it is removed.
 const RIGHTS: [&str; 2] = ["ClusterRoleBinding", "ClusterRole"];
 
+/// How long a Deployment's controller may take to make a ReplicaSet.
+const MADE: Duration = Duration::from_secs(10);
+
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How often a guard looks at the object.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -45,6 +52,8 @@ pub struct Guard<'a> {
     pub on: (&'a ObjectRef, String),
     /// Helper objects that the fault will make, each with the plural of its kind.
     pub helpers: Vec<(ObjectRef, String)>,
+    /// The ReplicaSets of a Deployment, by name: its controller copies annotations to them.
+    pub sets: Vec<String>,
     /// The image of `sre`.
     pub image: &'a str,
     /// How long the fault lasts.
@@ -86,18 +95,20 @@ impl Guard<'_> {
 
     fn rules(&self) -> Value {
         let (on, plural) = &self.on;
-        let mut rules = vec![rule(on.group(), plural, &["get", "patch"], Some(&on.name))];
+        let group = "rbac.authorization.k8s.io";
+        let own = [name(self.id)];
+        let mut rules = vec![rule(on.group(), plural, &["get", "patch"], std::slice::from_ref(&on.name))];
         for (helper, plural) in &self.helpers {
-            rules.push(rule(helper.group(), plural, &["get", "delete"], Some(&helper.name)));
+            rules.push(rule(helper.group(), plural, &["get", "delete"], std::slice::from_ref(&helper.name)));
         }
         if on.kind == "Deployment" {
-            // The controller copies annotations to them.
-            rules.push(rule("apps", "replicasets", &["list", "patch", "delete"], None));
+            // Which those are stands in its Role: it may list none, and one more may come with the fault.
+            rules.push(rule(group, "roles", &["get"], &own));
+            rules.extend((!self.sets.is_empty()).then(|| sets_rule(&self.sets)));
         }
         if on.kind == "Node" {
             for plural in ["clusterroles", "clusterrolebindings"] {
-                let group = "rbac.authorization.k8s.io";
-                rules.push(rule(group, plural, &["get", "delete"], Some(&name(self.id))));
+                rules.push(rule(group, plural, &["get", "delete"], &own));
             }
         }
         Value::Array(rules)
@@ -125,12 +136,20 @@ impl Guard<'_> {
     }
 }
 
-fn rule(group: &str, plural: &str, verbs: &[&str], name: Option<&str>) -> Value {
-    let mut rule = json!({"apiGroups": [group], "resources": [plural], "verbs": verbs});
-    if let Some(name) = name {
-        rule["resourceNames"] = json!([name]);
-    }
-    rule
+/// A rule about objects of these names, of which there must be one: none would mean all.
+fn rule(group: &str, plural: &str, verbs: &[&str], names: &[String]) -> Value {
+    json!({"apiGroups": [group], "resources": [plural], "verbs": verbs, "resourceNames": names})
+}
+
+fn sets_rule(names: &[String]) -> Value {
+    rule("apps", "replicasets", &["get", "patch", "delete"], names)
+}
+
+/// The rule about ReplicaSets in a guard's Role: its place, and the names in it.
+fn sets_in(role: &DynamicObject) -> Option<(usize, Vec<String>)> {
+    let rules = role.data["rules"].as_array()?;
+    let place = rules.iter().position(|rule| rule["resources"] == json!(["replicasets"]))?;
+    serde_json::from_value(rules[place]["resourceNames"].clone()).ok().map(|names| (place, names))
 }
 
 /// What is asked of a guard.
@@ -178,11 +197,16 @@ pub async fn post(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<()> {
             helpers.push((object.clone(), plural(cluster, object).await?));
         }
     }
+    let sets = match find(cluster, &wanted.plan.on).await?.and_then(|on| on.metadata.uid) {
+        Some(uid) if wanted.plan.on.kind == "Deployment" => owned(cluster, &wanted.plan.on, &uid).await?,
+        _ => Vec::new(),
+    };
     let guard = Guard {
         id: wanted.id,
         namespace,
         on: (&wanted.plan.on, plural(cluster, &wanted.plan.on).await?),
         helpers,
+        sets: sets.into_iter().filter_map(|set| set.metadata.name).collect(),
         image: wanted.image,
         lasts: wanted.lasts,
         patience: wanted.patience,
@@ -420,25 +444,95 @@ async fn give_up_rights(cluster: &Cluster, id: &str, on: &ObjectRef) {
     }
 }
 
+/// The ReplicaSets of a Deployment.
+async fn owned(cluster: &Cluster, on: &ObjectRef, uid: &str) -> Result<Vec<ReplicaSet>> {
+    let found = call(
+        || format!("the ReplicaSets of {on} could not be listed"),
+        || async { sets_of(cluster, on).list(&ListParams::default()).await },
+    );
+    let is_owned = |set: &ReplicaSet| {
+        let mut owners = set.metadata.owner_references.iter().flatten();
+        owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
+    };
+    Ok(found.await?.items.into_iter().filter(is_owned).collect())
+}
+
+fn sets_of(cluster: &Cluster, on: &ObjectRef) -> Api<ReplicaSet> {
+    Api::namespaced(cluster.client(), on.namespace.as_deref().unwrap_or("default"))
+}
+
+/// The Role of a guard that is in a namespace.
+fn role(id: &str, on: &ObjectRef) -> ObjectRef {
+    ObjectRef { namespace: on.namespace.clone(), ..right("Role", &name(id)) }
+}
+
+/// Waits until a Deployment's controller has made the ReplicaSet of the version that must not come back, and gives the
+/// guard the right to remove that one. Where it does not come in time, whoever undoes the fault removes it.
+///
+/// # Errors
+/// The target (exit 6) where the cluster does not tell, or refuses.
+pub(super) async fn entrust(cluster: &Cluster, on: &ObjectRef, id: &str) -> Result<()> {
+    let started = Instant::now();
+    let Some(uid) = find(cluster, on).await?.and_then(|on| on.metadata.uid) else { return Ok(()) };
+    let name = loop {
+        let sets = owned(cluster, on, &uid).await?;
+        if let Some(name) = sets.iter().find(|set| is_broken(set)).and_then(|set| set.metadata.name.clone()) {
+            break name;
+        }
+        if started.elapsed() > MADE {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    let reference = role(id, on);
+    let Some(found) = find(cluster, &reference).await? else { return Ok(()) };
+    let patch = match sets_in(&found) {
+        Some((_, names)) if names.contains(&name) => return Ok(()),
+        Some((place, _)) => {
+            json!([{"op": "add", "path": format!("/rules/{place}/resourceNames/-"), "value": name}])
+        }
+        None => json!([{"op": "add", "path": "/rules/-", "value": sets_rule(&[name])}]),
+    };
+    let Some((api, _)) = cluster.api(&reference, "default").await? else { return Ok(()) };
+    let patch = Patch::<()>::Json(serde_json::from_value(patch).unwrap_or_default());
+    let what = || format!("{reference} could not be changed");
+    let params = PatchParams::default();
+    call(what, || api.patch(&reference.name, &params, &patch)).await.map(|_| ())
+}
+
+/// Which ReplicaSets of a Deployment are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sets<'a> {
+    /// All.
+    All,
+    /// Those that the guard of this fault may change.
+    Entrusted(&'a str),
+}
+
 /// Takes the annotation of a fault off the ReplicaSets of a Deployment, whose controller has copied it there, and
 /// removes the ReplicaSet of a version that must not come back.
-pub(super) async fn tidy(cluster: &Cluster, on: &ObjectRef, uid: &str, broken: bool) -> Result<()> {
-    use k8s_openapi::api::apps::v1::ReplicaSet;
-    let api: Api<ReplicaSet> =
-        Api::namespaced(cluster.client(), on.namespace.as_deref().unwrap_or("default"));
-    let all = ListParams::default();
-    let found = call(|| format!("the ReplicaSets of {on} could not be listed"), || api.list(&all)).await?;
-    for set in found.items {
-        let owned = set
-            .metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|o| o.controller == Some(true) && o.uid == uid);
-        let name = set.metadata.name.clone().unwrap_or_default();
-        if !owned {
-            continue;
+pub(super) async fn tidy(
+    cluster: &Cluster,
+    on: &ObjectRef,
+    uid: &str,
+    broken: bool,
+    sets: Sets<'_>,
+) -> Result<()> {
+    let api = sets_of(cluster, on);
+    let sets = match sets {
+        Sets::All => owned(cluster, on, uid).await?,
+        Sets::Entrusted(id) => {
+            let names = find(cluster, &role(id, on)).await?.as_ref().and_then(sets_in);
+            let mut sets = Vec::new();
+            for name in names.into_iter().flat_map(|(_, names)| names) {
+                let what = || format!("ReplicaSet {name} could not be read");
+                sets.extend(call_opt(what, || api.get(&name)).await?);
+            }
+            sets
         }
+    };
+    for set in sets {
+        let name = set.metadata.name.clone().unwrap_or_default();
         let annotations = set.metadata.annotations.clone().unwrap_or_default();
         let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
         if broken && wanted == 0 && is_broken(&set) {
@@ -446,22 +540,26 @@ pub(super) async fn tidy(cluster: &Cluster, on: &ObjectRef, uid: &str, broken: b
             let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
             call_opt(|| format!("ReplicaSet {name} could not be removed"), || api.delete(&name, &params))
                 .await?;
-        } else if annotations.contains_key(super::record::ANNOTATION) {
-            let patch = Patch::Merge(json!({"metadata": {"annotations": {super::record::ANNOTATION: null}}}));
+        } else if annotations.contains_key(ANNOTATION) {
+            let path = format!("/metadata/annotations/{}", ANNOTATION.replace('/', "~1"));
+            let removed = json!([{"op": "remove", "path": path}]);
+            let patch = Patch::<()>::Json(serde_json::from_value(removed).unwrap_or_default());
             let params =
                 PatchParams { field_manager: Some(ownership::MANAGER.into()), ..PatchParams::default() };
-            call_opt(
-                || format!("ReplicaSet {name} could not be patched"),
-                || api.patch(&name, &params, &patch),
-            )
-            .await?;
+            let what = || format!("ReplicaSet {name} could not be patched");
+            match retry(|| api.patch(&name, &params, &patch)).await {
+                Ok(_) => {}
+                // It is gone, or its controller was faster.
+                Err(error) if matches!(status(&error), Some(404)) || is_conflict(&error) => {}
+                Err(error) => return Err(failed(what(), &error)),
+            }
         }
     }
     Ok(())
 }
 
 /// Whether it is the version that `broken-readiness` made: its probe asks a port on which nobody listens.
-fn is_broken(set: &k8s_openapi::api::apps::v1::ReplicaSet) -> bool {
+fn is_broken(set: &ReplicaSet) -> bool {
     let value = serde_json::to_value(set).unwrap_or_default();
     value.pointer("/spec/template/spec/containers/0/readinessProbe/tcpSocket/port") == Some(&json!(1))
 }
@@ -482,6 +580,7 @@ mod tests {
             namespace: "shop",
             on: (on, plural.into()),
             helpers: Vec::new(),
+            sets: vec!["web-5d".into()],
             image: "sre:1",
             lasts: Duration::from_secs(30),
             patience: Duration::from_secs(300),
@@ -571,6 +670,94 @@ mod tests {
         let kinds: Vec<Value> =
             guard(&on, "services").objects().iter().map(|object| object["kind"].clone()).collect();
         assert_eq!(kinds, ["Job", "ServiceAccount", "Role", "RoleBinding"]);
+    }
+
+    /// A Deployment with a broken version on it, whose ReplicaSets have the annotation, too.
+    fn broken(until: jiff::Timestamp) -> (Vec<Value>, ObjectRef) {
+        let set = Effect::Set {
+            path: "/spec/template/spec/containers/0/readinessProbe".into(),
+            before: None,
+            after: Some(super::super::plan::broken_probe()),
+        };
+        let record = super::super::Record::new("one", "broken", until, vec![set, Effect::NewReplicaSet]);
+        let annotations = json!({ANNOTATION: record.annotation()});
+        let container = |broken: bool| match broken {
+            true => json!({"name": "web", "readinessProbe": super::super::plan::broken_probe()}),
+            false => json!({"name": "web"}),
+        };
+        let replica_set = |name: &str, broken: bool| {
+            json!({
+                "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                "metadata": {"name": name, "namespace": "shop", "annotations": annotations, "ownerReferences": [
+                    {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "uid-web", "controller": true}]},
+                "spec": {"replicas": u8::from(!broken), "selector": {}, "template": {"spec": {"containers": [container(broken)]}}},
+            })
+        };
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "uid-web", "generation": 1, "annotations": annotations},
+            "spec": {"template": {"spec": {"containers": [container(true)]}}}, "status": {"observedGeneration": 9},
+        });
+        let on = ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        (
+            vec![
+                deployment,
+                replica_set("web-5d", false),
+                replica_set("web-6e", false),
+                replica_set("web-7f", true),
+            ],
+            on,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_guard_may_change_the_replica_sets_that_it_was_told_of_and_the_one_that_came() {
+        let (mut objects, on) = broken(jiff::Timestamp::now());
+        let late = objects.pop().expect("the broken one");
+        // `web-6e` came later: the guard was not told of it.
+        let role = guard(&on, "deployments").objects().swap_remove(2);
+        assert_eq!(role["rules"][2]["resourceNames"], json!(["web-5d"]));
+        let fake = Fake::new(&objects).await;
+        fake.put(role);
+        fake.put_soon(late);
+        entrust(&fake.cluster, &on, "one").await.expect("it comes");
+        let rules = fake.get("namespaces/shop/roles/sre-fault-one").expect("the Role")["rules"].clone();
+        assert_eq!(rules[2]["resourceNames"], json!(["web-5d", "web-7f"]));
+
+        let clock = Counted { lasts: Duration::ZERO, patience: LONG, grace: Duration::from_millis(10) };
+        assert!(watch(&fake.cluster, "one", &on, clock).await.expect("it undoes it"));
+        let annotated = |name: &str| {
+            fake.get(&format!("namespaces/shop/replicasets/{name}"))
+                .map(|set| set["metadata"]["annotations"][ANNOTATION].is_string())
+        };
+        assert_eq!(annotated("web-7f"), None, "the version that must not come back");
+        assert_eq!(annotated("web-5d"), Some(false));
+        assert_eq!(annotated("web-6e"), Some(true));
+    }
+
+    #[test]
+    fn no_rule_of_a_guard_is_about_all_objects_of_a_kind() {
+        let (_, deployment) = broken(jiff::Timestamp::UNIX_EPOCH);
+        for (on, plural) in [(deployment, "deployments"), (ObjectRef::of_node("worker"), "nodes")] {
+            for sets in [Vec::new(), vec!["web-5d".to_owned()]] {
+                let rules = Guard { sets, ..guard(&on, plural) }.rules();
+                for rule in rules.as_array().expect("rules") {
+                    assert!(
+                        rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty()),
+                        "{rule}"
+                    );
+                    assert!(
+                        !rule.to_string().contains('*') && !rule.to_string().contains("secrets"),
+                        "{rule}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 
 use super::change;
 use super::confine::confine;
-use super::guard::{dismiss, is_conflict, tidy};
+use super::guard::{Sets, dismiss, is_conflict, tidy};
 use super::inject::LAST_RESORT;
 use super::keep;
 use super::own;
@@ -52,7 +52,7 @@ pub async fn undo(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
     // What another fault has done since is not this one's to undo.
     let ours = |effect: &&Effect| !is_others || matches!(effect, Effect::Create { .. });
     all_aside(cluster, on, record, record.effects.iter().filter(ours)).await?;
-    set_back(cluster, on, record).await
+    set_back(cluster, on, record, Sets::All).await
 }
 
 /// As [`undo`], by the guard of a fault, which may do less: what ends by itself has ended by then.
@@ -63,7 +63,7 @@ pub async fn expire(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Resul
     confine(on, record)?;
     let allowed = |effect: &&Effect| matches!(effect, Effect::Create { .. } | Effect::Node { .. });
     all_aside(cluster, on, record, record.effects.iter().filter(allowed)).await?;
-    set_back(cluster, on, record).await
+    set_back(cluster, on, record, Sets::Entrusted(&record.id)).await
 }
 
 /// Undoes beside the object what can be, also where another part cannot; the first error is told. The annotation stays
@@ -81,8 +81,8 @@ async fn all_aside<'a>(
     undone
 }
 
-async fn set_back(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<()> {
-    let left = take_off(cluster, on, record).await?;
+async fn set_back(cluster: &Cluster, on: &ObjectRef, record: &Record, sets: Sets<'_>) -> Result<()> {
+    let left = take_off(cluster, on, record, sets).await?;
     if left.is_empty() {
         return Ok(());
     }
@@ -200,7 +200,7 @@ async fn node_lacks(cluster: &Cluster, node: &str) -> Result<Option<&'static str
 
 /// Sets the values of the object back, then takes the annotation off and gives its fields back to their owners; what
 /// others have changed since.
-async fn take_off(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<Vec<String>> {
+async fn take_off(cluster: &Cluster, on: &ObjectRef, record: &Record, sets: Sets<'_>) -> Result<Vec<String>> {
     let Some((api, _)) = cluster.api(on, "default").await? else { return Ok(Vec::new()) };
     let what = || format!("{on} could not be set back");
     let params = PatchParams { field_manager: Some(ownership::MANAGER.into()), ..PatchParams::default() };
@@ -209,14 +209,14 @@ async fn take_off(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
         let Some(object) = find(cluster, on).await? else { return Ok(Vec::new()) };
         let back = change::heal(&object, record)?;
         let Some(patch) = back.patch else {
-            tidy_up(cluster, on, record, &object).await?;
+            tidy_up(cluster, on, record, &object, sets).await?;
             return Ok(Vec::new());
         };
         let patch = Patch::<()>::Json(patch);
         match retry(|| api.patch(&on.name, &params, &patch)).await {
             Ok(_) if !back.is_last => {}
             Ok(object) => {
-                tidy_up(cluster, on, record, &object).await?;
+                tidy_up(cluster, on, record, &object, sets).await?;
                 return Ok(back.left);
             }
             Err(error) if is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
@@ -226,7 +226,13 @@ async fn take_off(cluster: &Cluster, on: &ObjectRef, record: &Record) -> Result<
 }
 
 /// The traces that a Deployment's controller has made of the fault in its ReplicaSets.
-async fn tidy_up(cluster: &Cluster, on: &ObjectRef, record: &Record, object: &DynamicObject) -> Result<()> {
+async fn tidy_up(
+    cluster: &Cluster,
+    on: &ObjectRef,
+    record: &Record,
+    object: &DynamicObject,
+    sets: Sets<'_>,
+) -> Result<()> {
     if on.kind != "Deployment" {
         return Ok(());
     }
@@ -243,7 +249,7 @@ async fn tidy_up(cluster: &Cluster, on: &ObjectRef, record: &Record, object: &Dy
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let broken = record.effects.iter().any(|effect| matches!(effect, Effect::NewReplicaSet));
-    tidy(cluster, on, object.metadata.uid.as_deref().unwrap_or_default(), broken).await
+    tidy(cluster, on, object.metadata.uid.as_deref().unwrap_or_default(), broken, sets).await
 }
 
 /// Waits until what was ready before a fault is so again; what is gone is not waited for.

@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, EvictParams, Patch, PatchParams, PostParams, 
 use kube::core::DynamicObject;
 
 use super::change;
-use super::guard::is_conflict;
+use super::guard::{self, is_conflict};
 use super::keep::{Keeper, pause_redis, take_memory};
 use super::ownership;
 use super::record::{Effect, PodRef, Record};
@@ -53,6 +53,8 @@ pub async fn inject(
             let line = stop.as_deref().ok_or_else(|| Error::target("nobody says how the node is stopped"))?;
             // It is ended and waited for, not left alone.
             super::node::run(line, node, interrupt).await?;
+        } else if matches!(effect, Effect::NewReplicaSet) && record.guard.is_some() {
+            interrupt.or(guard::entrust(cluster, on, &record.id)).await??;
         } else {
             keepers.extend(interrupt.or(take_effect(cluster, record, effect)).await??);
         }
@@ -254,6 +256,40 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_interrupts_it_does_not_wait_for_what_does_not_come() {
+        let on = ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}});
+        let fake = crate::target::kubernetes::fake::Fake::new(&[web]).await;
+        let pod = ObjectRef {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            name: "sre-fault-one".into(),
+            ..on.clone()
+        };
+        let body = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod.name, "namespace": "shop"},
+            "status": {"phase": "Pending"}});
+        let create = Effect::Create { object: pod, body: Some(Box::new(body)) };
+        let record = Record::new("one", "cpu-pressure", Timestamp::now(), vec![create]);
+        let interrupt = Interrupt::default();
+        let started = Instant::now();
+        let press = async {
+            while fake.count("Pod") == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            interrupt.trigger(crate::exit::Exit::Interrupted);
+        };
+        let (injected, ()) = tokio::join!(inject(&fake.cluster, &on, &record, &interrupt), press);
+        let Err(error) = injected else { panic!("nothing interrupted it") };
+        assert_eq!(error.exit(), crate::exit::Exit::Interrupted);
+        assert!(started.elapsed() < BOUND / 4, "{:?}", started.elapsed());
+    }
 
     fn ends(restarts: i32, state: Value, last: Value) -> Ends {
         let pod = json!({"metadata": {}, "status": {"containerStatuses": [

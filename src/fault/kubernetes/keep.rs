@@ -10,8 +10,10 @@ use tokio::task::JoinHandle;
 use super::record::PodRef;
 use crate::error::{Error, Result};
 use crate::fault::pressure::IN_USE;
+use crate::lines::Lines;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::explain;
+use crate::target::kubernetes::login;
 
 /// Redis is paused for so long at a time; the next pause is queued behind it, on the same connection.
 const SLICE: Duration = Duration::from_secs(2);
@@ -53,8 +55,9 @@ pub async fn pause_redis(cluster: &Cluster, pod: &PodRef, port: u16, lasts: Dura
     let mut stream = forwarder
         .take_stream(port)
         .ok_or_else(|| failed().because_of(format!("port {port} was not opened")))?;
+    let password = login::of_redis(cluster, &pod.namespace, &pod.name).await?;
+    let mut commands = password.as_deref().map(authenticate).unwrap_or_default();
     let mut left = lasts;
-    let mut commands = String::new();
     while !left.is_zero() {
         let slice = left.min(SLICE);
         commands += &format!("CLIENT PAUSE {} ALL\r\n", slice.as_millis().max(1));
@@ -65,7 +68,12 @@ pub async fn pause_redis(cluster: &Cluster, pod: &PodRef, port: u16, lasts: Dura
     let mut first = String::new();
     // Who is no Redis may answer without an end.
     let mut line = (&mut answers).take(LINE);
-    let read = tokio::time::timeout(ANSWER, line.read_line(&mut first)).await;
+    let mut read = tokio::time::timeout(ANSWER, line.read_line(&mut first)).await;
+    if password.is_some() && matches!(read, Ok(Ok(_))) && first.starts_with("+OK") {
+        first.clear();
+        let mut line = (&mut answers).take(LINE);
+        read = tokio::time::timeout(ANSWER, line.read_line(&mut first)).await;
+    }
     match read {
         Ok(Ok(_)) if first.starts_with("+OK") => {}
         Ok(Ok(0)) => {
@@ -73,9 +81,10 @@ pub async fn pause_redis(cluster: &Cluster, pod: &PodRef, port: u16, lasts: Dura
         }
         Ok(Ok(_)) => {
             let error = failed().because_of(first.trim());
-            return Err(match first.contains("NOAUTH") {
-                true => error
-                    .hint("a Redis that asks for a password is not paused: it would have to be known here"),
+            return Err(match ["NOAUTH", "WRONGPASS"].iter().any(|word| first.contains(word)) {
+                true => error.hint(
+                    "its password is looked for where its container gets REDISCLI_AUTH or REDIS_PASSWORD from",
+                ),
                 false => error,
             });
         }
@@ -89,6 +98,11 @@ pub async fn pause_redis(cluster: &Cluster, pod: &PodRef, port: u16, lasts: Dura
         let _forwarder = forwarder;
         let _ = tokio::io::copy(&mut answers, &mut tokio::io::sink()).await;
     })))
+}
+
+/// The command that logs in. A password may have any character in it.
+fn authenticate(password: &str) -> String {
+    format!("*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n", password.len())
 }
 
 /// Waits until Redis answers.
@@ -190,7 +204,7 @@ async fn start(
         .map_err(|e| format!("{name}: {}", explain(&e)))?;
     let stdin = process.stdin();
     let Some(stdout) = process.stdout() else { return Err(format!("{name}: it has no output")) };
-    let mut lines = BufReader::new(stdout).lines();
+    let mut lines = Lines::new(BufReader::new(stdout));
     match tokio::time::timeout(ANSWER, lines.next_line()).await {
         Ok(Ok(Some(_))) => {}
         Ok(_) => {

@@ -245,11 +245,7 @@ impl Owner {
     }
 
     fn runs(&self) -> bool {
-        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
-        pid.is_some_and(|pid| {
-            // A process of somebody else's is there, too.
-            !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
-        })
+        crate::target::local::process::exists(self.pid)
     }
 }
 

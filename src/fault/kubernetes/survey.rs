@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::api::{Api, ListParams};
 use kube::core::{DynamicObject, Selector, TypeMeta};
@@ -34,6 +35,8 @@ pub struct Survey {
     pub nodes: BTreeMap<String, f64>,
     /// Claims that the pods of the object write to, and that are for one writer: `data (ReadWriteOnce)`.
     pub claims: Vec<String>,
+    /// NetworkPolicies that let something in or out of one of the pods, where that matters to the fault.
+    pub admitting: Vec<String>,
 }
 
 /// A pod.
@@ -161,7 +164,11 @@ impl Look<'_> {
                 }
             }
         };
-        self.complete(anchor, pods).await
+        let mut survey = self.complete(anchor, pods).await?;
+        if matches!(kind, FaultKind::NetworkCut) {
+            survey.admitting = self.admitting(&survey.pods).await?;
+        }
+        Ok(survey)
     }
 
     /// The pods that are meant, and the workload where it is named itself.
@@ -276,7 +283,7 @@ impl Look<'_> {
         let services = self.services_of(&pods, &anchor).await?;
         let nodes = self.processors(&pods).await?;
         let claims = self.claims_of(&anchor).await?;
-        Ok(Survey { anchor, pods, workloads, services, nodes, claims })
+        Ok(Survey { anchor, pods, workloads, services, nodes, claims, admitting: Vec::new() })
     }
 
     /// The claims of a workload that are for one writer. One that cannot be read is taken for such.
@@ -295,6 +302,30 @@ impl Look<'_> {
             }
         }
         Ok(single)
+    }
+
+    /// The policies that let something in or out of one of these pods: policies add up.
+    async fn admitting(&self, pods: &[Seen]) -> Result<Vec<String>> {
+        let policies: Api<NetworkPolicy> = Api::namespaced(self.cluster.client(), self.namespace);
+        let what = || format!("the NetworkPolicies of {} could not be listed", self.namespace);
+        let all = ListParams::default();
+        let found = call(what, || policies.list(&all)).await?.items;
+        let mut names = Vec::new();
+        for policy in found {
+            let Some(spec) = policy.spec else { continue };
+            if !admits(&spec) {
+                continue;
+            }
+            let selector: Selector =
+                spec.pod_selector.unwrap_or_default().try_into().map_err(|e| {
+                    Error::target("a NetworkPolicy selects nothing that makes sense").because(e)
+                })?;
+            let selected = self.selected(&selector, None).await?;
+            if selected.iter().any(|one| pods.iter().any(|pod| pod.pod == one.pod)) {
+                names.push(policy.metadata.name.unwrap_or_default());
+            }
+        }
+        Ok(names)
     }
 
     /// The Services in the namespace of the anchor that lead to a pod.
@@ -439,6 +470,12 @@ fn is_own(labels: Option<&BTreeMap<String, String>>) -> bool {
 
 pub(super) fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
     owners?.iter().find(|owner| owner.controller == Some(true))
+}
+
+/// Whether a policy lets anything through.
+fn admits(spec: &NetworkPolicySpec) -> bool {
+    let is_empty = |rules: Option<usize>| rules.unwrap_or(0) == 0;
+    !is_empty(spec.ingress.as_ref().map(Vec::len)) || !is_empty(spec.egress.as_ref().map(Vec::len))
 }
 
 fn reference(owner: &OwnerReference, namespace: &str) -> ObjectRef {

@@ -79,7 +79,8 @@ pub fn quantity(text: &str) -> Option<f64> {
     ];
     let suffix = SUFFIXES.iter().find_map(|(suffix, by)| Some((text.strip_suffix(suffix)?, *by)));
     let (number, by) = suffix.unwrap_or((text, 1.0));
-    Some(number.parse::<f64>().ok()? * by)
+    // `inf` and `nan` are numbers to Rust, and no quantities.
+    number.parse::<f64>().ok().map(|number| number * by).filter(|quantity| quantity.is_finite())
 }
 
 fn read(value: &Value) -> Option<f64> {

@@ -249,10 +249,7 @@ impl Look<'_> {
 
     /// All objects of a kind, in all namespaces.
     async fn all(&self, group: &str, kind: &str) -> Result<Vec<DynamicObject>> {
-        let Some(served) = self.cluster.kind(group, "", kind).await? else { return Ok(Vec::new()) };
-        let api: Api<DynamicObject> = Api::all_with(self.cluster.client(), &served.resource);
-        let all = ListParams::default();
-        Ok(call(|| format!("the {kind}s of the cluster could not be listed"), || api.list(&all)).await?.items)
+        Ok(self.cluster.all(group, kind).await?.unwrap_or_default())
     }
 
     async fn permissions(&self, planned: &[Planned], whole: bool) -> Result<Vec<Finding>> {

@@ -9,5 +9,8 @@ mod operators;
 mod rendered;
 mod services;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use capacity::quantity;
 pub use cluster::cluster;
 pub use minikube::minikube;
+pub use operators::operators;

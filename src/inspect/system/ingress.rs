@@ -1,9 +1,10 @@
 //! What ingress controllers served: ingress-nginx or Traefik, by their own metrics.
 
 use super::eyes::Eyes;
-use super::model::{Ingress, Missing, Part, Traffic};
+use super::model::{Ingress, Missing, Part, Traffic, Warning};
 use super::scope;
 use super::traffic::{self, Source};
+use crate::figures::count;
 use crate::observe::{Labels, matcher};
 
 /// The names that tell which controllers are scraped.
@@ -12,6 +13,10 @@ pub const NAMES: &str = "nginx_ingress_controller_.+|traefik_.+";
 const NGINX_COUNT: &str = "nginx_ingress_controller_requests";
 const TRAEFIK_COUNT: &str = "traefik_entrypoint_requests_total";
 const TRAEFIK_SERVICE_COUNT: &str = "traefik_service_requests_total";
+const TRAEFIK_ROUTER_COUNT: &str = "traefik_router_requests_total";
+
+/// How many server errors a window wants that compares them.
+const SERVER_ERRORS: f64 = 20.0;
 
 /// Entry points that serve Traefik itself.
 const TRAEFIK_OWN: &str = "traefik|metrics|ping";
@@ -26,8 +31,9 @@ pub async fn look(eyes: &Eyes, namespace: &str, controllers: Option<&str>) -> Re
         if !has(kind.count()) {
             continue;
         }
-        let groups = eyes.vector(&kind.groups()).await?;
-        let groups: Vec<Labels> = groups.into_iter().map(|(labels, _)| labels).collect();
+        // What tells whose the series are.
+        let by = format!("controller_namespace, {}", scope::grouped());
+        let groups = eyes.lately(kind.count(), &by).await?;
         let namespaces = kind.namespaces(&groups);
         if let Some(wanted) = controllers
             && !namespaces.iter().any(|known| known == wanted)
@@ -36,15 +42,30 @@ pub async fn look(eyes: &Eyes, namespace: &str, controllers: Option<&str>) -> Re
             continue;
         }
         let mut traffic: Vec<Traffic> = Vec::new();
-        for source in kind.sources(&groups, namespace, controllers, has(TRAEFIK_SERVICE_COUNT)) {
-            traffic.push(match eyes.vector(&format!("group({})", source.count_selector())).await? {
+        let by = match kind {
+            Controller::Nginx => None,
+            // A router counts also what its Service, having no pod, does not.
+            Controller::Traefik => {
+                [TRAEFIK_ROUTER_COUNT, TRAEFIK_SERVICE_COUNT].into_iter().find(|name| has(name))
+            }
+        };
+        let sources = kind.sources(&groups, namespace, controllers, by);
+        for source in &sources {
+            traffic.push(match eyes.lately(&source.count_selector(), "job").await? {
                 none if none.is_empty() => uncounted(kind, &source.of),
-                _ => traffic::look(eyes, &source).await,
+                _ => traffic::look(eyes, source).await,
             });
         }
         // What holds for the namespace is not told again of all.
         if let [all, ours] = traffic.as_mut_slice() {
             all.warnings.retain(|warning| !ours.warnings.contains(warning));
+            if by == Some(TRAEFIK_SERVICE_COUNT) {
+                ours.warnings.extend(unattributed(eyes, &sources[0]).await);
+            }
+        }
+        if let (Some(all), Some(source)) = (traffic.first_mut(), sources.first()) {
+            let targets = eyes.targets(&source.count_selector()).await?;
+            all.warnings.extend(traffic::of_targets(&targets, kind.name()));
         }
         let namespaces = controllers.map_or(namespaces, |wanted| vec![wanted.to_owned()]);
         found.push(Ingress { controller: kind.name(), namespaces, traffic });
@@ -52,11 +73,44 @@ pub async fn look(eyes: &Eyes, namespace: &str, controllers: Option<&str>) -> Re
     if found.is_empty() { Err(nothing(&names, controllers, &elsewhere)) } else { Ok(found) }
 }
 
+/// Server errors of Traefik that none of its Services has: of which namespace they are is not told. `all` is what its
+/// entry points served.
+async fn unattributed(eyes: &Eyes, all: &Source) -> Option<Warning> {
+    let errors = matcher("code", "=~", "5..");
+    let narrowed = |name: &str, matchers: &[String]| {
+        let matchers: Vec<&str> = matchers.iter().map(String::as_str).chain([errors.as_str()]).collect();
+        format!("{name}{{{}}}", matchers.join(","))
+    };
+    let counters = vec![
+        ("all", narrowed(TRAEFIK_COUNT, &all.matchers)),
+        ("services", narrowed(TRAEFIK_SERVICE_COUNT, &[])),
+    ];
+    let interval = eyes.interval(&all.count_selector()).await.ok()?;
+    let moved = eyes.counters(counters, interval, SERVER_ERRORS).await.ok()?;
+    let of = |name: &str| moved.values.get(name).copied().unwrap_or_default();
+    untold(of("all"), of("services"))
+}
+
+/// Both are extrapolated: a tenth more is none.
+fn untold(all: f64, services: f64) -> Option<Warning> {
+    (all > services * 1.1 + 1.0).then(|| {
+        Warning::new(
+            format!(
+                "{} of {} requests that failed (5xx) are of no Service that Traefik tells: they are in `all` alone",
+                count((all - services).round() as u64),
+                count(all.round() as u64)
+            ),
+            "a Service without pods is in none of its metrics of Services; --metrics.prometheus.addRoutersLabels=true tells \
+             whose they are",
+        )
+    })
+}
+
 /// Where a controller has never counted a request, its counters are not there.
 fn uncounted(kind: Controller, of: &str) -> Traffic {
     let missing = Missing::new(
-        format!("{} has counted no request of {of}", kind.name()),
-        "is there an Ingress, and is its host asked for?",
+        format!("{} has counted no request of {of} within an hour", kind.name()),
+        kind.counts_nothing(),
     );
     Traffic {
         of: of.to_owned(),
@@ -83,10 +137,13 @@ fn nothing(names: &[String], controllers: Option<&str>, elsewhere: &[String]) ->
              default; Traefik: metrics.prometheus, port 9100",
         );
     }
-    let count = if names.iter().any(|name| name.starts_with("nginx_")) { NGINX_COUNT } else { TRAEFIK_COUNT };
+    let kind = match names.iter().any(|name| name.starts_with("nginx_")) {
+        true => Controller::Nginx,
+        false => Controller::Traefik,
+    };
     Missing::new(
-        format!("the ingress controller is scraped and has counted no request ({count} is not there)"),
-        "ingress-nginx counts only requests whose Host header is in a rule of an Ingress",
+        format!("{} is scraped and has counted no request ({} is not there)", kind.name(), kind.count()),
+        kind.counts_nothing(),
     )
 }
 
@@ -118,9 +175,17 @@ impl Controller {
         }
     }
 
-    /// What tells whose the series are.
-    fn groups(self) -> String {
-        format!("group by (controller_namespace, {}) ({})", scope::grouped(), self.count())
+    /// When it counts nothing, as what to look at.
+    fn counts_nothing(self) -> &'static str {
+        match self {
+            Controller::Nginx => {
+                "it counts only requests whose Host header is in a rule of an Ingress: is there one, and is its host asked for?"
+            }
+            Controller::Traefik => {
+                "its counters begin with the first request since its start, and of a namespace with \
+                 --metrics.prometheus.addRoutersLabels=true: was an Ingress of it asked for?"
+            }
+        }
     }
 
     /// The namespace of the controller that a group of series is from.
@@ -151,7 +216,7 @@ impl Controller {
         groups: &[Labels],
         namespace: &str,
         controllers: Option<&str>,
-        has_services: bool,
+        by: Option<&'static str>,
     ) -> Vec<Source> {
         let home = controllers.and_then(|wanted| {
             groups
@@ -185,15 +250,16 @@ impl Controller {
                     sources.push(source(namespace, self.count(), self.buckets(), vec![of_namespace]));
                 }
             }
-            // A service's name there is `namespace-name-port@kubernetes`. Another namespace whose name begins
-            // with this one's and `-` cannot be told from it.
-            Controller::Traefik if has_services => sources.push(source(
-                namespace,
-                TRAEFIK_SERVICE_COUNT,
-                "traefik_service_request_duration_seconds_bucket",
-                vec![matcher("service", "=~", &format!("{namespace}-.+@kubernetes.*"))],
-            )),
-            Controller::Traefik => {}
+            // A service's name there is `namespace-name-port@kubernetes`, of a router as well. Another namespace whose
+            // name begins with this one's and `-` cannot be told from it.
+            Controller::Traefik => sources.extend(by.map(|count| {
+                let buckets = match count {
+                    TRAEFIK_ROUTER_COUNT => "traefik_router_request_duration_seconds_bucket",
+                    _ => "traefik_service_request_duration_seconds_bucket",
+                };
+                let matchers = vec![matcher("service", "=~", &format!("{namespace}-.+@kubernetes.*"))];
+                source(namespace, count, buckets, matchers)
+            })),
         }
         sources
     }
@@ -221,14 +287,14 @@ mod tests {
         ]);
         let groups = [exported];
         assert_eq!(nginx.namespaces(&groups), ["ingress-nginx"]);
-        let of = nginx.sources(&groups, "default", Some("ingress-nginx"), false);
+        let of = nginx.sources(&groups, "default", Some("ingress-nginx"), None);
         let home = r#"controller_namespace="ingress-nginx""#;
         assert_eq!(
             matchers(&of),
             [("all", home.into()), ("default", format!(r#"{home},exported_namespace="default""#))]
         );
         let groups = [labels(&[("controller_namespace", "ingress-nginx"), ("namespace", "default")])];
-        let of = nginx.sources(&groups, "default", None, false);
+        let of = nginx.sources(&groups, "default", None, None);
         assert_eq!(matchers(&of), [("all", String::new()), ("default", r#"namespace="default""#.into())]);
     }
 
@@ -237,7 +303,7 @@ mod tests {
         let traefik = Controller::Traefik;
         let groups = [labels(&[("namespace", "traefik")])];
         assert_eq!(traefik.namespaces(&groups), ["traefik"]);
-        let of = traefik.sources(&groups, "default", Some("traefik"), true);
+        let of = traefik.sources(&groups, "default", Some("traefik"), Some(TRAEFIK_SERVICE_COUNT));
         let home = r#"namespace="traefik""#;
         assert_eq!(
             matchers(&of),
@@ -247,7 +313,21 @@ mod tests {
             ]
         );
         assert_eq!(of[1].count_selector().split('{').next(), Some("traefik_service_requests_total"));
-        assert_eq!(traefik.sources(&groups, "default", None, false).len(), 1);
+        assert_eq!(traefik.sources(&groups, "default", None, None).len(), 1);
+        let of = traefik.sources(&groups, "default", None, Some(TRAEFIK_ROUTER_COUNT));
+        assert!(of[1].count_selector().starts_with("traefik_router_requests_total{service=~"), "{of:?}");
+        assert_eq!(of[1].buckets, "traefik_router_request_duration_seconds_bucket");
+    }
+
+    #[test]
+    fn errors_of_no_service_are_told() {
+        assert_eq!(untold(100.0, 95.0), None, "extrapolated apart");
+        assert_eq!(untold(0.0, 0.0), None);
+        let told = untold(100.0, 20.0).expect("a warning");
+        assert!(
+            told.what.starts_with("80 of 100 requests") && told.means.contains("addRoutersLabels"),
+            "{told:?}"
+        );
     }
 
     #[test]
@@ -255,7 +335,9 @@ mod tests {
         let name = |text: &str| vec![text.to_owned()];
         assert!(nothing(&[], None, &[]).why.contains("no metric of"));
         assert!(nothing(&name("nginx_ingress_controller_success"), None, &[]).why.contains(NGINX_COUNT));
-        assert!(nothing(&name("traefik_config_reloads_total"), None, &[]).why.contains(TRAEFIK_COUNT));
+        let traefik = nothing(&name("traefik_config_reloads_total"), None, &[]);
+        assert!(traefik.why.contains(TRAEFIK_COUNT), "{traefik:?}");
+        assert!(!traefik.next.expect("a hint").contains("nginx"), "the hint is the controller's own");
         let elsewhere = nothing(&name("x"), Some("a"), &["traefik in b".into()]);
         assert!(elsewhere.why.contains("traefik in b"), "{elsewhere:?}");
     }

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 
 use super::eyes::Eyes;
 use super::model::{Missing, NodeCount};
 use super::scope;
-use super::spread::{Node, Owner, Placed, Spread, spread};
+use super::spread::{Node, Owner, Placed, Spread, Wanted, spread};
 use crate::error::Result;
 use crate::observe::Labels;
 use crate::target::kubernetes::client::Cluster;
 use crate::target::kubernetes::failure::call;
 use crate::target::kubernetes::nodes;
+use crate::target::kubernetes::object::{MANAGED_BY, MANAGER};
 
 /// The label that holds a node's zone, as kube-state-metrics writes it.
 const ZONE_METRIC: &str = "label_topology_kubernetes_io_zone";
@@ -40,7 +42,60 @@ async fn placed(cluster: &Cluster, namespace: &str) -> Result<Vec<Placed>> {
     let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let params = ListParams::default();
     let found = call(|| format!("the pods of {namespace} could not be listed"), || api.list(&params)).await?;
-    Ok(found.items.iter().filter(|pod| !has_ended(pod)).map(placed_as).collect())
+    Ok(found.items.iter().filter(|pod| !has_ended(pod) && !is_helper(pod)).map(placed_as).collect())
+}
+
+/// The Deployments and StatefulSets of a namespace, and how many pods each is to have.
+///
+/// # Errors
+/// They may not be listed, or the API server does not answer (6).
+async fn wanted(cluster: &Cluster, namespace: &str) -> Result<Vec<Wanted>> {
+    let (deployments, sets): (Api<Deployment>, Api<StatefulSet>) =
+        (Api::namespaced(cluster.client(), namespace), Api::namespaced(cluster.client(), namespace));
+    let (what, all) = (|| format!("the workloads of {namespace} could not be listed"), ListParams::default());
+    let (deployments, sets) =
+        tokio::try_join!(call(what, || deployments.list(&all)), call(what, || sets.list(&all)))?;
+    let wanted = |kind: &str, name: Option<String>, replicas: Option<i32>| Wanted {
+        owner: Owner { kind: kind.into(), name: name.unwrap_or_default() },
+        replicas: replicas.and_then(|replicas| u64::try_from(replicas).ok()).unwrap_or(1),
+    };
+    let deployments = deployments
+        .items
+        .into_iter()
+        .map(|it| wanted("Deployment", it.metadata.name, it.spec.and_then(|spec| spec.replicas)));
+    let sets = sets
+        .items
+        .into_iter()
+        .map(|it| wanted("StatefulSet", it.metadata.name, it.spec.and_then(|spec| spec.replicas)));
+    Ok(deployments.chain(sets).collect())
+}
+
+/// The same, as kube-state-metrics tells.
+async fn wanted_by_metrics(eyes: &Eyes, namespace: &str) -> Result<Vec<Wanted>, Missing> {
+    let mut all = Vec::new();
+    for (kind, label, metric) in [
+        ("Deployment", "deployment", "kube_deployment_spec_replicas"),
+        ("StatefulSet", "statefulset", "kube_statefulset_replicas"),
+    ] {
+        let found = eyes.vector(metric).await?;
+        let here = found
+            .iter()
+            .filter(|(labels, _)| scope::namespace(labels).is_some_and(|(_, known)| known == namespace));
+        all.extend(here.filter_map(|(labels, replicas)| {
+            let name = own(labels, label)?.to_owned();
+            Some(Wanted { owner: Owner { kind: kind.into(), name }, replicas: *replicas as u64 })
+        }));
+    }
+    Ok(all)
+}
+
+/// Whether a pod is one that `sre` itself made for a while: a guard of a fault, or what sends load.
+fn is_helper(pod: &Pod) -> bool {
+    let ours = pod.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    let of_a_job = owners.any(|owner| owner.controller == Some(true) && owner.kind == "Job");
+    let alone = pod.metadata.owner_references.as_ref().is_none_or(Vec::is_empty);
+    ours.is_some_and(|manager| manager == MANAGER) && (of_a_job || alone)
 }
 
 fn has_ended(pod: &Pod) -> bool {
@@ -88,15 +143,27 @@ pub async fn look(
             }
         },
     };
+    // Who may not list workloads has them from kube-state-metrics, if anybody has.
+    let of_api = match cluster {
+        Some(cluster) => wanted(cluster, namespace).await.ok(),
+        None => None,
+    };
+    let wanted = match (of_api, eyes) {
+        (Some(wanted), _) => wanted,
+        (None, Some(eyes)) => wanted_by_metrics(eyes, namespace).await.unwrap_or_default(),
+        (None, None) => Vec::new(),
+    };
     match (pods, nodes, eyes) {
-        (Some(pods), _, _) if pods.is_empty() => Err(empty(namespace)),
-        (Some(pods), Some(nodes), _) => Ok(spread("the API server", &pods, nodes)),
-        (Some(pods), None, None) => Ok(spread("the API server; the nodes could not be listed", &pods, &[])),
+        (Some(pods), _, _) if pods.is_empty() && wanted.is_empty() => Err(empty(namespace)),
+        (Some(pods), Some(nodes), _) => Ok(spread("the API server", &pods, nodes, &wanted)),
+        (Some(pods), None, None) => {
+            Ok(spread("the API server; the nodes could not be listed", &pods, &[], &wanted))
+        }
         (Some(pods), None, Some(eyes)) => {
             let nodes = metric_nodes(eyes).await.unwrap_or_default();
-            Ok(spread("the API server; the zones by kube-state-metrics", &pods, &nodes))
+            Ok(spread("the API server; the zones by kube-state-metrics", &pods, &nodes, &wanted))
         }
-        (None, _, Some(eyes)) => match by_metrics(eyes, nodes, namespace).await {
+        (None, _, Some(eyes)) => match by_metrics(eyes, nodes, namespace, &wanted).await {
             Ok(found) => Ok(found),
             Err(missing) => Err(reasons.into_iter().fold(missing, |all, reason| Missing {
                 why: format!("{}\n{}", reason.why, all.why),
@@ -113,7 +180,12 @@ fn empty(namespace: &str) -> Missing {
     Missing::new(format!("no pod runs in {namespace}"), "is this the right namespace? kubectl get namespaces")
 }
 
-async fn by_metrics(eyes: &Eyes, nodes: Option<&[Node]>, namespace: &str) -> Result<Spread, Missing> {
+async fn by_metrics(
+    eyes: &Eyes,
+    nodes: Option<&[Node]>,
+    namespace: &str,
+    wanted: &[Wanted],
+) -> Result<Spread, Missing> {
     let groups = eyes.vector(&format!("group by ({}) (kube_pod_info)", scope::grouped())).await?;
     let groups: Vec<Labels> = groups.into_iter().map(|(labels, _)| labels).collect();
     let Some(here) = scope::matching(&groups, namespace) else {
@@ -136,16 +208,16 @@ async fn by_metrics(eyes: &Eyes, nodes: Option<&[Node]>, namespace: &str) -> Res
     let pods: Vec<Placed> = pods
         .iter()
         .filter_map(|(labels, _)| metric_pod(labels))
-        .filter(|pod| !ended.contains(pod.pod.as_str()))
+        .filter(|pod| !ended.contains(pod.pod.as_str()) && !is_helper_s(&pod.owner))
         .collect();
-    if pods.is_empty() {
+    if pods.is_empty() && wanted.is_empty() {
         return Err(empty(namespace));
     }
     let told = match nodes {
         Some(nodes) => nodes.to_vec(),
         None => metric_nodes(eyes).await?,
     };
-    Ok(spread("kube-state-metrics", &pods, &told))
+    Ok(spread("kube-state-metrics", &pods, &told, wanted))
 }
 
 async fn metric_nodes(eyes: &Eyes) -> Result<Vec<Node>, Missing> {
@@ -160,6 +232,11 @@ async fn metric_nodes(eyes: &Eyes) -> Result<Vec<Node>, Missing> {
     let names: BTreeSet<&str> =
         known.iter().chain(&zoned).filter_map(|(labels, _)| own(labels, "node")).collect();
     Ok(names.into_iter().map(|name| Node { name: name.to_owned(), zone: zone(name) }).collect())
+}
+
+/// The same of an owner, which tells no labels here.
+fn is_helper_s(owner: &Owner) -> bool {
+    owner.kind == "Job" && owner.name.starts_with("sre-")
 }
 
 /// A label that the metric gives itself; renamed where the target has one of that name.
@@ -214,6 +291,23 @@ mod tests {
         assert!(ended(serde_json::json!({"metadata": {}, "status": {"phase": "Succeeded"}})));
         assert!(ended(serde_json::json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})));
         assert!(!ended(serde_json::json!({"metadata": {}, "status": {"phase": "Pending"}})));
+    }
+
+    #[test]
+    fn what_sre_made_for_a_while_takes_no_part() {
+        let of = |labels: serde_json::Value, owner: Option<&str>| {
+            let owners: Vec<serde_json::Value> = owner
+                .map(|kind| serde_json::json!({"apiVersion": "v1", "kind": kind, "name": "x", "uid": "1", "controller": true}))
+                .into_iter()
+                .collect();
+            is_helper(&pod(serde_json::json!({"metadata": {"labels": labels, "ownerReferences": owners}})))
+        };
+        let ours = serde_json::json!({"app.kubernetes.io/managed-by": "sre"});
+        assert!(of(ours.clone(), Some("Job")) && of(ours.clone(), None));
+        assert!(!of(ours, Some("ReplicaSet")), "what a stack brought does");
+        assert!(!of(serde_json::json!({}), Some("Job")), "somebody else's Job does");
+        let owner = |kind: &str, name: &str| Owner { kind: kind.into(), name: name.into() };
+        assert!(is_helper_s(&owner("Job", "sre-fault-x")) && !is_helper_s(&owner("Job", "backup")));
     }
 
     #[test]

@@ -100,6 +100,8 @@ pub enum Verdict {
     NoZones,
     /// One on each node, as a DaemonSet has it.
     EveryNode,
+    /// There is no pod.
+    NoPods,
 }
 
 /// A node's pods.
@@ -118,8 +120,17 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// How pods are spread over nodes. `source` is who told.
-pub fn spread(source: &str, pods: &[Placed], nodes: &[Node]) -> Spread {
+/// What a workload is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// `Deployment frontend`.
+    pub owner: Owner,
+    /// How many pods.
+    pub replicas: u64,
+}
+
+/// How pods are spread over nodes, of workloads that are to have so many. `source` is who told.
+pub fn spread(source: &str, pods: &[Placed], nodes: &[Node], wanted: &[Wanted]) -> Spread {
     let zone_of = |node: &str| nodes.iter().find(|n| n.name == node).and_then(|n| n.zone.as_deref());
     let zones: Vec<&str> = {
         let mut all: Vec<&str> = nodes.iter().filter_map(|node| node.zone.as_deref()).collect();
@@ -130,6 +141,9 @@ pub fn spread(source: &str, pods: &[Placed], nodes: &[Node]) -> Spread {
     let mut by_owner: BTreeMap<&Owner, Vec<&Placed>> = BTreeMap::new();
     for pod in pods {
         by_owner.entry(&pod.owner).or_default().push(pod);
+    }
+    for workload in wanted {
+        by_owner.entry(&workload.owner).or_default();
     }
     let in_zones = |pods: &[&Placed]| {
         let mut counts = BTreeMap::new();
@@ -164,7 +178,7 @@ pub fn spread(source: &str, pods: &[Placed], nodes: &[Node]) -> Spread {
         source: source.to_owned(),
         pods: pods.len(),
         worst: worst(&in_zones(&pods.iter().collect::<Vec<_>>())),
-        warnings: warnings(&workloads, nodes, zones.len()),
+        warnings: [lacking(&workloads, wanted), warnings(&workloads, nodes, zones.len())].concat(),
         workloads,
         nodes: on_nodes.into_iter().map(on_node).collect(),
     }
@@ -182,6 +196,7 @@ fn worst(zones: &BTreeMap<String, usize>) -> Option<Loss> {
 fn verdict(kind: &str, pods: usize, zones: &BTreeMap<String, usize>, known: usize) -> Verdict {
     let most = zones.values().max().copied().unwrap_or(0);
     match () {
+        () if pods == 0 => Verdict::NoPods,
         () if kind == "DaemonSet" => Verdict::EveryNode,
         () if pods == 1 => Verdict::OnePod,
         () if known < 2 || most == 0 => Verdict::NoZones,
@@ -189,6 +204,31 @@ fn verdict(kind: &str, pods: usize, zones: &BTreeMap<String, usize>, known: usiz
         () if most > pods.div_ceil(known) => Verdict::Uneven,
         () => Verdict::Even,
     }
+}
+
+/// Workloads that have fewer pods than they are to have, and those that are to have none.
+fn lacking(workloads: &[Workload], wanted: &[Wanted]) -> Vec<Warning> {
+    let is_of = |workload: &Workload, wanted: &Wanted| {
+        (&workload.kind, &workload.name) == (&wanted.owner.kind, &wanted.owner.name)
+    };
+    let mut warnings = Vec::new();
+    for wanted in wanted {
+        let name = &wanted.owner.name;
+        let pods =
+            workloads.iter().find(|workload| is_of(workload, wanted)).map_or(0, |found| found.pods as u64);
+        match (pods, wanted.replicas) {
+            (0, 0) => warnings.push(Warning::new(
+                format!("{name} has no pod: it is scaled to 0"),
+                "whoever asks it gets no answer",
+            )),
+            (pods, replicas) if pods < replicas => warnings.push(Warning::new(
+                format!("{name} has {pods} of {replicas} pods"),
+                "the others cannot be made: kubectl describe replicaset, or statefulset, tells why",
+            )),
+            _ => {}
+        }
+    }
+    warnings
 }
 
 fn warnings(workloads: &[Workload], nodes: &[Node], zones: usize) -> Vec<Warning> {
@@ -259,7 +299,7 @@ mod tests {
     }
 
     fn seen(owner: &str, on: &[&str], zones: &[&str]) -> (Verdict, Option<usize>, usize) {
-        let spread = spread("a test", &pods(owner, on), &nodes(zones));
+        let spread = spread("a test", &pods(owner, on), &nodes(zones), &[]);
         let workload = &spread.workloads[0];
         (workload.verdict, workload.worst.as_ref().map(|loss| loss.takes), spread.warnings.len())
     }
@@ -289,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_pod_on_no_node_is_told_and_is_in_no_zone() {
-        let spread = spread("a test", &pods("Deployment web", &["n1", ""]), &nodes(&["a", "b"]));
+        let spread = spread("a test", &pods("Deployment web", &["n1", ""]), &nodes(&["a", "b"]), &[]);
         let workload = &spread.workloads[0];
         assert_eq!((workload.pods, workload.unscheduled, workload.zones.len()), (2, 1, 1));
         assert!(spread.warnings[0].what.contains("1 of 2 pods"), "{:?}", spread.warnings);
@@ -299,8 +339,27 @@ mod tests {
     #[test]
     fn the_whole_namespace_has_a_worst_zone() {
         let all = [pods("Deployment web", &["n1", "n2"]), pods("Deployment db", &["n2"])].concat();
-        let spread = spread("a test", &all, &nodes(&["a", "b"]));
+        let spread = spread("a test", &all, &nodes(&["a", "b"]), &[]);
         assert_eq!(spread.worst, Some(Loss { zone: "b".into(), takes: 2 }));
         assert_eq!(spread.workloads.len(), 2);
+    }
+
+    #[test]
+    fn a_workload_without_pods_is_shown_and_told() {
+        let wanted = |name: &str, replicas| Wanted {
+            owner: Owner { kind: "Deployment".into(), name: name.into() },
+            replicas,
+        };
+        let all = [wanted("cache", 0), wanted("stuck", 2), wanted("web", 1)];
+        let spread = spread("a test", &pods("Deployment web", &["n1"]), &nodes(&["a", "b"]), &all);
+        let seen: Vec<(&str, usize, Verdict)> =
+            spread.workloads.iter().map(|one| (one.name.as_str(), one.pods, one.verdict)).collect();
+        assert_eq!(
+            seen,
+            [("cache", 0, Verdict::NoPods), ("stuck", 0, Verdict::NoPods), ("web", 1, Verdict::OnePod)]
+        );
+        assert_eq!(spread.warnings[0].what, "cache has no pod: it is scaled to 0");
+        assert_eq!(spread.warnings[1].what, "stuck has 0 of 2 pods");
+        assert_eq!(spread.pods, 1);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::eyes::Eyes;
+use super::eyes::{Eyes, Targets};
 use super::model::{AtQuantile, Latencies, Missing, Part, Rates, Traffic, Warning};
 use super::probe::Moved;
 use super::quantile::{Histogram, Latency, SHOWN};
+use crate::figures::duration;
 
 /// How many requests a 99th percentile wants: ten of them are above it.
 const FOR_LATENCY: f64 = 1000.0;
@@ -59,6 +60,25 @@ pub async fn look(eyes: &Eyes, source: &Source) -> Traffic {
         eyes.counter(&count, Some(source.status), interval, FOR_RATES).await.map(|moved| rates(&moved));
     let warnings = warnings(latency.as_ref().ok(), rates.as_ref().ok());
     Traffic { of: source.of.clone(), latency: latency.into(), rates: rates.into(), warnings }
+}
+
+/// What the targets of counters warn of: figures that leave something out, or are of before.
+pub fn of_targets(targets: &Targets, whose: &str) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if targets.down > 0 {
+        let all = targets.up + targets.down;
+        warnings.push(Warning::new(
+            format!("{} of {} targets of {whose} cannot be scraped", targets.down, all),
+            "what they served since is not in these figures; up == 0 tells which they are",
+        ));
+    }
+    if let Some(since) = targets.since.filter(|_| !targets.now && targets.down == 0) {
+        warnings.push(Warning::new(
+            format!("{whose} has told nothing for {}: these figures are of before", duration(since)),
+            "it is gone, is not scraped any more, or was started again and has had no request since",
+        ));
+    }
+    warnings
 }
 
 async fn latencies(eyes: &Eyes, source: &Source, count: &str, interval: f64) -> Result<Latencies, Missing> {
@@ -151,6 +171,23 @@ mod tests {
             assert_eq!((rates.per_second, rates.non_5xx, rates.ok_2xx), (0.0, None, None));
             assert_eq!(warnings(None, Some(&rates)), []);
         }
+    }
+
+    #[test]
+    fn figures_that_leave_something_out_say_so() {
+        let told = |targets: Targets| {
+            of_targets(&targets, "whereami").into_iter().map(|warning| warning.what).collect::<Vec<_>>()
+        };
+        let fine = Targets { now: true, since: Some(1.0), up: 3, down: 0 };
+        assert_eq!(told(fine.clone()), [""; 0]);
+        assert_eq!(
+            told(Targets { up: 2, down: 1, ..fine.clone() }),
+            ["1 of 3 targets of whereami cannot be scraped"]
+        );
+        let gone = Targets { now: false, since: Some(90.0), up: 0, down: 0 };
+        assert!(told(gone)[0].contains("has told nothing for 1 min 30 s"));
+        assert_eq!(told(Targets { now: false, since: Some(9.0), up: 0, down: 3 }).len(), 1, "one reason");
+        assert_eq!(told(Targets::default()), [""; 0], "it was never there");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::eyes::Eyes;
 use super::model::{Missing, Traffic};
 use super::scope;
 use super::traffic::{self, Source};
+use crate::figures::counted;
 use crate::observe::{Labels, matcher};
 
 /// The histogram's own count: unlike `flask_http_request_total` it tells paths apart.
@@ -26,18 +27,51 @@ const NAMED: [(&str, &str); 5] = [
 pub async fn look(eyes: &Eyes, namespace: &str) -> Result<Traffic, Missing> {
     for (label, name) in NAMED {
         let named = matcher(label, "=~", name);
-        let series = eyes.vector(&format!("group by ({}) ({COUNT}{{{named}}})", scope::grouped())).await?;
-        if series.is_empty() {
+        let groups = eyes.lately(&format!("{COUNT}{{{named}}}"), &scope::grouped()).await?;
+        if groups.is_empty() {
             continue;
         }
-        let groups: Vec<Labels> = series.into_iter().map(|(labels, _)| labels).collect();
-        return Ok(traffic::look(eyes, &source(&groups, named, namespace)?).await);
+        let source = source(&groups, named, namespace)?;
+        let mut traffic = traffic::look(eyes, &source).await;
+        let targets = eyes.targets(&source.count_selector()).await?;
+        traffic.warnings.extend(traffic::of_targets(&targets, "whereami"));
+        return Ok(traffic);
+    }
+    if let Some(missing) = uncounted(eyes, namespace).await? {
+        return Err(missing);
     }
     Err(Missing::new(
         format!("Prometheus has no metric {COUNT} of whereami"),
         "is it scraped? its pods need prometheus.io/scrape: \"true\", port: \"8080\" and path: /metrics; and it \
          counts nothing before its first request",
     ))
+}
+
+/// Why it has counted nothing, where it is scraped or should be: it counts nothing before its first request.
+async fn uncounted(eyes: &Eyes, namespace: &str) -> Result<Option<Missing>, Missing> {
+    for (label, name) in NAMED {
+        let up = eyes.vector(&format!("up{{{}}}", matcher(label, "=~", name))).await?;
+        let here = |labels: &Labels| scope::namespace(labels).is_none_or(|(_, known)| known == namespace);
+        let up: Vec<f64> = up.into_iter().filter(|(labels, _)| here(labels)).map(|(_, up)| up).collect();
+        if up.is_empty() {
+            continue;
+        }
+        let scraped = up.iter().filter(|up| **up > 0.0).count();
+        return Ok(Some(match scraped {
+            0 => Missing::new(
+                format!("none of the {} of whereami can be scraped", counted(up.len() as u64, "target")),
+                "up == 0 tells which they are, and Prometheus' page of targets why",
+            ),
+            _ => Missing::new(
+                format!(
+                    "whereami is scraped ({scraped} of {} with success) and has counted no request within an hour",
+                    counted(up.len() as u64, "target")
+                ),
+                "it counts nothing before its first request: ask it for a page",
+            ),
+        }));
+    }
+    Ok(None)
 }
 
 /// Where whereami's requests are counted, by the namespaces that its series tell.

@@ -308,6 +308,25 @@ fn unreadable(error: Error) -> Unknown {
     }
 }
 
+/// Status, whether the connection goes on, whether the body contains a text, and how many bytes were over.
+#[cfg(any(test, fuzzing))]
+pub(crate) type Told = Result<(u16, bool, bool, usize), Unknown>;
+
+/// Reads an answer that comes in these parts, after which the connection ends.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read(parts: &[&[u8]], bodiless: bool, wanted: &[u8]) -> Told {
+    let mut answer = Answer::new(bodiless);
+    let mut contents = Contents::new(Some(wanted));
+    let mut over = 0;
+    for part in parts {
+        over += part.len() - answer.take(part, &mut contents)?;
+    }
+    if !answer.is_complete() {
+        answer.closed()?;
+    }
+    Ok((answer.end().0.as_u16(), answer.keeps(), contents.missing().is_none(), over))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -315,19 +334,10 @@ mod tests {
     use super::*;
 
     /// Status, whether the connection stays, whether the text was found, and what was left over.
-    type Told = Result<(u16, bool, bool, usize), Unknown>;
+    use super::Told;
 
     fn read(parts: &[&[u8]], bodiless: bool, wanted: &str) -> Told {
-        let mut answer = Answer::new(bodiless);
-        let mut contents = Contents::new(Some(wanted.as_bytes()));
-        let mut over = 0;
-        for part in parts {
-            over += part.len() - answer.take(part, &mut contents)?;
-        }
-        if !answer.is_complete() {
-            answer.closed()?;
-        }
-        Ok((answer.end().0.as_u16(), answer.keeps(), contents.missing().is_none(), over))
+        super::read(parts, bodiless, wanted.as_bytes())
     }
 
     fn told(text: &str) -> Told {

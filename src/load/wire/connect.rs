@@ -18,6 +18,7 @@ use url::{Host, Url};
 
 use super::addresses::Addresses;
 use super::failure::not_connected;
+use crate::certificates;
 use crate::error::{Error, Result};
 use crate::load::NotSent;
 use crate::scenario::HttpVersion;
@@ -96,17 +97,10 @@ impl Connector {
     }
 }
 
-/// The certificates that this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are elsewhere).
+/// The authorities whose word is taken.
 pub(in crate::load) fn native_roots() -> Result<Arc<RootCertStore>> {
-    let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why = found.errors.first().map_or("none was found".into(), ToString::to_string);
-        return Err(Error::prerequisite("https needs the certificates that this machine trusts")
-            .because_of(why)
-            .hint("install the package ca-certificates, or name a file by SSL_CERT_FILE"));
-    }
+    roots.add_parsable_certificates(certificates::trusted()?.into_owned());
     Ok(Arc::new(roots))
 }
 

@@ -10,6 +10,8 @@ mod failure;
 pub(super) mod http1;
 pub(super) mod http2;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use answer::read as read_answer;
 pub(super) use connect::{Connector, Stream, native_roots};
 pub(super) use exchange::{Asked, End};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex};
+use tokio::io::{AsyncWriteExt, BufReader, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use super::serve::serve;
 use super::session::{Over, Session};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::lines::Lines;
 
 /// The leader comes when all workers are there.
 const FIRST: Duration = Duration::from_secs(180);
@@ -96,7 +97,7 @@ async fn hand_in(mut orders: UnboundedReceiver<String>, mut to: tokio::io::Duple
 }
 
 async fn hand_out(from: tokio::io::DuplexStream, say: UnboundedSender<String>) {
-    let mut lines = BufReader::new(from).lines();
+    let mut lines = Lines::new(BufReader::new(from));
     while let Ok(Some(line)) = lines.next_line().await {
         let _ = say.send(line);
     }

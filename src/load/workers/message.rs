@@ -12,6 +12,7 @@ use crate::load::recorder::Second;
 use crate::load::watch::Observed;
 use crate::load::{LoadSummary, Share};
 use crate::scenario::Scenario;
+use crate::secret::Secrets;
 use crate::target::Replica;
 
 /// What a worker is told.
@@ -47,6 +48,9 @@ pub(super) struct Assignment {
     pub salt: String,
     /// Which part of it.
     pub share: Share,
+    /// What the variables hold that the scenario names: a worker need not have them.
+    #[serde(default)]
+    pub secrets: Secrets,
 }
 
 /// What a worker tells.

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::link::{Carried, Link};
 use crate::error::{Error, Result};
+use crate::lines::Lines;
 
 /// So many workers, each a child process of this program. Each is ended when its link is dropped, and ends by
 /// itself when this process is gone.
@@ -48,7 +49,7 @@ async fn carry(
 ) {
     let Carried { orders, told: of_worker } = ends;
     let listen = async {
-        let mut lines = told.lines();
+        let mut lines = Lines::new(told);
         while let Ok(Some(line)) = lines.next_line().await {
             let _ = of_worker.send(Ok(line));
         }
@@ -81,7 +82,7 @@ async fn command(mut to: ChildStdin, mut orders: UnboundedReceiver<String>) -> s
 }
 
 async fn last_line(errors: ChildStderr) -> Option<String> {
-    let (mut lines, mut last) = (BufReader::new(errors).lines(), None);
+    let (mut lines, mut last) = (Lines::new(BufReader::new(errors)), None);
     while let Ok(Some(line)) = lines.next_line().await {
         last = Some(line);
     }

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, Lines};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::message::{Assignment, Done, Order, Told, send};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
+use crate::lines::Lines;
 use crate::load::execute::{LoadRun, Part, check, execute_part};
 use crate::load::progress::Sampler;
+use crate::secret;
 
 /// Serves as a worker until its part is told, it is told to stop, or nobody tells it anything any more:
 /// where the orders end, whoever gave them is gone, and so is the load.
@@ -24,7 +26,7 @@ pub async fn serve(
 ) -> Result<()> {
     // Nobody's but this worker's: no two clocks have to agree.
     let clock = Instant::now();
-    let mut orders = orders.lines();
+    let mut orders = Lines::new(orders);
     let worked = work(clock, &mut orders, &mut to, &interrupt.child()).await;
     if let Err(error) = &worked {
         // Where nobody listens any more, the exit code tells.
@@ -47,6 +49,7 @@ async fn work(
             assignment.version
         )));
     }
+    secret::take(assignment.secrets.clone());
     check(&assignment.scenario, &assignment.replicas)?;
     let sampler = Sampler::new(&assignment.scenario);
     send(to, &Told::Ready).await?;

@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use crate::lines::Lines;
 
 /// How often each side tells what it has.
 const BEAT: Duration = Duration::from_secs(1);
@@ -146,7 +148,7 @@ impl Session {
         heard: &mut Option<UnboundedSender<String>>,
     ) -> Result<Over, String> {
         let (from, mut to) = split(connection);
-        let mut frames = BufReader::new(from).lines();
+        let mut frames = Lines::new(BufReader::new(from));
         // Whoever comes speaks first: what a port that is forwarded leads to is only known then.
         if !self.is_worker {
             write(&mut to, &self.hello()).await?;
@@ -233,7 +235,7 @@ impl Session {
     }
 }
 
-type Frames<R> = tokio::io::Lines<BufReader<R>>;
+type Frames<R> = Lines<BufReader<R>>;
 
 async fn read<R: AsyncRead + Unpin>(frames: &mut Frames<R>) -> Result<Frame, String> {
     match timeout(SILENCE, frames.next_line()).await {

@@ -12,8 +12,9 @@ use super::merge::merge;
 use super::message::{Assignment, Order, Told, error, order};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::load::execute::{LoadResult, Part};
+use crate::load::execute::{LoadResult, Part, check};
 use crate::load::progress::{Progress, Sampler};
+use crate::load::requests::secrets;
 use crate::load::{Noted, Sample, Share};
 use crate::scenario::{Load, Scenario};
 use crate::target::Replica;
@@ -63,6 +64,9 @@ impl<'a> Team<'a> {
     pub async fn start(job: Job<'_>, scenario: &'a Scenario, interrupt: &Interrupt) -> Result<Team<'a>> {
         let workers = job.workers.len() as u64;
         refuse_idlers(scenario, workers)?;
+        // Before a worker is told: what cannot be sent, and what must not be.
+        check(scenario, job.replicas)?;
+        let secrets = secrets(scenario)?;
         for (worker, link) in (0..).zip(&job.workers) {
             let assignment = Assignment {
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -70,6 +74,7 @@ impl<'a> Team<'a> {
                 replicas: job.replicas.to_vec(),
                 salt: job.salt.into(),
                 share: Share { worker, workers },
+                secrets: secrets.clone(),
             };
             order(&link.orders, &Order::Prepare(Box::new(assignment)))?;
         }

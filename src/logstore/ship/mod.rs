@@ -7,7 +7,7 @@
 mod client;
 mod follow;
 mod lines;
-mod positions;
+pub(crate) mod positions;
 mod shipper;
 #[cfg(test)]
 mod tests;
@@ -21,6 +21,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use client::Client;
+pub use positions::Positions;
 use shipper::Shipper;
 
 /// What is followed, and where its lines go.

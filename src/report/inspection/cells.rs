@@ -127,6 +127,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::OnePod => "one pod",
         Verdict::NoZones => "no zones",
         Verdict::EveryNode => "every node",
+        Verdict::NoPods => "no pods",
     }
 }
 

@@ -121,12 +121,12 @@ fn why<T>(part: &Part<T>) -> Option<&Missing> {
 }
 
 fn pods(found: &Spread) -> Vec<String> {
-    let mut parts = vec![format!("### Pods: {}", cells::worst(found))];
+    let mut parts = vec![format!("### Pods: {}", cell(&cells::worst(found)))];
     let row = |workload: &crate::inspect::system::Workload| {
         [
             cell(&cells::workload(workload)),
             workload.pods.to_string(),
-            cells::zones(workload),
+            cell(&cells::zones(workload)),
             cells::lost(workload),
             cells::verdict(workload.verdict).into(),
         ]
@@ -136,12 +136,12 @@ fn pods(found: &Spread) -> Vec<String> {
     let row = |node: &crate::inspect::system::OnNode| {
         [
             cell(&node.name),
-            node.zone.clone().unwrap_or_else(|| crate::figures::NOTHING.into()),
+            cell(node.zone.as_deref().unwrap_or(crate::figures::NOTHING)),
             node.pods.to_string(),
         ]
     };
     parts.push(table(&["node", "zone", "pods"], "llr", found.nodes.iter().map(row)));
-    parts.push(format!("as told by {}", found.source));
+    parts.push(format!("as told by {}", cell(&found.source.to_string())));
     parts.extend(warnings(&found.warnings));
     parts
 }
@@ -158,7 +158,7 @@ fn redis(redis: &Redis) -> Vec<String> {
                 value.window.as_ref().map(cells::window).unwrap_or_default(),
             ),
         };
-        [mark.to_owned(), figure.name.to_owned(), cell(&text), window]
+        [mark.to_owned(), cell(figure.name), cell(&text), window]
     };
     let mut parts = vec![
         format!("### Redis: {}", cell(&title.join(" · "))),

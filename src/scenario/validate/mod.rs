@@ -12,5 +12,7 @@ mod traps;
 
 pub(crate) use checks::checks;
 use detected::detected;
-pub(crate) use promql::{Flaw, expression, is_label_name, is_metric_name, metric_of, stream_selector};
+pub(crate) use promql::{
+    Flaw, expression, is_label_name, is_metric_name, metric_of, parse_promql, stream_selector,
+};
 pub use scenario::validate;

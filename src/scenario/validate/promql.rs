@@ -12,9 +12,48 @@ pub(crate) enum Flaw {
     UnknownFunction(String),
 }
 
+/// How deep an expression may nest, and how many operators and further pieces it may have: each may be a level of its
+/// tree, which is walked by recursion.
+const DEEPEST: usize = 100;
+const MOST_PIECES: usize = 1000;
+
+/// The tree of an expression that is small enough to be walked.
+pub(crate) fn parse_promql(text: &str) -> Result<Expr, String> {
+    let (mut depth, mut pieces) = (0_usize, 0_usize);
+    let (mut quote, mut before) = (None, ' ');
+    for c in text.chars() {
+        let in_word = |c: char| c.is_alphanumeric() || "_:.".contains(c);
+        match (quote, c) {
+            (Some('`'), '`') => quote = None,
+            (Some('`'), _) => {}
+            // What is escaped ends no text, and escapes nothing.
+            (Some(_), _) if before == '\\' => {
+                before = ' ';
+                continue;
+            }
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            // A word, or a sign that stands for itself.
+            (None, c) if in_word(c) => pieces += usize::from(!in_word(before)),
+            (None, c) if !c.is_whitespace() => pieces += 1,
+            (None, _) => {}
+        }
+        if depth > DEEPEST || pieces > MOST_PIECES {
+            return Err(format!(
+                "it is too large: it nests at most {DEEPEST} deep, and has at most {MOST_PIECES} names, numbers and signs"
+            ));
+        }
+        before = c;
+    }
+    parser::parse(text)
+}
+
 /// Whether an expression has one value per series: a vector or a scalar.
 pub(crate) fn expression(text: &str) -> Result<(), Flaw> {
-    match parser::parse(text) {
+    match parse_promql(text) {
         Ok(expression) => match expression.value_type() {
             ValueType::Vector | ValueType::Scalar => Ok(()),
             ValueType::Matrix => Err(Flaw::Wrong(
@@ -30,7 +69,7 @@ pub(crate) fn expression(text: &str) -> Result<(), Flaw> {
 /// A selector of series with the metric's name: `metric{label="value"}`.
 pub(crate) fn selector(text: &str) -> Result<VectorSelector, String> {
     let example = "write for example `app_error_count_total{endpoint=\"/api/users\"}`";
-    match parser::parse(text) {
+    match parse_promql(text) {
         Ok(Expr::VectorSelector(selector)) if metric_of(&selector).is_none() => {
             Err(format!("the name of the metric is missing; {example}"))
         }
@@ -53,7 +92,7 @@ pub(crate) fn metric_of(selector: &VectorSelector) -> Option<&str> {
 /// A selector of log streams, which LogQL writes as PromQL does: `{label="value"}`.
 pub(crate) fn stream_selector(text: &str) -> Result<(), String> {
     let example = "write for example `{service_name=\"users-api\"}`";
-    match parser::parse(text) {
+    match parse_promql(text) {
         Ok(Expr::VectorSelector(selector))
             if selector.name.is_none() && selector.offset.is_none() && selector.at.is_none() =>
         {
@@ -87,6 +126,22 @@ mod tests {
         assert!(matches!(expression("a[5m]"), Err(Flaw::Wrong(_))));
         assert!(matches!(expression("sum(a"), Err(Flaw::Wrong(_))));
         assert!(matches!(expression("\"a\""), Err(Flaw::Wrong(_))));
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_long_for_a_stack_is_refused_before_it_is_parsed() {
+        let deep = |levels: usize| format!("{}1{}", "(".repeat(levels), ")".repeat(levels));
+        assert_eq!(expression(&deep(DEEPEST)), Ok(()));
+        for large in [
+            deep(200_000),
+            "1+".repeat(400_000) + "1",
+            "-".repeat(900_000) + "1",
+            "a or ".repeat(200_000) + "a",
+        ] {
+            assert!(matches!(expression(&large), Err(Flaw::Wrong(why)) if why.contains("too large")));
+        }
+        let text = format!("a{{b=\"{}\\\"(\", c='{}'}}", "(+".repeat(5000), "[".repeat(5000));
+        assert_eq!(expression(&text), Ok(()), "a text has no depth");
     }
 
     #[test]

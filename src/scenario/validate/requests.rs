@@ -10,6 +10,7 @@ use super::promql::{is_label_name, selector};
 use super::traps::traps;
 use crate::config::{Path, Problem};
 use crate::scenario::{Http, Raises, Request};
+use crate::secret;
 
 /// Every name is a row of every report and a histogram for each replica.
 const MAX_NAMES: usize = 200;
@@ -43,6 +44,7 @@ pub(super) fn requests(
             self::header(header, value, &path.key("headers").key(header), problems);
         }
         traps(request, http, &path, problems);
+        secrets(request, &path, problems);
         if request.body.is_some() && request.json.is_some() {
             problems.push(Problem::key_error(&path.key("json"), "a request has either `body` or `json`"));
         }
@@ -56,6 +58,32 @@ pub(super) fn requests(
         }
         for (i, raised) in request.raises.iter().enumerate() {
             raises(raised, &path.key("raises").index(i), problems);
+        }
+    }
+}
+
+/// Secrets stand in no file: a placeholder names the variable that holds one.
+fn secrets(request: &Request, path: &Path, problems: &mut Vec<Problem>) {
+    let json = request.json.as_ref().map(serde_json::Value::to_string);
+    let bodies = [("body", request.body.as_ref()), ("json", json.as_ref())];
+    let bodies = bodies.into_iter().filter_map(|(key, text)| Some((path.key(key), text?)));
+    let headers = path.key("headers");
+    let texts = request.headers.iter().map(|(name, value)| (headers.key(name), value)).chain(bodies);
+    problems.extend(
+        texts.filter_map(|(path, text)| secret::names(text).err().map(|why| Problem::error(&path, why))),
+    );
+    if request.path.contains("${env:") {
+        let problem =
+            Problem::error(&path.key("path"), "a path is told in every report, and holds no secret");
+        problems.push(problem.help("a header or a body does: `${env:NAME}`"));
+    }
+    for (name, value) in &request.headers {
+        if ["authorization", "proxy-authorization"].contains(&name.to_ascii_lowercase().as_str())
+            && !secret::names_any(value)
+        {
+            let message = "this stands in the file, and in the folder of each run";
+            let problem = Problem::warning(&headers.key(name), message);
+            problems.push(problem.help("write `${env:SRE_SECRET_NAME}` in place of the secret"));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::http_client::host_and_port;
 use crate::observe::{Alertmanager, Health, Prometheus, Target, ensure_credentials};
 use crate::stack::{ExternalEndpoint, ExternalStack, Stack};
-use crate::target::{Endpoint, Endpoints, Lab, Replica, TargetKind};
+use crate::target::{Endpoint, Endpoints, Lab, Replica, TargetKind, where_it_runs};
 
 /// How long a Prometheus that has just started is waited for: it looks for targets after five seconds, and scrapes them
 /// somewhat later.
@@ -60,11 +60,18 @@ pub async fn up(
     })
 }
 
+const NEW: &str = "sre init --external URL writes a stack file";
+
 fn part(stack: &Stack) -> Result<&ExternalStack> {
     stack.external.as_ref().ok_or_else(|| {
         Error::usage(format!("the stack {} is not on the target external", stack.name))
             .because_of("its file has no key `external`")
-            .hint("sre init --external URL writes a stack file for a service of your own")
+            .hint(
+                where_it_runs(stack).map_or_else(
+                    || NEW.to_owned(),
+                    |other| format!("{other}; for a service of your own, {NEW}"),
+                ),
+            )
     })
 }
 

@@ -132,7 +132,8 @@ fn goes(set: &StatefulSet, done: &[Done]) -> bool {
         || done.contains(&Done::Object(reference("apps/v1", "StatefulSet", metadata)))
 }
 
-fn is_of_release(metadata: &ObjectMeta, done: &[Done]) -> bool {
+/// Whether an object says that it is of a release among what was done.
+pub(super) fn is_of_release(metadata: &ObjectMeta, done: &[Done]) -> bool {
     let [Some(namespace), Some(name)] = RELEASE.map(|key| annotation(metadata, key)) else { return false };
     done.contains(&Done::Release { namespace: namespace.into(), name: name.into() })
 }

@@ -8,14 +8,14 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::Api;
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::discovery::{ApiCapabilities, Discovery, Scope};
 use kube::{Client, Config};
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 use tower::ServiceBuilder;
 
 use super::failure::{call, explain};
@@ -57,7 +57,7 @@ impl Cluster {
             Config::from_custom_kubeconfig(file, &options).await.map_err(|e| unusable().because(e))?;
         let proxy = proxy::choose(own.as_deref(), &config.cluster_url, |name| std::env::var(name).ok())
             .map_err(|why| unusable().because_of(why))?;
-        let client = client(config, proxy).map_err(|e| unusable().because_of(explain(&e)))?;
+        let client = renewed(config, proxy).await.map_err(|e| unusable().because_of(explain(&e)))?;
         let version = call(
             || format!("the cluster of context `{context}` did not answer"),
             || client.apiserver_version(),
@@ -172,6 +172,25 @@ impl Cluster {
         Ok(Some((self.api_of(&kind, namespace), kind)))
     }
 
+    /// All objects of a kind, in all namespaces; `None` if it does not serve the kind.
+    ///
+    /// # Errors
+    /// The target (exit 6) where they cannot be listed.
+    pub async fn all(&self, group: &str, kind: &str) -> Result<Option<Vec<DynamicObject>>> {
+        let Some(served) = self.kind(group, "", kind).await? else { return Ok(None) };
+        let api: Api<DynamicObject> = Api::all_with(self.client(), &served.resource);
+        let all = kube::api::ListParams::default();
+        let listed =
+            call(|| format!("the {kind}s of the cluster could not be listed"), || api.list(&all)).await?;
+        let types = kube::core::TypeMeta {
+            api_version: served.resource.api_version.clone(),
+            kind: served.resource.kind.clone(),
+        };
+        // Objects of a list do not tell their kind.
+        let typed = |object: DynamicObject| DynamicObject { types: Some(types.clone()), ..object };
+        Ok(Some(listed.items.into_iter().map(typed).collect()))
+    }
+
     /// The API of a kind; `namespace` matters only to a kind with namespaces.
     pub fn api_of(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
         if kind.namespaced {
@@ -233,6 +252,54 @@ fn find(discovery: &Discovery, group: &str, version: &str, kind: &str) -> Option
         discovery.resolve_gvk(&GroupVersionKind::gvk(group, version, kind))?
     };
     Some(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
+}
+
+/// So long before its certificate expires is a client made anew, at the most: a long answer has to end, too.
+const EARLIER: Duration = Duration::from_secs(60);
+
+/// A client, and when it has to be made anew.
+type Renewable = (Client, Option<Timestamp>);
+
+/// A client whose certificate a program gives (`exec` in the kubeconfig) is made anew before that expires. kube does so
+/// for tokens, and leaves certificates to its user.
+async fn renewed(config: Config, proxy: Option<Intercept>) -> kube::Result<Client> {
+    let first = renew(config.clone(), proxy.clone()).await?;
+    if first.1.is_none() {
+        return Ok(first.0);
+    }
+    let (namespace, current) = (config.default_namespace.clone(), Arc::new(Mutex::new(first)));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (current, config, proxy) = (current.clone(), config.clone(), proxy.clone());
+        async move {
+            let mut now = current.lock().await;
+            if now.1.is_some_and(|due| Timestamp::now() >= due) {
+                *now = renew(config, proxy).await?;
+            }
+            let client = now.0.clone();
+            drop(now);
+            client.send(request).await
+        }
+    });
+    Ok(Client::new(service, namespace))
+}
+
+/// Asks for the certificate, where a program gives it: elsewhere than where others wait.
+async fn renew(config: Config, proxy: Option<Intercept>) -> kube::Result<Renewable> {
+    let made = tokio::task::spawn_blocking(move || {
+        if config.auth_info.exec.is_none() {
+            return Ok((client(config, proxy)?, None));
+        }
+        // Only kube's own client tells when its certificate expires; nothing is sent by it.
+        let mut plain = config.clone();
+        plain.proxy_url = None;
+        let told = Client::try_from(plain)?;
+        let due = told.valid_until().map(|until| {
+            let left = until.duration_since(Timestamp::now()).max(SignedDuration::ZERO);
+            until - (left / 4).min(SignedDuration::try_from(EARLIER).unwrap_or(left))
+        });
+        Ok((client(config, proxy)?, due))
+    });
+    made.await.unwrap_or_else(|e| Err(kube::Error::Service(e.into())))
 }
 
 /// kube's own stack never sets TCP_NODELAY, which costs a port-forward 40 ms a request.
@@ -328,6 +395,68 @@ mod tests {
         let error = choose(&file, None).unwrap_err();
         assert_eq!(error.exit(), crate::exit::Exit::Usage);
         assert!(error.next_step().unwrap().contains("--context production"), "{error}");
+    }
+
+    /// As clouds' programs do, with certificates of minutes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_certificate_that_a_program_gives_is_asked_for_anew_before_it_expires() {
+        use std::time::Instant;
+        let place = tempfile::tempdir().unwrap();
+        let (told, calls) = (place.path().join("told"), place.path().join("calls"));
+        let made = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();
+        let valid_for = |seconds: i64| {
+            let until = Timestamp::now() + SignedDuration::from_secs(seconds);
+            let status = serde_json::json!({
+                "clientCertificateData": made.cert.pem(),
+                "clientKeyData": made.signing_key.serialize_pem(),
+                "expirationTimestamp": until.to_string(),
+            });
+            let credential = serde_json::json!({
+                "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status,
+            });
+            std::fs::write(&told, credential.to_string()).unwrap();
+        };
+        let version = serde_json::json!({
+            "major": "1", "minor": "35", "gitVersion": "v1.35.0", "gitCommit": "", "gitTreeState": "",
+            "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let answer = axum::routing::get(move || std::future::ready(axum::Json(version.clone())));
+        tokio::spawn(
+            async move { axum::serve(listener, axum::Router::new().route("/version", answer)).await },
+        );
+        let kubeconfig = place.path().join("kubeconfig");
+        let script = format!("echo >>'{}'; cat '{}'", calls.display(), told.display());
+        let file = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": {"exec": {
+                "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+                "interactiveMode": "Never",
+            }}}],
+        });
+        std::fs::write(&kubeconfig, file.to_string()).unwrap();
+        let asked = || std::fs::read(&calls).unwrap().len();
+
+        valid_for(8);
+        let begun = Instant::now();
+        let cluster = Cluster::connect(Some(&kubeconfig), Some("lab")).await.unwrap();
+        let at_first = asked();
+        cluster.time().await.unwrap();
+        if begun.elapsed() < Duration::from_secs(4) {
+            assert_eq!(asked(), at_first, "it is valid still");
+        }
+        valid_for(3600);
+        while asked() == at_first {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it was not asked again");
+            cluster.time().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let again = asked();
+        cluster.time().await.unwrap();
+        assert_eq!(asked(), again, "the new one is used");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use super::apply::{delete, is_ours};
-use super::claims::Claims;
+use super::claims::{Claims, is_of_release};
 use super::client::Cluster;
 use super::failure::{call, call_opt};
 use super::gone::{found, gone};
@@ -156,16 +156,16 @@ pub fn describe(done: &Done) -> String {
 }
 
 /// What would be lost for good, but for claims: other people's objects of kinds that go.
-async fn others(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
+async fn others(cluster: &Cluster, all_done: &[Done]) -> Result<Vec<String>> {
     let mut losses = Vec::new();
-    let ours: Vec<&String> = done
+    let ours: Vec<&String> = all_done
         .iter()
         .filter_map(|done| match done {
             Done::Namespace(name) => Some(name),
             _ => None,
         })
         .collect();
-    for done in done {
+    for done in all_done {
         let Done::Definition(definition) = done else { continue };
         let object = leftover::definition(definition);
         let Some(found) = found(cluster, &object).await? else { continue };
@@ -183,16 +183,22 @@ async fn others(cluster: &Cluster, done: &[Done]) -> Result<Vec<String>> {
                 .items
                 .iter()
                 .filter(|other| !other.metadata.namespace.as_ref().is_some_and(|name| ours.contains(&name)))
+                .filter(|other| !is_of_release(&other.metadata, all_done))
                 .map(|other| {
-                    let (namespace, name) =
-                        (other.metadata.namespace.as_deref(), other.metadata.name.as_deref());
-                    format!(
-                        "  {} {}/{}",
-                        kind.resource.kind,
-                        namespace.unwrap_or_default(),
-                        name.unwrap_or_default()
-                    )
-                }),
+                    let reference = ObjectRef {
+                        api_version: kind.resource.api_version.clone(),
+                        kind: kind.resource.kind.clone(),
+                        namespace: other.metadata.namespace.clone(),
+                        name: other.metadata.name.clone().unwrap_or_default(),
+                    };
+                    (is_ours(other), reference)
+                })
+                // What `up` applied is no loss: the next one applies it again.
+                .filter(|(is_ours, other)| {
+                    let made = |done: &Done| matches!(done, Done::Object(made) if made.is_same(other));
+                    !(*is_ours && all_done.iter().any(made))
+                })
+                .map(|(_, other)| format!("  {other}")),
         );
     }
     Ok(losses)
@@ -208,7 +214,53 @@ async fn remove(cluster: &Cluster, object: &ObjectRef) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::target::kubernetes::fake::Fake;
+    use crate::target::kubernetes::object::{MANAGED_BY, MANAGER};
+
+    #[tokio::test]
+    async fn what_up_applied_is_no_loss_and_what_others_made_is() {
+        let rule = |namespace: &str, name: &str, more: Value| {
+            let mut metadata = json!({"namespace": namespace, "name": name});
+            metadata.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+            json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": metadata})
+        };
+        let ours = json!({"labels": {MANAGED_BY: MANAGER}});
+        let release = json!({"annotations": {"meta.helm.sh/release-namespace": "monitoring",
+            "meta.helm.sh/release-name": "kps"}});
+        let fake = Fake::new(&[
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": "prometheusrules.monitoring.coreos.com"},
+                "spec": {"group": "monitoring.coreos.com", "names": {"kind": "PrometheusRule"}}}),
+            rule("default", "redis", ours.clone()),
+            rule("default", "of-another-lab", ours),
+            rule("default", "taken-over", json!({})),
+            rule("kube-system", "of-the-chart", release),
+            rule("monitoring", "in-a-namespace-that-goes", json!({})),
+            rule("shop", "theirs", json!({})),
+        ])
+        .await;
+        let applied = |name: &str| {
+            Done::Object(ObjectRef {
+                api_version: "monitoring.coreos.com/v1".into(),
+                kind: "PrometheusRule".into(),
+                namespace: Some("default".into()),
+                name: name.into(),
+            })
+        };
+        let done = [
+            Done::Namespace("monitoring".into()),
+            Done::Release { namespace: "monitoring".into(), name: "kps".into() },
+            Done::Definition("prometheusrules.monitoring.coreos.com".into()),
+            applied("redis"),
+            applied("taken-over"),
+        ];
+        let losses = others(&fake.cluster, &done).await.expect("it answers");
+        let lost = ["default/of-another-lab", "default/taken-over", "shop/theirs"];
+        assert_eq!(losses, lost.map(|name| format!("  PrometheusRule {name}")));
+    }
 
     #[test]
     fn objects_go_backwards_then_namespaces_then_definitions() {

@@ -1,6 +1,6 @@
 //! What a failed call to the API server says, in words, and whether it is worth trying again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 
@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(30);
+
+/// After so long a call is not begun again: whoever waits for it wants to know that nobody answers.
+const TOGETHER: Duration = Duration::from_secs(30);
 
 /// What failed, without the dump of the whole `Status` that kube's own text has.
 pub fn explain(error: &kube::Error) -> String {
@@ -54,7 +57,7 @@ pub fn is_transient(error: &kube::Error) -> bool {
 }
 
 /// Calls the API server, again with growing, jittered pauses (up to six times in about 10 s) while it
-/// can't be reached or asks to be called later. Each call may take 30 s.
+/// can't be reached or asks to be called later. Each call may take 30 s, and none begins after as long.
 pub async fn retry<T, F: Future<Output = kube::Result<T>>>(call: impl FnMut() -> F) -> kube::Result<T> {
     let pauses = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(200))
@@ -79,7 +82,8 @@ async fn retry_after<T, F: Future<Output = kube::Result<T>>>(
             }
         }
     };
-    bounded.retry(pauses).when(is_transient).await
+    let begun = Instant::now();
+    bounded.retry(pauses).when(|error| is_transient(error) && begun.elapsed() < TOGETHER).await
 }
 
 /// As [`retry`], with an error that says what failed: `what` is a whole sentence's beginning, such as

@@ -17,7 +17,7 @@ use crate::fault::kubernetes::{ANNOTATION, Record};
 use crate::target::Lab;
 
 /// Group, version, plural, kind, and whether it is in namespaces.
-const KINDS: [(&str, &str, &str, &str, bool); 16] = [
+const KINDS: [(&str, &str, &str, &str, bool); 22] = [
     ("", "v1", "namespaces", "Namespace", false),
     ("", "v1", "nodes", "Node", false),
     ("", "v1", "pods", "Pod", true),
@@ -25,9 +25,15 @@ const KINDS: [(&str, &str, &str, &str, bool); 16] = [
     ("", "v1", "serviceaccounts", "ServiceAccount", true),
     ("apps", "v1", "deployments", "Deployment", true),
     ("apps", "v1", "statefulsets", "StatefulSet", true),
+    ("apps", "v1", "daemonsets", "DaemonSet", true),
     ("apps", "v1", "replicasets", "ReplicaSet", true),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false),
     ("batch", "v1", "jobs", "Job", true),
     ("coordination.k8s.io", "v1", "leases", "Lease", true),
+    ("monitoring.coreos.com", "v1", "prometheuses", "Prometheus", true),
+    ("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule", true),
+    ("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor", true),
+    ("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor", true),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", true),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true),
     ("rbac.authorization.k8s.io", "v1", "roles", "Role", true),

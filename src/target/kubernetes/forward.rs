@@ -80,13 +80,27 @@ impl Forward {
     /// # Errors
     /// The target (exit 6) where no port can be opened.
     pub async fn to_pod(cluster: &Cluster, namespace: &str, name: &str, port: u16) -> Result<Forward> {
+        Forward::to_pod_on(cluster, namespace, name, port, &[0]).await
+    }
+
+    /// As [`Forward::to_pod`], on the first of these ports that is free.
+    ///
+    /// # Errors
+    /// The target (exit 6) where no port can be opened.
+    pub async fn to_pod_on(
+        cluster: &Cluster,
+        namespace: &str,
+        name: &str,
+        port: u16,
+        ports: &[u16],
+    ) -> Result<Forward> {
         let route = Route {
             pods: Api::namespaced(cluster.client(), namespace),
             labels: Selector::default(),
             only: Some(name.into()),
             port,
         };
-        Forward::start(Arc::new(route), &[0]).await
+        Forward::start(Arc::new(route), ports).await
     }
 
     /// Where it listens.

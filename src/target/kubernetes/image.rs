@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType};
 
@@ -26,6 +27,16 @@ pub enum Loader {
     Minikube(Minikube),
     /// By a command of the user's: a shell line in which `{archive}` and `{image}` are replaced.
     Command(String),
+}
+
+/// Whether an image is one that `sre up` puts onto the nodes: no registry has it.
+pub fn is_loaded(image: &str) -> bool {
+    image.strip_prefix("docker.io/library/sre").is_some_and(|rest| rest.starts_with([':', '@']))
+}
+
+/// Whoever holds the name in a registry is not asked for what a node has lost.
+pub fn pull_policy(image: &str) -> &'static str {
+    if is_loaded(image) { "Never" } else { "IfNotPresent" }
 }
 
 impl Loader {
@@ -97,10 +108,7 @@ pub fn program(named: Option<PathBuf>) -> Result<PathBuf> {
         "{} is not a static program; an image of it would not run",
         path.display()
     ))
-    .hint(
-        "build one: RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release --target \
-             x86_64-unknown-linux-gnu, and name it by SRE_IMAGE_BINARY",
-    ))
+    .hint("build one, in a clone of sre: packaging/static.sh FILE, and name it by SRE_IMAGE_BINARY"))
 }
 
 /// Whether a file is a 64-bit ELF program that asks for no interpreter (`PT_INTERP`), the dynamic loader.
@@ -123,6 +131,22 @@ fn is_static(path: &Path) -> io::Result<bool> {
     Ok(count > 0 && kinds.all(|kind| kind.is_some_and(|kind| kind != u64::from(PT_INTERP))))
 }
 
+/// What OCI calls the processors that a program is for; what is no program is taken to be for those of this machine.
+fn architecture(program: &Path) -> io::Result<&'static str> {
+    let mut head = Vec::new();
+    File::open(program)?.take(20).read_to_end(&mut head)?;
+    // The field e_machine of ELF.
+    Ok(match (head.starts_with(b"\x7fELF"), head.get(18..20)) {
+        (true, Some([62, 0])) => "amd64",
+        (true, Some([183, 0])) => "arm64",
+        _ => match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        },
+    })
+}
+
 /// The tag of an image that holds this program: equal programs have equal tags, different ones do not.
 pub fn tag(program: &Path) -> Result<String> {
     let (digest, _) = archive::digest(program)
@@ -133,22 +157,28 @@ pub fn tag(program: &Path) -> Result<String> {
 /// Writes an archive of an image that holds one program as `/bin/sre`. The archive is an OCI layout that `docker
 /// load`, containerd and CRI-O read alike; equal programs make equal archives.
 pub fn write_archive(program: &Path, image: &str, archive: &Path) -> Result<()> {
-    assemble(program, &full_name(image), archive).map_err(|e| {
+    write_dated_archive(program, image, None, archive)
+}
+
+/// The same, for an image that says when it was made.
+pub fn write_dated_archive(
+    program: &Path,
+    image: &str,
+    created: Option<Timestamp>,
+    archive: &Path,
+) -> Result<()> {
+    assemble(program, &full_name(image), created, archive).map_err(|e| {
         Error::target(format!("the image archive {} could not be written", archive.display())).because(e)
     })
 }
 
-fn assemble(program: &Path, image: &str, path: &Path) -> io::Result<()> {
+fn assemble(program: &Path, image: &str, created: Option<Timestamp>, path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut layer = tempfile::NamedTempFile::new_in(folder)?;
     write_layer(program, layer.as_file_mut())?;
     let (layer_digest, layer_size) = archive::digest(layer.path())?;
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let config = json!({
+    let architecture = architecture(program)?;
+    let mut config = json!({
         "architecture": architecture,
         "os": "linux",
         "config": {
@@ -162,6 +192,9 @@ fn assemble(program: &Path, image: &str, path: &Path) -> io::Result<()> {
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer_digest}")]},
         "history": [{"created_by": "sre", "comment": "the program, and nothing else"}],
     });
+    if let Some(created) = created {
+        config["created"] = json!(created.to_string());
+    }
     let config = config.to_string();
     let manifest = json!({
         "schemaVersion": 2,
@@ -271,10 +304,32 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_for_the_processors_of_its_program_and_says_when_it_was_made_where_that_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, archive_file) = (folder.path().join("program"), folder.path().join("a.tar"));
+        let mut elf = vec![0; 64];
+        elf[..4].copy_from_slice(b"\x7fELF");
+        for (machine, name) in [(62, "amd64"), (183, "arm64")] {
+            elf[18] = machine;
+            std::fs::write(&program, &elf).unwrap();
+            let created = Timestamp::from_second(1_700_000_000).unwrap();
+            write_dated_archive(&program, "sre:1", Some(created), &archive_file).unwrap();
+            let config = tar::Archive::new(File::open(&archive_file).unwrap())
+                .entries()
+                .unwrap()
+                .filter_map(|entry| serde_json::from_reader::<_, Value>(entry.unwrap()).ok())
+                .find(|document| document.get("rootfs").is_some())
+                .unwrap();
+            assert_eq!(config["architecture"], name);
+            assert_eq!(config["created"], "2023-11-14T22:13:20Z");
+        }
+    }
+
+    #[test]
     fn a_dynamic_program_is_refused() {
         let error = program(Some("/bin/sh".into())).unwrap_err();
         assert_eq!(error.exit(), crate::exit::Exit::Prerequisite);
-        assert!(error.next_step().is_some_and(|hint| hint.contains("crt-static")), "{error}");
+        assert!(error.next_step().is_some_and(|hint| hint.contains("static.sh")), "{error}");
     }
 
     #[tokio::test]

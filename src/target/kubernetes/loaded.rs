@@ -7,7 +7,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::observe::RuleGroup;
-use crate::scenario::Duration;
+use crate::scenario::{Duration, parse_promql};
 
 /// What of an object of the Prometheus operator is not loaded as it stands; `None` if all is, or nothing of its
 /// kind is loaded by Prometheus. `config` is the configuration that is loaded.
@@ -180,7 +180,7 @@ fn is_same_expression(wanted: &Value, known: &str) -> bool {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    match (promql_parser::parser::parse(&wanted), promql_parser::parser::parse(known)) {
+    match (parse_promql(&wanted), parse_promql(known)) {
         (Ok(wanted), Ok(known)) => wanted == known || wanted.to_string() == known.to_string(),
         // What this parser does not know is compared without its layout.
         _ => bare(&wanted) == bare(known),
@@ -350,6 +350,9 @@ receivers:
                 duration: 60.0,
                 labels: json!({"severity": "critical"}),
                 annotations: json!({}),
+                r#type: "alerting".into(),
+                health: "ok".into(),
+                last_error: String::new(),
             }],
         };
         let known = [loaded];

@@ -1,4 +1,4 @@
-//! The login that Grafana wants: whatever the chart, its pod says where its name and password come from.
+//! The logins that Grafana and Redis want: whatever the chart, their pods say where name and password come from.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
@@ -6,6 +6,7 @@ use kube::core::DynamicObject;
 
 use super::client::Cluster;
 use super::failure::call;
+use super::object::ObjectRef;
 use super::parts::variable;
 use crate::error::{Error, Result};
 
@@ -60,6 +61,26 @@ pub async fn of_grafana(cluster: &Cluster, namespace: &str, pod: &DynamicObject)
     }))
 }
 
+/// The password that a pod's Redis asks for, if its container names one: as `redis-cli` takes it, or as images that set
+/// one up do.
+///
+/// # Errors
+/// Where the pod or its Secret cannot be read, or lacks the key (6).
+pub async fn of_redis(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Option<String>> {
+    let reference = ObjectRef {
+        api_version: "v1".into(),
+        kind: "Pod".into(),
+        namespace: Some(namespace.into()),
+        name: pod.into(),
+    };
+    let Some((api, _)) = cluster.api(&reference, namespace).await? else { return Ok(None) };
+    let found = call(|| format!("{reference} could not be read"), || api.get(pod)).await?;
+    match ["REDISCLI_AUTH", "REDIS_PASSWORD"].iter().find_map(|name| place(&found, name)) {
+        Some(place) => read(cluster, namespace, place).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 fn place(pod: &DynamicObject, name: &str) -> Option<Place> {
     let variable = variable(pod, name)?;
     if let Some(value) = variable["value"].as_str() {
@@ -77,9 +98,7 @@ async fn read(cluster: &Cluster, namespace: &str, place: Place) -> Result<String
     let api: Api<Secret> = Api::namespaced(cluster.client(), namespace);
     let secret = call(|| format!("Secret {namespace}/{name} could not be read"), || api.get(&name)).await?;
     let value = secret.data.as_ref().and_then(|data| data.get(&key)).ok_or_else(|| {
-        Error::target(format!(
-            "Secret {namespace}/{name} has no key `{key}`, which Grafana's login stands in"
-        ))
+        Error::target(format!("Secret {namespace}/{name} has no key `{key}`, which a login stands in"))
     })?;
     Ok(String::from_utf8_lossy(&value.0).into_owned())
 }

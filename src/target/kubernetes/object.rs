@@ -49,6 +49,12 @@ impl ObjectRef {
         ObjectRef { kind: "Node".into(), ..ObjectRef::of_namespace(name) }
     }
 
+    /// Whether both name one object, whatever version of its kind they speak of.
+    pub fn is_same(&self, other: &ObjectRef) -> bool {
+        (self.group(), &self.kind, &self.namespace, &self.name)
+            == (other.group(), &other.kind, &other.namespace, &other.name)
+    }
+
     /// Its API group; empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)

@@ -1,15 +1,19 @@
 //! What `up` would do on a cluster, without doing it: `--dry-run`.
 
+use std::collections::BTreeMap;
+
 use kube::core::DynamicObject;
 use serde::Serialize;
 
 use super::apply::{Applied, Change, Mode, apply};
 use super::chart;
 use super::client::Cluster;
+use super::execute::known;
 use super::helm::Helm;
 use super::minikube::start_arguments;
+use super::object::{ObjectRef, read_objects};
 use super::patch::{describe, diff, patch};
-use super::plan::{Action, Step, fill_replicas, names_replicas};
+use super::plan::{Action, PatchBody, Step, fill_random, fill_replicas, names_replicas, wants_random};
 use super::reach::{instances_of, pods};
 use super::up::Request;
 use crate::error::{Error, Result};
@@ -39,6 +43,9 @@ pub struct PreviewStep {
     pub needs: Vec<String>,
     /// Manifests that would be applied, and changes to what is there: YAML and unified diffs.
     pub details: Vec<String>,
+    /// What a chart would install, by kinds; all of it stands in `details`.
+    #[serde(skip)]
+    pub in_short: Option<String>,
 }
 
 /// What `up` would do now; changes nothing. Where the cluster is not there yet, manifests are shown as they are
@@ -77,7 +84,11 @@ pub async fn preview(request: &Request<'_>, interrupt: &Interrupt) -> Result<Pre
     for step in &plan.steps {
         let (what, details) = look(step, stack, cluster.as_ref(), helm.as_ref(), interrupt).await?;
         let needs = step.needs.iter().map(|need| plan.steps[*need].name.clone()).collect();
-        steps.push(PreviewStep { name: step.name.clone(), what, needs, details });
+        let in_short = match &step.action {
+            Action::Chart(_) => kinds(&details)?,
+            _ => None,
+        };
+        steps.push(PreviewStep { name: step.name.clone(), what, needs, details, in_short });
     }
     Ok(Preview { stack: request.stack.name.clone(), place, steps })
 }
@@ -108,7 +119,7 @@ async fn look(
             let Some(cluster) = cluster else {
                 return Ok((format!("apply {}", count(objects.len())), yaml_of(objects)?));
             };
-            let objects = &with_replicas(objects, stack, cluster).await?;
+            let objects = &filled(objects, stack, cluster).await?;
             let applied = interrupt.or(apply(cluster, &stack.namespace, objects, Mode::DryRun)).await??;
             let new: Vec<DynamicObject> = objects
                 .iter()
@@ -130,21 +141,30 @@ async fn look(
             match cluster {
                 Some(cluster) => {
                     let patched = interrupt.or(patch(cluster, target, body, Mode::DryRun)).await??;
-                    (what, diffs(&patched)?)
+                    match patched.is_empty() {
+                        true => (format!("{what}, which is not there yet"), vec![written(body)?]),
+                        false => (what, diffs(&patched)?),
+                    }
                 }
-                None => (what, Vec::new()),
+                None => (what, vec![written(body)?]),
             }
         }
     })
 }
 
-/// Objects with the replicas' addresses of now; as they are written where there is no replica yet.
-async fn with_replicas(
+/// Objects with the replicas' addresses of now and what was drawn for them; as they are written where there is no replica
+/// yet, and nothing drawn.
+async fn filled(
     objects: &[DynamicObject],
     stack: &ClusterStack,
     cluster: &Cluster,
 ) -> Result<Vec<DynamicObject>> {
     let mut objects = objects.to_vec();
+    for object in objects.iter_mut().filter(|object| wants_random(object)) {
+        if let Some(known) = known(cluster, object, &stack.namespace).await? {
+            fill_random(object, Some(&known));
+        }
+    }
     for object in objects.iter_mut().filter(|object| names_replicas(object)) {
         let Some(service) = &stack.endpoints.service else { continue };
         let addresses = instances_of(&pods(cluster, service, &stack.namespace).await?);
@@ -153,6 +173,33 @@ async fn with_replicas(
         }
     }
     Ok(objects)
+}
+
+/// A patch as it is written: where its object is not there yet, nothing can be compared.
+fn written(body: &PatchBody) -> Result<String> {
+    let yaml = match body {
+        PatchBody::Merge(over) => serde_saphyr::to_string(over),
+        PatchBody::Json(operations) => serde_saphyr::to_string(operations),
+    };
+    yaml.map_err(|e| Error::target("a patch cannot be written as YAML").because(e))
+}
+
+/// `93 objects: 10 CustomResourceDefinition, 4 ConfigMap, …`, the most frequent first.
+fn kinds(rendered: &[String]) -> Result<Option<String>> {
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for text in rendered {
+        for object in read_objects("the chart", text)? {
+            *kinds.entry(ObjectRef::of(&object).kind).or_default() += 1;
+        }
+    }
+    if kinds.is_empty() {
+        return Ok(None);
+    }
+    let all: usize = kinds.values().sum();
+    let mut kinds: Vec<(String, usize)> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    Ok(Some(format!("{}: {}", count(all), told.join(", "))))
 }
 
 fn count(objects: usize) -> String {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::foreign;
 use crate::terminal::{Terminal, spinner_style};
 
 /// Without a terminal, a step's wait is told of this often.
@@ -50,7 +51,7 @@ impl Progress {
         match &self.spinner {
             Some(spinner) => {
                 let lines: Vec<&str> = waits.values().map(|wait| wait.line.as_str()).collect();
-                spinner.set_message(lines.join(" · "));
+                spinner.set_message(foreign::one_line(&lines.join(" · ")).into_owned());
             }
             None if wait.told.elapsed() >= EVERY => {
                 wait.told = Instant::now();

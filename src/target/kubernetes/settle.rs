@@ -345,6 +345,7 @@ mod tests {
             last_scrape: jiff::Timestamp::UNIX_EPOCH,
             scrape_interval: String::new(),
             scrape_timeout: String::new(),
+            by_up: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! How a lab on a cluster is: its pods, its workloads, and what Prometheus sees.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
@@ -15,6 +16,9 @@ use super::record::{ClusterLab, Done};
 use crate::error::Result;
 use crate::target::local::TargetsStatus;
 use crate::target::{Endpoint, Lab, TargetKind};
+
+/// A pod that is not gone so long after its time is stuck.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(60);
 
 /// How a lab is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,14 +84,17 @@ pub struct PodStatus {
 /// # Errors
 /// Where the cluster cannot be asked (6).
 pub async fn status(cluster: &Cluster, lab: &Lab, place: &ClusterLab) -> Result<Status> {
-    let pods: Vec<PodStatus> = parts::pods(cluster, place).await?.iter().map(PodStatus::of).collect();
+    let now = Timestamp::now();
+    let found = parts::pods(cluster, place).await?;
     let mut missing = workloads(cluster, place).await?;
+    let stays = |part| found.iter().any(|pod| pod.part == Some(part) && !pod.is_going());
     missing.extend(
         endpoints(&place.endpoints)
             .into_iter()
-            .filter(|(part, _)| !pods.iter().any(|pod| pod.part == Some(part)))
+            .filter(|(part, _)| !stays(part))
             .map(|(part, _)| format!("{part} has no pod")),
     );
+    let pods: Vec<PodStatus> = found.iter().map(|pod| PodStatus::of(pod, now)).collect();
     let targets = match &place.endpoints.prometheus {
         Some(part) => Some(match Forward::open(cluster, part, &place.namespace).await {
             Ok(forward) => TargetsStatus::of(Some(&Endpoint::new(forward.url())), |_| true).await?,
@@ -110,12 +117,17 @@ pub async fn status(cluster: &Cluster, lab: &Lab, place: &ClusterLab) -> Result<
     })
 }
 
-/// What is wrong with the workloads that `up` applied.
+/// What is wrong with the lab's workloads: with those that `up` applied, and with those that came with a release.
 async fn workloads(cluster: &Cluster, place: &ClusterLab) -> Result<Vec<String>> {
-    let mut missing = Vec::new();
+    let there = parts::workloads(cluster, place).await?;
+    let mut missing: Vec<String> = there
+        .iter()
+        .filter_map(|(object, found)| Some(format!("{object}: {}", lacks(&object.kind, found)?)))
+        .collect();
     for done in &place.done {
         let Done::Object(object) = done else { continue };
-        if !WORKLOADS.contains(&object.kind.as_str()) {
+        let is_told = there.iter().any(|(known, _)| known == object);
+        if !WORKLOADS.contains(&object.kind.as_str()) || is_told {
             continue;
         }
         let found = match cluster.api(object, &place.namespace).await? {
@@ -124,10 +136,9 @@ async fn workloads(cluster: &Cluster, place: &ClusterLab) -> Result<Vec<String>>
             }
             None => None,
         };
-        match found.map(|found| readiness(&object.kind, &found)) {
-            Some(Readiness::Ready) => {}
-            Some(Readiness::Waiting(what) | Readiness::Failed(what)) => {
-                missing.push(format!("{object}: {what}"));
+        match found {
+            Some(found) => {
+                missing.extend(lacks(&object.kind, &found).map(|what| format!("{object}: {what}")));
             }
             None => missing.push(format!("{object} is not there")),
         }
@@ -135,8 +146,27 @@ async fn workloads(cluster: &Cluster, place: &ClusterLab) -> Result<Vec<String>>
     Ok(missing)
 }
 
+/// What keeps a workload from being as it should be.
+fn lacks(kind: &str, object: &DynamicObject) -> Option<String> {
+    match readiness(kind, object) {
+        Readiness::Ready if is_scaled_away(object) => Some("it was scaled to 0".into()),
+        Readiness::Ready => None,
+        Readiness::Waiting(what) | Readiness::Failed(what) => Some(what),
+    }
+}
+
+/// Whether a workload has 0 replicas, and not by whoever made it: the maker owns the selector, which nobody else can write.
+fn is_scaled_away(object: &DynamicObject) -> bool {
+    let owns = |entry: &ManagedFieldsEntry, field: &str| {
+        entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"][field].is_null())
+    };
+    let owners = || object.metadata.managed_fields.iter().flatten();
+    object.data["spec"]["replicas"] == 0
+        && !owners().any(|entry| owns(entry, "f:selector") && owns(entry, "f:replicas"))
+}
+
 impl PodStatus {
-    fn of(pod: &LabPod) -> PodStatus {
+    fn of(pod: &LabPod, now: Timestamp) -> PodStatus {
         let object = &pod.object;
         let status = &object.data["status"];
         let containers = || list(&status["containerStatuses"]).chain(list(&status["initContainerStatuses"]));
@@ -145,9 +175,20 @@ impl PodStatus {
             let at = container["lastState"]["terminated"]["finishedAt"].as_str()?;
             at.parse::<Timestamp>().ok()
         };
-        let healthy = object.metadata.deletion_timestamp.is_none()
-            && (readiness("Pod", object) == Readiness::Ready
-                || pod.is_of_a_job() && status["phase"] != "Failed" && trouble(object).is_none());
+        // What is asked of a pod that is going is that it goes: its workload tells whether another one is there.
+        let overdue =
+            object.metadata.deletion_timestamp.as_ref().filter(|by| now.duration_since(by.0) > OVERDUE);
+        let healthy = match pod.is_going() {
+            true => overdue.is_none(),
+            false => {
+                readiness("Pod", object) == Readiness::Ready
+                    || pod.is_of_a_job() && status["phase"] != "Failed" && trouble(object).is_none()
+            }
+        };
+        let why = || match overdue {
+            Some(by) => Some(format!("it had to be gone by {}", by.0.strftime("%H:%M:%S UTC"))),
+            None => trouble(object),
+        };
         PodStatus {
             namespace: pod.namespace.clone(),
             name: pod.name.clone(),
@@ -160,7 +201,7 @@ impl PodStatus {
             last_restart: containers().filter_map(ended).max(),
             since: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
             node: object.data["spec"]["nodeName"].as_str().map(str::to_owned),
-            why: if healthy { None } else { trouble(object) },
+            why: if healthy { None } else { why() },
         }
     }
 }
@@ -200,6 +241,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::target::kubernetes::fake::Fake;
+    use crate::target::kubernetes::object::ObjectRef;
 
     fn pod(labels: Value, status: Value) -> LabPod {
         LabPod {
@@ -213,6 +256,10 @@ mod tests {
         }
     }
 
+    fn of(pod: &LabPod) -> PodStatus {
+        PodStatus::of(pod, Timestamp::now())
+    }
+
     fn container(state: Value) -> Value {
         json!([{"name": "a", "ready": false, "restartCount": 3, "state": state,
             "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-21T06:40:12Z"}}}])
@@ -221,8 +268,7 @@ mod tests {
     #[test]
     fn a_pod_that_ends_again_and_again_says_so() {
         let statuses = container(json!({"waiting": {"reason": "CrashLoopBackOff"}}));
-        let status =
-            PodStatus::of(&pod(json!({}), json!({"phase": "Running", "containerStatuses": statuses})));
+        let status = of(&pod(json!({}), json!({"phase": "Running", "containerStatuses": statuses})));
         assert_eq!(status.state, "CrashLoopBackOff");
         assert_eq!((status.healthy, status.ready, status.containers, status.restarts), (false, 0, 1, 3));
         assert_eq!(status.last_restart.map(|at| at.to_string()).as_deref(), Some("2026-11-21T06:40:12Z"));
@@ -243,8 +289,66 @@ mod tests {
     #[test]
     fn a_pod_of_a_job_may_run_or_end_and_not_fail() {
         let label = json!({"batch.kubernetes.io/job-name": "load"});
-        let healthy = |phase: &str| PodStatus::of(&pod(label.clone(), json!({"phase": phase}))).healthy;
+        let healthy = |phase: &str| of(&pod(label.clone(), json!({"phase": phase}))).healthy;
         assert!(healthy("Running") && healthy("Succeeded") && !healthy("Failed"));
-        assert!(!PodStatus::of(&pod(json!({}), json!({"phase": "Running"}))).healthy, "others must be ready");
+        assert!(!of(&pod(json!({}), json!({"phase": "Running"}))).healthy, "others must be ready");
+    }
+
+    #[test]
+    fn a_pod_that_is_going_is_well_until_it_is_overdue() {
+        let mut pod = pod(json!({}), json!({"phase": "Running"}));
+        let by: Timestamp = "2026-11-21T06:40:00Z".parse().expect("a time");
+        pod.object.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(by));
+        let seen = |after: i64| PodStatus::of(&pod, by + SignedDuration::from_secs(after));
+        assert!(seen(-30).healthy && seen(5).healthy, "its grace period runs");
+        assert_eq!((seen(5).state.as_str(), seen(5).why), ("Terminating", None));
+        let stuck = seen(300);
+        assert!(!stuck.healthy && stuck.why.is_some_and(|why| why.contains("06:40:00")), "it is stuck");
+    }
+
+    fn deployment(replicas: u64, managers: Value) -> DynamicObject {
+        serde_json::from_value(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "frontend", "namespace": "shop", "generation": 1, "managedFields": managers},
+            "spec": {"replicas": replicas, "selector": {}},
+            "status": {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas,
+                "availableReplicas": replicas}}))
+        .expect("a Deployment")
+    }
+
+    #[test]
+    fn nobody_where_somebody_should_be_is_not_well() {
+        let entry = |manager: &str, fields: Value| {
+            json!({"manager": manager, "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:spec": fields}})
+        };
+        let maker = entry("sre", json!({"f:selector": {}, "f:replicas": {}}));
+        let meant = deployment(0, json!([maker.clone()]));
+        assert_eq!(lacks("Deployment", &meant), None, "whoever made it wants none");
+        let scaled =
+            json!([entry("sre", json!({"f:selector": {}})), entry("kubectl", json!({"f:replicas": {}}))]);
+        assert_eq!(
+            lacks("Deployment", &deployment(0, scaled.clone())).as_deref(),
+            Some("it was scaled to 0")
+        );
+        assert_eq!(lacks("Deployment", &deployment(3, scaled)), None);
+    }
+
+    #[tokio::test]
+    async fn a_lab_whose_frontend_was_scaled_away_is_not_healthy() {
+        let (deployment, ours) = (deployment(0, json!([])), json!("shop"));
+        let fake = Fake::new(&[serde_json::to_value(&deployment).expect("JSON")]).await;
+        let mut lab = fake.lab();
+        let place = lab.cluster.as_mut().expect("a cluster");
+        place.done.push(Done::Object(ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: ours.as_str().map(str::to_owned),
+            name: "frontend".into(),
+        }));
+        let place = place.clone();
+        let seen = status(&fake.cluster, &lab, &place).await.expect("it answers");
+        assert_eq!(seen.missing, ["Deployment shop/frontend: it was scaled to 0"]);
+        assert!(!seen.healthy);
     }
 }

@@ -303,6 +303,13 @@ fn signal(process: &Process, signal: Signal) -> Result<()> {
         .map_err(|e| failed().because(e))
 }
 
+/// Whether there is a process of this id, whosever.
+pub fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // One of somebody else's may not be signalled, and is there.
+    pid.is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
+}
+
 /// Lets the system forget a dead child of this very process.
 fn reap(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {

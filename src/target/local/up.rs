@@ -13,7 +13,7 @@ use super::{down, programs};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::stack::{LocalStack, Stack};
-use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Lock, TargetKind};
+use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Lock, TargetKind, where_it_runs};
 use crate::terminal::Terminal;
 
 /// How long another `sre` that changes this lab is waited for.
@@ -42,10 +42,9 @@ pub struct Request<'a> {
 pub(super) fn not_local(stack: &Stack) -> Error {
     let error = Error::usage(format!("the stack {} cannot run on the target local", stack.name))
         .because_of("it has no `local`");
-    match (&stack.external, &stack.cluster) {
-        (Some(_), _) => error.hint("--target external: it says where it runs already"),
-        (None, Some(_)) => error.hint("--target cluster --context NAME, or --target minikube"),
-        (None, None) => error,
+    match where_it_runs(stack) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

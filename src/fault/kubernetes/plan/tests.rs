@@ -44,6 +44,7 @@ fn survey(replicas: u64, ready: u64) -> Survey {
         services: vec!["web".into()],
         nodes: BTreeMap::from([("node-1".to_owned(), 4.0)]),
         claims: Vec::new(),
+        admitting: Vec::new(),
     }
 }
 
@@ -153,6 +154,14 @@ fn what_cannot_be_undone_is_refused() {
     let mut without = request("cpu-pressure: 50%");
     without.image = None;
     assert!(refused(&without, &survey(1, 1)).contains("no image of sre"));
+}
+
+#[test]
+fn what_another_policy_lets_through_is_not_cut() {
+    let at = Survey { admitting: vec!["shop".into()], ..survey(2, 2) };
+    let error = plan(&Request { allow_outage: true, ..request("network-cut") }, &at, "id")
+        .expect_err("it is refused");
+    assert!(error.to_string().contains("NetworkPolicy shop"), "{error}");
 }
 
 #[test]

@@ -81,6 +81,12 @@ impl Draft<'_> {
 
     pub(super) fn network_cut(&self) -> Result<(Vec<Effect>, Blast)> {
         self.image()?;
+        if !self.survey.admitting.is_empty() {
+            return Err(self
+                .refuse("policies add up: one that cuts off does not take back what others let through")
+                .because_of(format!("NetworkPolicy {}", self.survey.admitting.join(", ")))
+                .hint("scale-to-zero takes its pods away; or remove these policies for as long"));
+        }
         let selector = self.value("/spec/selector").filter(Value::is_object);
         let Some(selector) = selector.filter(|_| self.on.kind != "Pod") else {
             return Err(self.refuse("a policy selects pods by the labels of their workload, and it has none"));

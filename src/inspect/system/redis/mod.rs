@@ -23,6 +23,9 @@ pub struct Redis {
     /// Its version, where it tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// How many followers it tells of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followers: Option<f64>,
     /// What was seen, in the order of the screen.
     pub figures: Vec<Figure>,
     /// What to look into.

@@ -44,6 +44,12 @@ impl Content {
         Ok(content)
     }
 
+    /// The files of a `.tgz`.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn unpacked(archive: &[u8]) -> io::Result<Content> {
+        Ok(Content { files: of_archive(archive)? })
+    }
+
     /// The text of a file; `None` where there is no such file, or where it is no text.
     pub fn text(&self, path: &str) -> Option<&str> {
         self.files.get(Path::new(path)).and_then(|bytes| std::str::from_utf8(bytes).ok())

@@ -8,8 +8,9 @@ use super::{Execution, changes};
 use crate::error::{Error, Result};
 use crate::target::kubernetes::apply::{Change, Mode, apply};
 use crate::target::kubernetes::client::Cluster;
+use crate::target::kubernetes::failure::call_opt;
 use crate::target::kubernetes::object::ObjectRef;
-use crate::target::kubernetes::plan::{Step, fill_replicas, names_replicas};
+use crate::target::kubernetes::plan::{Step, fill_random, fill_replicas, names_replicas, wants_random};
 use crate::target::kubernetes::reach::{instances_of, pods};
 use crate::target::kubernetes::record::Done;
 
@@ -29,7 +30,7 @@ impl Execution<'_> {
         let mut applied = Vec::new();
         for object in objects {
             self.kind_is_there(step, &ObjectRef::of(object)).await?;
-            let object = &self.with_replicas(object).await?;
+            let object = &self.filled(object).await?;
             let reference = locate(self.cluster, object, self.namespace).await?;
             self.progress.tell(&step.name, &format!("applying {reference}"));
             self.book.note(match reference.kind.as_str() {
@@ -49,6 +50,9 @@ impl Execution<'_> {
             .iter()
             .map(|applied| applied.object.clone())
             .filter(|object| WORKLOADS.contains(&object.kind.as_str()))
+            .filter(|object| {
+                !step.left.iter().any(|(kind, name)| *kind == object.kind && *name == object.name)
+            })
             .collect();
         self.ready(step, &workloads).await?;
         Ok(changes(applied.iter().map(|applied| &applied.change)))
@@ -73,12 +77,17 @@ impl Execution<'_> {
         }
     }
 
-    /// An object as it is applied: with the replicas' addresses of now, where it names them.
-    pub(in crate::target::kubernetes) async fn with_replicas(
+    /// An object as it is applied: with the replicas' addresses of now, where it names them, and with what was drawn for
+    /// it, where it wants that.
+    pub(in crate::target::kubernetes) async fn filled(
         &self,
         object: &DynamicObject,
     ) -> Result<DynamicObject> {
         let mut object = object.clone();
+        if wants_random(&object) {
+            let known = known(self.cluster, &object, self.namespace).await?;
+            fill_random(&mut object, known.as_ref());
+        }
         if !names_replicas(&object) {
             return Ok(object);
         }
@@ -98,6 +107,17 @@ impl Execution<'_> {
         fill_replicas(&mut object, &addresses);
         Ok(object)
     }
+}
+
+/// An object as it is on the cluster, if it is there.
+pub async fn known(
+    cluster: &Cluster,
+    object: &DynamicObject,
+    namespace: &str,
+) -> Result<Option<DynamicObject>> {
+    let reference = ObjectRef::of(object);
+    let Some((api, _)) = cluster.api(&reference, namespace).await? else { return Ok(None) };
+    call_opt(|| format!("{reference} could not be read"), || api.get(&reference.name)).await
 }
 
 /// The name of an object, with the namespace that it will be in: `namespace`, if it names none and has one.

@@ -27,8 +27,8 @@ use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::stack::ClusterEndpoint;
 
-pub use apply::locate;
 pub(super) use apply::{OPERATOR, WORKLOADS};
+pub use apply::{known, locate};
 
 /// What steps are done with.
 pub struct Execution<'a> {

@@ -6,6 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::target::kubernetes::image::pull_policy;
 use crate::target::kubernetes::object::{MANAGED_BY, MANAGER};
 
 /// The label that tells the Jobs of loads, and their pods.
@@ -66,7 +67,7 @@ pub fn job(name: &str, run: &str, image: &str, workers: u64, longest: Duration) 
                     "containers": [{
                         "name": "worker",
                         "image": image,
-                        "imagePullPolicy": "IfNotPresent",
+                        "imagePullPolicy": pull_policy(image),
                         "args": ["worker", "--listen", format!("127.0.0.1:{PORT}")],
                         "resources": {
                             "requests": {"cpu": "100m", "memory": "64Mi"},
@@ -88,6 +89,14 @@ pub fn job(name: &str, run: &str, image: &str, workers: u64, longest: Duration) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_may_run_in_the_strictest_namespaces_and_is_asked_of_no_registry() {
+        let job = job("sre-load-1", "run-1", "docker.io/library/sre:1", 3, Duration::from_secs(70));
+        let job = serde_json::to_value(job.expect("a Job")).expect("JSON");
+        assert_eq!(crate::restricted::violations(&job), Vec::<String>::new());
+        assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"], "Never");
+    }
 
     #[test]
     fn a_worker_is_never_started_again_and_ends_by_itself() {

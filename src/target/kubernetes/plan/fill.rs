@@ -1,5 +1,7 @@
 //! What is written into a stack's files: parameters, the replicas' addresses, the full names of images.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -118,20 +120,55 @@ pub fn fill_replicas(object: &mut DynamicObject, addresses: &[String]) {
     fill(&mut object.data, addresses);
 }
 
-/// Writes the full names of images (values) where an object's containers have the stack's (keys).
+/// Stands, in the `stringData` of a Secret, for text that nobody can guess: drawn when the Secret is made.
+const RANDOM: &str = "{random}";
+
+/// Whether an object is a Secret with something that is to be drawn.
+pub fn wants_random(object: &DynamicObject) -> bool {
+    let is_secret = object.types.as_ref().is_some_and(|types| types.kind == "Secret");
+    let texts = object.data["stringData"].as_object();
+    is_secret
+        && texts
+            .into_iter()
+            .flatten()
+            .any(|(_, text)| text.as_str().is_some_and(|text| text.contains(RANDOM)))
+}
+
+/// Draws what a Secret wants drawn, the same for all of it. What is there already, `known`, stays as it is where it has
+/// every key: who has read it must not have to read it again.
+pub fn fill_random(object: &mut DynamicObject, known: Option<&DynamicObject>) {
+    let drawn = uuid::Uuid::new_v4().simple().to_string();
+    let Some(Value::Object(texts)) =
+        object.data.as_object_mut().and_then(|data| data.shift_remove("stringData"))
+    else {
+        return;
+    };
+    let known = known.map(|known| &known.data["data"]);
+    let kept = known.filter(|known| texts.keys().all(|key| known[key].is_string()));
+    let value = |(key, text): (String, Value)| {
+        let value = match kept {
+            Some(known) => known[&key].clone(),
+            None => STANDARD.encode(text.as_str().unwrap_or_default().replace(RANDOM, &drawn)).into(),
+        };
+        (key, value)
+    };
+    // Not as `stringData`, which the server keeps nowhere: the same object again would be a change.
+    object.data["data"] = texts.into_iter().map(value).collect::<serde_json::Map<_, _>>().into();
+}
+
+/// Writes the full names of images (values) where an object's containers have the stack's (keys). What is loaded onto the
+/// nodes is asked of no registry, where its name may be somebody else's.
 pub(super) fn name_images(value: &mut Value, names: &IndexMap<String, String>) {
     match value {
         Value::Object(fields) => {
-            for (key, value) in fields {
-                match value {
-                    Value::String(image) if key == "image" => {
-                        if let Some(full) = names.get(image) {
-                            image.clone_from(full);
-                        }
-                    }
-                    other => name_images(other, names),
+            if let Some(full) = fields.get("image").and_then(Value::as_str).and_then(|image| names.get(image))
+            {
+                fields.insert("image".into(), full.as_str().into());
+                if let Some(policy) = fields.get_mut("imagePullPolicy") {
+                    *policy = "Never".into();
                 }
             }
+            fields.values_mut().for_each(|value| name_images(value, names));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| name_images(item, names)),
         _ => {}
@@ -182,6 +219,35 @@ mod tests {
             filled(text, &parameters),
             json!({"a": 3, "b": "3", "c": true, "d": null, "e": "10Gi", "web": {"f": 3}, "g": "${HOME}", "h": 3.5})
         );
+    }
+
+    #[test]
+    fn what_is_drawn_is_the_same_throughout_and_is_kept() {
+        let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {password: '{random}', conf: 'a {random}'}";
+        let secret = || object::read_objects("x.yaml", text).unwrap().remove(0);
+        let drawn = |known: Option<&DynamicObject>| {
+            let mut object = secret();
+            assert!(wants_random(&object));
+            fill_random(&mut object, known);
+            assert!(!wants_random(&object) && object.data["stringData"].is_null());
+            object
+        };
+        let read = |object: &DynamicObject, key: &str| {
+            let bytes = STANDARD.decode(object.data["data"][key].as_str().unwrap()).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let (first, second) = (drawn(None), drawn(None));
+        assert_eq!(read(&first, "conf"), format!("a {}", read(&first, "password")));
+        assert!(read(&first, "password").len() >= 32);
+        assert_ne!(first.data, second.data);
+        assert_eq!(drawn(Some(&first)).data, first.data);
+        // One that lacks a key is drawn anew as a whole: the keys belong together.
+        let mut half = first.clone();
+        half.data["data"].as_object_mut().unwrap().shift_remove("conf");
+        let anew = drawn(Some(&half));
+        assert_ne!(anew.data["data"]["password"], first.data["data"]["password"]);
+        let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: '{random}'}";
+        assert!(!wants_random(&object::read_objects("x.yaml", config).unwrap()[0]));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use super::object::ObjectRef;
 use crate::config::unknown;
 use crate::error::{Error, Result};
 use crate::scenario::Duration;
@@ -23,7 +24,7 @@ use manifests::{objects, patch_body, rule_objects};
 use order::{Draft, order};
 use release::release;
 
-pub use fill::{fill_replicas, names_replicas};
+pub use fill::{fill_random, fill_replicas, names_replicas, wants_random};
 
 /// Everything that `up` will do, in an order in which it could be done one after another.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,9 @@ pub struct Step {
     pub needs: Vec<usize>,
     /// How long what it brings may take to be ready.
     pub wait: Duration,
+    /// Objects that it applies and does not wait for, by kind and name: a later step patches them, and waits then. To wait
+    /// for what is about to be replaced would double the time.
+    pub left: Vec<(String, String)>,
 }
 
 /// What a step does.
@@ -163,7 +167,51 @@ impl Plan {
             };
             steps.push(Draft::new(name, &patch.needs, patch.wait, action));
         }
-        order(steps)
+        let mut plan = order(steps)?;
+        plan.leave_to_patches(&stack.namespace);
+        Ok(plan)
+    }
+
+    /// Has steps not wait for what a patch changes that comes next: where whoever else needs the step needs the patch, too.
+    fn leave_to_patches(&mut self, namespace: &str) {
+        let left = (0..self.steps.len()).map(|place| self.left_by(place, namespace)).collect::<Vec<_>>();
+        for (step, left) in self.steps.iter_mut().zip(left) {
+            step.left = left;
+        }
+    }
+
+    fn left_by(&self, place: usize, namespace: &str) -> Vec<(String, String)> {
+        let Action::Apply(objects) = &self.steps[place].action else { return Vec::new() };
+        let next: Vec<usize> =
+            (0..self.steps.len()).filter(|other| self.steps[*other].needs.contains(&place)).collect();
+        let mut left = Vec::new();
+        for object in objects {
+            let of = ObjectRef::of(object);
+            let within = of.namespace.as_deref().unwrap_or(namespace);
+            let patches: Vec<usize> = next
+                .iter()
+                .copied()
+                .filter(|other| match &self.steps[*other].action {
+                    Action::Patch { target, .. } => {
+                        target.kind == of.kind
+                            && target.name.as_deref() == Some(of.name.as_str())
+                            && target.namespace.as_deref() == Some(within)
+                    }
+                    _ => false,
+                })
+                .collect();
+            let waits =
+                |other: &usize| patches.iter().any(|patch| other == patch || self.follows(*other, *patch));
+            if !patches.is_empty() && next.iter().all(waits) {
+                left.push((of.kind, of.name));
+            }
+        }
+        left
+    }
+
+    /// Whether a step comes after another one by what it needs.
+    fn follows(&self, step: usize, other: usize) -> bool {
+        self.steps[step].needs.iter().any(|need| *need == other || self.follows(*need, other))
     }
 
     /// Writes the full names of images (values) where steps name them as the stack does (keys).

@@ -51,7 +51,7 @@ pub(super) fn order(drafts: Vec<Draft>) -> Result<Plan> {
         };
         let needs = left[next].needs.iter().filter_map(placed).collect();
         let Draft { name, wait, action, .. } = left.remove(next);
-        steps.push(Step { name, action, needs, wait });
+        steps.push(Step { name, action, needs, wait, left: Vec::new() });
     }
     Ok(Plan { steps })
 }

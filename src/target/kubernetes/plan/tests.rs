@@ -42,6 +42,40 @@ fn steps_come_after_what_they_need() {
 }
 
 #[test]
+fn what_a_patch_changes_next_is_waited_for_once() {
+    let stack = |routes: &str| {
+        format!(
+            "namespace: lab\n\
+             manifests: {{app: {{files: [app.yaml]}}, routes: {{files: [routes.yaml], needs: [{routes}]}}}}\n\
+             patches:\n  metrics: {{needs: [app], target: {{kind: Deployment, name: app}}, patch: 'a: 1'}}\n"
+        )
+    };
+    let left = |text: &str| {
+        let stack: ClusterStack = serde_saphyr::from_str(text).unwrap();
+        let read = |file: &str| {
+            let kind = if file == "app.yaml" { "Deployment" } else { "Ingress" };
+            Ok(format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: app}}\n"))
+        };
+        let (parameters, values) = (IndexMap::new(), IndexMap::new());
+        let sources = Sources {
+            read: &read,
+            parameters: &parameters,
+            rules: &[],
+            mirror: None,
+            folder: None,
+            values: &values,
+        };
+        let plan = Plan::new(&stack, &sources).unwrap();
+        plan.steps.into_iter().find(|step| step.name == "app").unwrap().left
+    };
+    assert_eq!(left(&stack("metrics")), [("Deployment".to_owned(), "app".to_owned())]);
+    // Somebody relies on it as it is before the patch.
+    assert!(left(&stack("app")).is_empty());
+    let elsewhere = stack("metrics").replace("name: app}", "name: app, namespace: other}");
+    assert!(left(&elsewhere).is_empty());
+}
+
+#[test]
 fn images_have_their_full_names_in_pods_and_in_the_step_that_loads_them() {
     let mut plan = plan("namespace: lab\nimages: {image: {image: sre}}\n").unwrap();
     let pod =
@@ -51,6 +85,7 @@ fn images_have_their_full_names_in_pods_and_in_the_step_that_loads_them() {
         action: Action::Apply(object::read_objects("p.yaml", pod).unwrap()),
         needs: vec![0],
         wait: Duration::from_secs(1),
+        left: Vec::new(),
     });
     plan.name_images(&IndexMap::from([("sre".to_owned(), "docker.io/library/sre:abc".to_owned())]));
     let Action::Image(image) = &plan.steps[0].action else { panic!("an image") };

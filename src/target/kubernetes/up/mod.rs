@@ -210,7 +210,7 @@ async fn applied(plan: &Plan, execution: &Execution<'_>) -> Result<Vec<DynamicOb
     for step in &plan.steps {
         let Action::Apply(objects) = &step.action else { continue };
         for object in objects.iter().filter(|object| ObjectRef::of(object).group() == OPERATOR) {
-            let mut object = execution.with_replicas(object).await?;
+            let mut object = execution.filled(object).await?;
             object.metadata.namespace.get_or_insert_with(|| execution.namespace.to_owned());
             applied.push(object);
         }

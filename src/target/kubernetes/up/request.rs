@@ -10,7 +10,7 @@ use crate::stack::{ClusterStack, Stack};
 use crate::target::kubernetes::plan::{Plan, Sources};
 use crate::target::kubernetes::record::ClusterLab;
 use crate::target::kubernetes::{build, image};
-use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, TargetKind};
+use crate::target::{Endpoints, Folder, LAB_SCHEMA, Lab, TargetKind, where_it_runs};
 use crate::tools;
 
 /// What is to be brought up.
@@ -54,8 +54,15 @@ impl Request<'_> {
     /// Usage (2) where it cannot.
     pub fn cluster_stack(&self) -> Result<&ClusterStack> {
         self.stack.cluster.as_ref().ok_or_else(|| {
-            Error::usage(format!("the stack {} cannot run on the target {}", self.stack.name, self.target))
-                .because_of("it has no `cluster`")
+            let error = Error::usage(format!(
+                "the stack {} cannot run on the target {}",
+                self.stack.name, self.target
+            ))
+            .because_of("it has no `cluster`");
+            match where_it_runs(self.stack) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         })
     }
 
