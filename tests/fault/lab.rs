@@ -1,7 +1,9 @@
 //! A lab of three replicas of the demo service, without Prometheus: faults need none.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use indexmap::IndexMap;
@@ -12,6 +14,7 @@ use sre::interrupt::Interrupt;
 use sre::run::{Event, EventKind, Events, Reporter};
 use sre::target::local::ports::{self, Ports};
 use sre::target::local::process::{self, Spec, State};
+use sre::target::local::tail::last_lines;
 use sre::target::{Endpoints, Folder, LAB_SCHEMA, Lab, Process, Replica, TargetKind};
 use sre::terminal::Terminal;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -42,7 +45,7 @@ impl TestLab {
         folder.prepare().unwrap();
         let names: Vec<String> =
             (0..REPLICAS).flat_map(|number| [name(number), format!("{number}-admin")]).collect();
-        let ports = ports::allocate(&lab.path().to_string_lossy(), &names, &Ports::new(), |_| false).unwrap();
+        let ports = ports_of_its_own(lab.path(), &names);
         let mut recorded = Lab {
             schema: LAB_SCHEMA.into(),
             stack: "users-api".into(),
@@ -76,6 +79,7 @@ impl TestLab {
         recorded.save(folder.root()).unwrap();
         for number in 0..REPLICAS {
             until("the replica answers", async || lab.switches(number).await).await;
+            lab.assert_runs(number);
         }
         lab
     }
@@ -156,12 +160,19 @@ impl TestLab {
         (status.code().unwrap_or(-1), text(stdout), text(stderr))
     }
 
+    /// A replica runs; where it does not, what it said is told.
+    fn assert_runs(&self, number: usize) {
+        let process = self.process(number);
+        let state = process::state(&process);
+        assert_eq!(state, State::Running, "{process:?} said last: {:?}", last_lines(&process.log, 5));
+    }
+
     /// Everything is as it was: no entry, every replica runs and answers, nothing is switched on, and
     /// there is one process a replica.
     pub async fn assert_healed(&self) {
         assert_eq!(self.entries(), Vec::<Value>::new());
         for number in 0..REPLICAS {
-            assert_eq!(self.state(number), State::Running, "{}", name(number));
+            self.assert_runs(number);
             assert_eq!(self.switches(number).await, Some(json!({})), "{}", name(number));
         }
         let mut names: Vec<String> =
@@ -180,9 +191,9 @@ impl Drop for TestLab {
 }
 
 impl Playing {
-    /// The next event, waited for 20 s at the most.
+    /// The next event, waited for 60 s at the most.
     pub async fn next(&mut self) -> EventKind {
-        let bound = std::time::Duration::from_secs(20);
+        let bound = std::time::Duration::from_secs(60);
         tokio::time::timeout(bound, self.events.recv()).await.expect("an event in time").expect("an event")
     }
 
@@ -201,6 +212,20 @@ impl Playing {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Ports that no other lab of these tests was given: between the choice of a free one and its use, another lab that is
+/// started at the same time may choose it, too.
+fn ports_of_its_own(place: &Path, names: &[String]) -> Ports {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    let ports = (0..100)
+        .map(|attempt| format!("{} {attempt}", place.display()))
+        .map(|place| ports::allocate(&place, names, &Ports::new(), |_| false).unwrap())
+        .find(|ports| ports.values().all(|port| !given.contains(port)))
+        .expect("free ports that no other lab has");
+    given.extend(ports.values());
+    ports
 }
 
 /// Hands each event on.
