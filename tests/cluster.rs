@@ -344,7 +344,7 @@ async fn a_deployment_is_waited_for_also_after_a_change() {
         let progress = |line: &str| lines.lock().unwrap().push(line.to_owned());
         for text in [text.clone(), text.replace("[first]", "[second]")] {
             let applied = apply_text(&cluster, &namespace, &text).await;
-            wait::ready(&cluster, &references(&applied), Duration::from_secs(60), &progress).await.unwrap();
+            wait::ready(&cluster, &references(&applied), Duration::from_secs(180), &progress).await.unwrap();
         }
         let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(cluster.client(), &namespace);
         let pods = pods.list(&ListParams::default().labels("app=app")).await.unwrap().items;
@@ -393,14 +393,14 @@ async fn a_port_forward_survives_its_pod() {
             enabled: true,
             metrics: None,
         };
-        wait::ready(&cluster, &references(&applied), Duration::from_secs(60), &quiet).await.unwrap();
+        wait::ready(&cluster, &references(&applied), Duration::from_secs(180), &quiet).await.unwrap();
         let forward = Forward::open(&cluster, &endpoint, &namespace).await.unwrap();
         let client = reqwest::Client::new();
         let get = || async { client.get(forward.url()).send().await?.error_for_status()?.text().await };
         // The server in the pod may listen a moment after its process runs.
         let started = Instant::now();
         while get().await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "nobody answers through the forward");
+            assert!(started.elapsed() < Duration::from_secs(60), "nobody answers through the forward");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(get().await.unwrap(), "hello\n");

@@ -249,7 +249,7 @@ async fn after_a_fault_fields_belong_to_whom_they_did_and_helm_upgrades() {
                 let child = shop.start(fault, on, "10m", &more);
                 let started = Instant::now();
                 while get(kind).await.data["spec"]["replicas"] != 0 {
-                    assert!(started.elapsed() < Duration::from_secs(30), "nothing was injected");
+                    assert!(started.elapsed() < Duration::from_secs(90), "nothing was injected");
                 }
                 kill(child);
                 let elsewhere = tempfile::tempdir().unwrap();
@@ -345,7 +345,7 @@ async fn killed_at_any_moment_everything_comes_back() {
         eprintln!("{mended} of {times} left something behind");
         assert!(mended > 0 || times < 10, "it was never killed while a fault was on");
         let web = [shop.named("Deployment")];
-        wait::ready(&shop.cluster, &web, Duration::from_secs(60), &|_| ()).await.unwrap();
+        wait::ready(&shop.cluster, &web, Duration::from_secs(180), &|_| ()).await.unwrap();
         assert!(shop.is_as_before().await);
     })
     .await;
@@ -409,7 +409,7 @@ async fn the_demo_service_is_switched_and_runs_out_of_memory() {
         let child = shop.start("latency=700ms", "deployment/app", "10m", &["--replicas", "0", "--no-expiry"]);
         let started = Instant::now();
         while switches().await["latency_ms"] != 700 {
-            assert!(started.elapsed() < Duration::from_secs(20), "it is not switched on");
+            assert!(started.elapsed() < Duration::from_secs(60), "it is not switched on");
         }
         // Killed, it is undone from elsewhere.
         kill(child);
@@ -455,7 +455,7 @@ async fn redis_is_paused_and_goes_on() {
             let mut child = shop.start("redis-pause", "deployment/redis", "6s", &more);
             let started = Instant::now();
             while pings().await {
-                assert!(started.elapsed() < Duration::from_secs(20), "it is not paused");
+                assert!(started.elapsed() < Duration::from_secs(60), "it is not paused");
             }
             if killed {
                 child.kill().unwrap();
@@ -492,7 +492,7 @@ async fn a_node_is_cordoned_and_drained_and_takes_pods_again() {
         let child = shop.start("cordon", &on, "10m", &["--no-expiry"]);
         let started = Instant::now();
         while content(&api.get(&node).await.unwrap()) == before {
-            assert!(started.elapsed() < Duration::from_secs(20), "it is not cordoned");
+            assert!(started.elapsed() < Duration::from_secs(60), "it is not cordoned");
         }
         kill(child);
         let (code, told) = shop.heal(tempfile::tempdir().unwrap().path(), &[]);

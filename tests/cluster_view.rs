@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sre::target::kubernetes::client::Cluster;
 
 /// How long something may take to be seen.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 const STACK: &str = r#"
 name: tiny

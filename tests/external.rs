@@ -148,7 +148,7 @@ fn free() -> SocketAddr {
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s for {what}");
+        assert!(started.elapsed() < Duration::from_secs(90), "waited 90 s for {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

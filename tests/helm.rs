@@ -78,13 +78,13 @@ async fn a_release_is_installed_once_and_upgraded_when_it_changes() {
             assert_eq!(helm.upgrade(&first, &quiet).await.unwrap(), Installed::New, "{program}");
             let workloads = helm.workloads(&namespace, "web").await.unwrap();
             assert_eq!(workloads.len(), 1);
-            wait::ready(&cluster, &workloads, Duration::from_secs(60), &quiet).await.unwrap();
+            wait::ready(&cluster, &workloads, Duration::from_secs(180), &quiet).await.unwrap();
             let again = Instant::now();
             assert_eq!(helm.upgrade(&first, &quiet).await.unwrap(), Installed::Unchanged, "{program}");
             assert!(again.elapsed() < Duration::from_secs(10));
             let second = release(&namespace, "bye");
             assert_eq!(helm.upgrade(&second, &quiet).await.unwrap(), Installed::Upgraded, "{program}");
-            wait::ready(&cluster, &workloads, Duration::from_secs(60), &quiet).await.unwrap();
+            wait::ready(&cluster, &workloads, Duration::from_secs(180), &quiet).await.unwrap();
             assert_eq!(helm.history(&second).await.unwrap().len(), 2);
             helm.uninstall(&namespace, "web").await.unwrap();
             assert_eq!(helm.history(&second).await.unwrap(), []);
@@ -107,7 +107,7 @@ async fn what_a_killed_helm_left_is_mended() {
                 stuck.wait().unwrap();
                 assert_eq!(helm.upgrade(&wanted, &quiet).await.unwrap(), Installed::Upgraded, "{program}");
                 let workloads = helm.workloads(&namespace, "web").await.unwrap();
-                wait::ready(&cluster, &workloads, Duration::from_secs(60), &quiet).await.unwrap();
+                wait::ready(&cluster, &workloads, Duration::from_secs(180), &quiet).await.unwrap();
             }
             helm.uninstall(&namespace, "web").await.unwrap();
         }
@@ -126,7 +126,7 @@ async fn a_helm_that_outlived_its_sre_is_ended_first() {
             helm.upgrade(&wanted, &quiet).await.unwrap();
             assert!(reaped.is_finished(), "{program} was left at work");
             let workloads = helm.workloads(&namespace, "web").await.unwrap();
-            wait::ready(&cluster, &workloads, Duration::from_secs(60), &quiet).await.unwrap();
+            wait::ready(&cluster, &workloads, Duration::from_secs(180), &quiet).await.unwrap();
 
             let mut orphan = start_stuck(program, &cluster, &namespace, true);
             until_pending(&helm, &wanted).await;
@@ -154,7 +154,7 @@ async fn values_win_over_what_others_changed() {
             assert!(changed.success());
             helm.upgrade(&release(&namespace, "bye"), &quiet).await.unwrap();
             let workloads = helm.workloads(&namespace, "web").await.unwrap();
-            let ready = wait::ready(&cluster, &workloads, Duration::from_secs(60), &quiet).await;
+            let ready = wait::ready(&cluster, &workloads, Duration::from_secs(180), &quiet).await;
             ready.unwrap_or_else(|error| panic!("{program}: {error}"));
             helm.uninstall(&namespace, "web").await.unwrap();
         }

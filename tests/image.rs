@@ -63,7 +63,7 @@ spec:
         let objects = read_objects("job.yaml", &job).unwrap();
         let applied = apply(&cluster, &namespace, &objects, Mode::Write).await.unwrap();
         let references = [applied[0].object.clone()];
-        wait::ready(&cluster, &references, Duration::from_secs(60), &|_| ()).await.unwrap();
+        wait::ready(&cluster, &references, Duration::from_secs(180), &|_| ()).await.unwrap();
         let pods: Api<Pod> = Api::namespaced(cluster.client(), &namespace);
         let pod = pods.list(&ListParams::default()).await.unwrap().items.remove(0);
         let log = pods.logs(pod.metadata.name.as_deref().unwrap(), &LogParams::default()).await.unwrap();

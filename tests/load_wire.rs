@@ -472,7 +472,7 @@ impl Nginx {
         let url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
         let started = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "nginx does not answer");
+            assert!(started.elapsed() < Duration::from_secs(60), "nginx does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Some(Nginx { url, folder, process })

@@ -26,7 +26,7 @@ use sre::target::Replica;
 const SRE: &str = env!("CARGO_BIN_EXE_sre");
 
 /// Nothing that is waited for here takes longer.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(90);
 
 fn scenario(load: Value) -> Scenario {
     serde_json::from_value(json!({

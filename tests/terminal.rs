@@ -48,7 +48,7 @@ impl Screen {
 
     /// Waits until this is on the screen; all that was written after it.
     fn wait_for(&mut self, what: &str) -> &str {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(90);
         while !self.text.contains(what) {
             let left = end.saturating_duration_since(Instant::now());
             match self.pieces.recv_timeout(left) {

@@ -209,7 +209,7 @@ impl Shop {
                 if left.iter().all(|object| object.metadata.deletion_timestamp.is_some()) {
                     break;
                 }
-                assert!(started.elapsed() < Duration::from_secs(20), "{kind}: {left:?}");
+                assert!(started.elapsed() < Duration::from_secs(60), "{kind}: {left:?}");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

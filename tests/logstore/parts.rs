@@ -40,7 +40,7 @@ pub fn shipper(folder: &Path, log: &Path, store: &Process) -> Process {
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited 60 s for {what}");
+        assert!(started.elapsed() < Duration::from_secs(120), "waited 120 s for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

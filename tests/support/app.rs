@@ -130,7 +130,7 @@ fn first_line(child: &mut Child, mut output: BufReader<ChildStdout>) -> (Value, 
         let _ = output.read_line(&mut line);
         let _ = sender.send((line, output));
     });
-    let Ok((line, output)) = lines.recv_timeout(Duration::from_secs(10)) else {
+    let Ok((line, output)) = lines.recv_timeout(Duration::from_secs(60)) else {
         let _ = child.kill();
         panic!("the service said nothing for 10 s");
     };
