@@ -126,7 +126,8 @@ async fn start_again(journal: &Journal, killed: &Process, url: &Url) -> Result<(
     let Some(mut lab) = Lab::load(folder.root())? else { return Ok(()) };
     let Some(recorded) = lab.process(&killed.name).cloned() else { return Ok(()) };
     if (recorded.pid, recorded.started) != (killed.pid, killed.started) && process::is_alive(&recorded) {
-        return Ok(());
+        // Whoever has started it may have been killed before it listened.
+        return listens(&recorded, url).await;
     }
     // One that an `sre` started and was killed before it could record it holds the port.
     for stray in process::marked(folder) {

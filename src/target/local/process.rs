@@ -345,7 +345,9 @@ impl Seen {
             pid: process.pid().as_u32(),
             started: process.start_time(),
             state: match process.status() {
-                // A zombie has ended; whoever should take note of it has not.
+                // A zombie has ended; whoever should take note of it has not. While other threads of it end, it still
+                // listens: what is started in its place would find its port taken.
+                ProcessStatus::Zombie if has_threads(process.pid()) => State::Running,
                 ProcessStatus::Zombie | ProcessStatus::Dead => State::Dead,
                 ProcessStatus::Stop => State::Paused,
                 _ => State::Running,
@@ -364,6 +366,11 @@ impl Seen {
             && self.name.as_ref() == process.environment.get(NAME_MARK);
         started || marked
     }
+}
+
+/// Whether a process has threads besides its first one.
+fn has_threads(pid: Pid) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
 }
 
 fn look(pid: u32) -> Option<Seen> {
@@ -480,6 +487,29 @@ mod tests {
         // While a program is being replaced (`exec`) its environment cannot be read.
         until("its recognition", || is_alive(&process)).await;
         stop(&process, GRACE).await.expect("stopped");
+    }
+
+    #[tokio::test]
+    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+    async fn one_whose_first_thread_alone_has_ended_is_not_dead() {
+        if Command::new("python3").arg("--version").output().is_err() {
+            eprintln!("SKIPPED: no python3, which can end its first thread alone");
+            return;
+        }
+        let (_place, folder) = place();
+        let script = "exec python3 -c 'import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print(\"up\", flush=True)
+ctypes.CDLL(None).pthread_exit(None)'";
+        let process = start(&shell("threads", script), &folder).expect("started");
+        let stat = format!("/proc/{}/stat", process.pid);
+        until("the end of its first thread", || {
+            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "))
+        })
+        .await;
+        assert_eq!(state(&process), State::Running);
+        kill(&process).expect("killed");
+        until("its end", || state(&process) == State::Dead).await;
     }
 
     #[tokio::test]
