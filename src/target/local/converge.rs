@@ -179,7 +179,8 @@ impl Converge<'_> {
                             }
                             Reload::Refused(why) => {
                                 return Err(Error::target(format!("{name} refuses its configuration"))
-                                    .because_of(why));
+                                    .because_of(why)
+                                    .hint(format!("sre logs {name}")));
                             }
                             Reload::NoAnswer => {}
                         }
