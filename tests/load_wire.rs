@@ -349,12 +349,9 @@ async fn a_stream_that_the_server_refuses_was_not_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_of_http_2_are_read_up_to_the_bounds_of_http_1_and_told_beyond() {
-    for (headers, word) in [
-        ((1, 17_000), None),
-        ((1, 200_000), None),
-        ((150, 3), None),
-        ((1, 300_000), Some("head-too-long")),
-    ] {
+    for (headers, word) in
+        [((1, 17_000), None), ((1, 200_000), None), ((150, 3), None), ((1, 300_000), Some("head-too-long"))]
+    {
         for (executor, mut load) in executors(json!({"version": "2"}), 4) {
             if let Some(users) = load.get_mut("users") {
                 // A user whose request came to nothing waits.
