@@ -11,6 +11,7 @@ mod entry;
 mod heal;
 mod journal;
 pub mod kubernetes;
+mod owned;
 mod plan;
 pub mod pressure;
 mod recover;

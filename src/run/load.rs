@@ -90,24 +90,23 @@ impl Run<'_> {
         Ok(Begun { folder, events })
     }
 
-    /// Puts the load and the faults on, and records what the client knows.
+    /// Puts the load and these faults on, and records what the client knows.
     ///
     /// # Errors
     /// Where it could not start (2, 3, 6), was interrupted (130, 143), or could not be recorded (5).
-    pub async fn load(&self, begun: &Begun) -> Result<LoadFinished> {
-        self.load_and_tell(begun).await.inspect_err(|error| {
+    pub async fn load(&self, begun: &Begun, faults: Timeline) -> Result<LoadFinished> {
+        self.load_and_tell(begun, faults).await.inspect_err(|error| {
             let exit = self.interrupt.exit().unwrap_or(error.exit());
             // The log may be what failed.
             let _ = begun.events.emit(EventKind::RunFailed { error: error.to_string(), exit: exit.code() });
         })
     }
 
-    async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
+    async fn load_and_tell(&self, begun: &Begun, mut faults: Timeline) -> Result<LoadFinished> {
         if self.judged {
             ensure_credentials(&self.lab.endpoints)?;
         }
         let prometheus = self.prometheus().await?;
-        let mut faults = self.faults().await?;
         fault::ensure_none(self.state, self.terminal, self.interrupt).await?;
         // The guards come before the baseline: what takes time is over when the load begins.
         let prepared = self.interrupt.or(faults.prepare(UNTIL_LOAD)).await;
@@ -119,8 +118,12 @@ impl Run<'_> {
         finished
     }
 
-    /// The faults, on what there is here.
-    async fn faults(&self) -> Result<Timeline> {
+    /// The faults, on what there is here. Where they are on what the lab did not bring itself, it is asked for consent.
+    ///
+    /// # Errors
+    /// Usage (exit 2) where one cannot be injected; a prerequisite (5) without consent; the target (6) where its cluster
+    /// does not tell.
+    pub async fn faults(&self) -> Result<Timeline> {
         let steps = &self.scenario.faults;
         if steps.is_empty() {
             return Ok(Timeline::default());
@@ -130,6 +133,10 @@ impl Run<'_> {
             None => fault::plan(steps, self.lab)?,
         };
         self.refuse_what_shows_nothing(&timeline)?;
+        if let Some(question) = timeline.question(self.lab) {
+            let question = format!("{}: {question}", self.scenario.name);
+            self.terminal.consent(&question, self.interrupt).await?;
+        }
         Ok(timeline)
     }
 

@@ -559,6 +559,7 @@ mod tests {
                 starts_at: 990.0,
                 receivers: vec!["sre".into()],
                 reasons: Vec::new(),
+                earlier_silence: None,
             }]),
             fires: vec![labels],
             since: Some(100.0),

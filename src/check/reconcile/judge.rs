@@ -58,6 +58,36 @@ pub enum Judgement {
 /// A clock that moved by less is no matter of concern: scrapes are compared with Prometheus' own time.
 pub(super) const CLOCK_MOVED: f64 = 2.0;
 
+impl<'a> Case<'a> {
+    /// What was seen of these targets, and nothing else that is known: the load ended at `ended`, a short count may be
+    /// mended until `deadline`, and it is `now`.
+    pub fn of(
+        question: Question<'a>,
+        histories: Vec<TargetHistory>,
+        ended: f64,
+        deadline: f64,
+        now: f64,
+    ) -> Case<'a> {
+        Case {
+            question,
+            histories,
+            duplicates: Vec::new(),
+            replicas: Vec::new(),
+            replaced: Vec::new(),
+            doubts: Vec::new(),
+            instead: None,
+            answered: Vec::new(),
+            round: 3.0,
+            lag: 0.0,
+            settled: 0.0,
+            ended,
+            deadline,
+            now,
+            clock_moved: None,
+        }
+    }
+}
+
 impl Case<'_> {
     /// Judges what was seen until now.
     pub fn judge(&self) -> Judgement {
@@ -249,6 +279,8 @@ pub(super) enum Finding {
     NoData(String),
     /// What is there does not fit together.
     Doubtful(String),
+    /// Whose requests a series counts is not known.
+    Unassigned(String),
     /// Several counters stand behind one target.
     Mixed(String),
     /// Counters are behind what they count.
