@@ -72,14 +72,18 @@ async fn delivered(
     let allowed = asked.delivered.as_secs_f64();
     let mut stopwatch = context.patience(std::time::Duration::ZERO);
     loop {
-        let looked = match look(context).await {
+        let looked = match context.time().await {
+            // Delivery was asked for: a receiver that cannot be reached did not get it.
+            Ok(now) => look(context, now).await.map_err(|error| (Verdict::Fail, "not delivered", error)),
+            Err(error) => Err((Verdict::NoData, "no data", error)),
+        };
+        let looked = match looked {
             Ok(looked) => looked,
-            Err(error) if stopwatch.gives_up(&error) => {
-                // Delivery was asked for: a receiver that cannot be reached did not get it.
-                let outcome = outcome(context, told.name, Verdict::Fail, "not delivered".into());
+            Err((verdict, message, error)) if stopwatch.gives_up(&error) => {
+                let outcome = outcome(context, told.name, verdict, message.into());
                 return Ok(outcome.noted(error.to_string()));
             }
-            Err(error) => {
+            Err((_, _, error)) => {
                 context.waiting(told.name, error.what())?;
                 pause(context.interrupt, stopwatch.next()).await?;
                 continue;
@@ -168,10 +172,9 @@ fn seconds(time: jiff::Timestamp) -> f64 {
     time.as_millisecond() as f64 / 1000.0
 }
 
-/// What the receiver has. Prometheus is asked for its time first: what comes later is not missed.
-async fn look(context: &CheckContext<'_>) -> Result<Looked> {
+/// What the receiver has. Prometheus was asked for its time before: what comes later is not missed.
+async fn look(context: &CheckContext<'_>, now: f64) -> Result<Looked> {
     let endpoint = context.endpoints.receiver.as_ref().ok_or_else(|| missing("receiver of notifications"))?;
-    let now = context.prometheus()?.time().await?;
     // The receiver tells time by a clock that need not be Prometheus'.
     let ahead = seconds(jiff::Timestamp::now()) - now;
     let notifications = Receiver::new(endpoint)?.notifications().await?;
