@@ -58,10 +58,7 @@ struct Rule {
 
 /// The alert rules of a rule file, which is named from the stack's folder, recording rules left out; and what is
 /// probably not meant in it. An error is everything that is wrong with it.
-pub fn alert_rules(
-    file: &str,
-    document: &Document,
-) -> Result<(Vec<AlertRule>, Vec<Problem>), Vec<Problem>> {
+pub fn alert_rules(file: &str, document: &Document) -> Result<(Vec<AlertRule>, Vec<Problem>), Vec<Problem>> {
     let groups = document.typed::<File>().map_err(|problem| vec![problem])?.groups;
     let (mut alerts, mut problems) = (Vec::new(), Vec::new());
     let root = Path::root().key("groups");

@@ -58,7 +58,11 @@ async fn delivered(
     let allowed = asked.delivered.as_secs_f64();
     let mut stopwatch = context.patience(std::time::Duration::ZERO);
     loop {
-        let looked = match look(context).await {
+        let looked = match context.time().await {
+            Ok(now) => look(context, now).await,
+            Err(error) => Err(error.into()),
+        };
+        let looked = match looked {
             Ok(looked) => looked,
             Err(Unseen { error, gone: true }) if stopwatch.gives_up(&error) => {
                 // Delivery was asked for, and nobody is there who could have got it.
@@ -156,10 +160,9 @@ impl From<Error> for Unseen {
     }
 }
 
-/// What the receiver has. Prometheus is asked for its time first: what comes later is not missed.
-async fn look(context: &CheckContext<'_>) -> Result<Looked, Unseen> {
+/// What the receiver has. Prometheus was asked for its time before: what comes later is not missed.
+async fn look(context: &CheckContext<'_>, now: f64) -> Result<Looked, Unseen> {
     let endpoint = context.endpoints.receiver.as_ref().ok_or_else(|| missing("receiver of notifications"))?;
-    let now = context.prometheus()?.time().await?;
     // The receiver tells time by a clock that need not be Prometheus'.
     let ahead = seconds(jiff::Timestamp::now()) - now;
     let receiver = Receiver::new(endpoint)?;

@@ -1,9 +1,10 @@
 //! What hides counts, or makes them doubtful: why a difference, or an agreement, proves nothing. Pure.
 
 use super::history::TargetHistory;
-use super::judge::{CLOCK_MOVED, Case, Finding};
+use super::judge::{Case, Finding};
 use super::lag::{self, Lag};
 use super::reading::{LARGEST, Reading, State, Unassigned};
+use crate::check::pace::CLOCK_MOVED;
 use crate::figures::{clock, count, counted, duration};
 
 impl Case<'_> {

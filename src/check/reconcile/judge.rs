@@ -8,6 +8,7 @@ use super::history::TargetHistory;
 use super::lag::AnsweredSecond;
 use super::reading::{Question, Reading, State};
 use crate::check::Outcome;
+use crate::check::pace::CLOCK_MOVED;
 use crate::figures::{clock, count, counted, duration};
 use crate::target::ServicePod;
 
@@ -54,9 +55,6 @@ pub enum Judgement {
     /// The verdict.
     Final(Vec<Outcome>),
 }
-
-/// A clock that moved by less is no matter of concern: scrapes are compared with Prometheus' own time.
-pub(super) const CLOCK_MOVED: f64 = 2.0;
 
 impl<'a> Case<'a> {
     /// What was seen of these targets, and nothing else that is known: the load ended at `ended`, a short count may be

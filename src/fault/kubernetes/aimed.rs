@@ -386,6 +386,7 @@ mod tests {
             state: State::Failed,
             owner: std::process::id(),
             until,
+            ends: None,
             touched: Vec::new(),
             error: Some("the cluster did not answer".into()),
         };
