@@ -107,12 +107,13 @@ cluster-parts:
 minikube *arguments: static
     program={{static}}; SRE_TEST_STATIC=$program SRE_TEST_PROGRAM=$program {{tester}} --locked --test minikube --test minikube_up -- --test-threads=1 {{arguments}}
 
-# The main job ten times in a row, here and, where there is one, on a cluster; the kill tests many times; every pair of commands at once; a crash at every system call
+# The main job ten times in a row, here and, where there is one, on a cluster; the kill tests many times; every pair of commands at once; clocks that are set; a crash at every system call
 soak times="10" kills="200" pairs="20":
     cargo build --release --locked
     ./tests/end-to-end.sh {{times}}
     SRE_SOAK={{kills}} cargo test --locked --test fault -- --nocapture
     SRE_PAIRS={{pairs}} cargo test --locked --test pairs -- --nocapture
+    SRE_CLOCKS=20000 cargo test --locked --lib -- no_clock no_course
     just crash-points
     if [ -n "${SRE_TEST_KUBECONFIG:-}" ]; then just soak-cluster {{times}} {{kills}}; else echo "SKIPPED: SRE_TEST_KUBECONFIG names no cluster" >&2; fi
 

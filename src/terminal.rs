@@ -20,6 +20,8 @@ pub struct Terminal {
     quiet: bool,
     verbose: u8,
     yes: bool,
+    /// Whether anybody may be asked.
+    asks: bool,
     /// What spins now, and would wipe out a question.
     spinning: Spinning,
 }
@@ -48,6 +50,7 @@ impl Terminal {
             quiet: global.quiet,
             verbose: global.verbose,
             yes: global.yes,
+            asks: true,
             spinning: Spinning::default(),
         }
     }
@@ -60,7 +63,14 @@ impl Terminal {
     /// Tells nothing but what is wrong, and answers every question by `yes` or no: for those who use
     /// `sre` as a library.
     pub fn silent(yes: bool) -> Terminal {
-        Terminal { output: Output::Table, quiet: true, verbose: 0, yes, spinning: Spinning::default() }
+        Terminal {
+            output: Output::Table,
+            quiet: true,
+            verbose: 0,
+            yes,
+            asks: false,
+            spinning: Spinning::default(),
+        }
     }
 
     /// Whether progress may be shown at all.
@@ -164,7 +174,7 @@ impl Terminal {
             return Ok(());
         }
         let refused = || Error::prerequisite("consent was not given");
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !self.asks || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(refused()
                 .because_of(question)
                 .hint("Say yes beforehand with --yes, or SRE_YES=true."));

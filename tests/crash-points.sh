@@ -71,7 +71,9 @@ points() {
     [ $code = 137 ] || grep -q INJECTED trace || break
     tried=$((tried + 1))
     [ $code = 137 ] && killed=$((killed + 1))
-    grep -q "panicked at" out.txt && fail "$name, $calls $way at $n: $(cat out.txt)"
+    # A wake-up of the runtime is a write to an eventfd, which no disk in the world fails: it stops there, and what it leaves
+    # behind has to be mended all the same.
+    ! grep -q "failed to wake I/O driver" out.txt && grep -q "panicked at" out.txt && fail "$name, $calls $way at $n: $(cat out.txt)"
     "$sre" heal >heal.txt 2>&1 || fail "$name, $calls $way at $n: heal: $(cat heal.txt)"
     if ! "$sre" up crash --target local >up.txt 2>&1; then
       fail "$name, $calls $way at $n: up: $(cat up.txt)"

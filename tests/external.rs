@@ -324,7 +324,7 @@ fn several_replicas_are_added_up_and_changed_files_are_not_overwritten_unasked()
     // The instances stand in the order of the URLs.
     assert!(stack.contains(&format!("[\"{}\", \"{}\"]", second.address, first.address)), "{stack}");
     std::fs::write(&path, format!("# mine\n{stack}")).expect("written");
-    sre(place.path(), &both).ends(5, "will be overwritten");
+    sre(place.path(), &both).ends(5, "would be overwritten");
     assert!(std::fs::read_to_string(&path).expect("a stack").starts_with("# mine"));
     let run = ["run", "both", "--target", "external", "--duration", "2s"];
     sre(place.path(), &run).ends(0, "10 = 10");

@@ -348,6 +348,33 @@ async fn a_stream_that_the_server_refuses_was_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn heads_of_http_2_are_read_up_to_the_bounds_of_http_1_and_told_beyond() {
+    for (headers, word) in
+        [((1, 17_000), None), ((1, 200_000), None), ((150, 3), None), ((1, 300_000), Some("head-too-long"))]
+    {
+        for (executor, mut load) in executors(json!({"version": "2"}), 4) {
+            if let Some(users) = load.get_mut("users") {
+                // A user whose request came to nothing waits.
+                users["users"] = json!(20);
+            }
+            let server = H2Server::start(Manner { headers, ..Manner::default() }).await;
+            let result = run(&server.url, &load, &json!({"list": {"path": "/list"}})).await;
+            let (counts, (answered, unknown)) = (server.counts(), fates(&result, "list"));
+            let case = format!("{executor}: {headers:?}, {counts:?}");
+            assert!(counts.answered >= 10, "{case}");
+            match word {
+                None => assert_eq!((answered, unknown), (counts.answered, 0), "{case}"),
+                Some(_) => assert_eq!((answered, unknown), (0, counts.answered), "{case}"),
+            }
+            let expected = word.map(|word| (word.to_owned(), unknown));
+            assert_eq!(reasons(&result, "list"), expected.into_iter().collect(), "{case}");
+            // One head that is too long costs no other request its connection.
+            assert!(counts.connections <= 20, "{case}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_above_the_last_one_of_a_server_that_goes_are_sent_elsewhere() {
     for (executor, load) in executors(json!({"version": "2", "timeout": "3s"}), 4) {
         let away = Duration::from_millis(20);

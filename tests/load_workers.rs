@@ -21,6 +21,7 @@ use sre::load::{
 };
 use sre::scenario::Scenario;
 use sre::target::Replica;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The built binary, of which every worker is one.
 const SRE: &str = env!("CARGO_BIN_EXE_sre");
@@ -316,6 +317,57 @@ impl Drop for Elsewhere {
 async fn team_elsewhere<'a>(links: Vec<Link>, scenario: &'a Scenario, server: &ExactServer) -> Team<'a> {
     let job = Job { workers: links, replicas: &replicas(&[server]), salt: "test" };
     Team::start(job, scenario, &Interrupt::default()).await.expect("workers")
+}
+
+#[test]
+fn a_worker_listens_on_this_machine_alone() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7000"] {
+        let ran = Command::new(SRE).args(["worker", "--listen", address]).stdin(Stdio::null()).output();
+        let ran = ran.expect("it starts");
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{address}: {told}");
+        assert!(told.contains("does not listen on"), "{address}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_gives_a_worker_no_orders() {
+    let server = ExactServer::start().await;
+    let scenario = rate(50, "1s");
+    let worker = Elsewhere::start();
+    // What a page may send without asking for leave: its lines are after those of HTTP.
+    let orders = "{\"hello\":{\"worker\":null,\"have\":0}}\n{\"item\":{\"number\":0,\"item\":\"end\"}}\n";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {}\r\nOrigin: https://evil.example\r\nContent-Type: text/plain\r\n\
+         Content-Length: {}\r\n\r\n{orders}",
+        worker.address,
+        orders.len()
+    );
+    for _ in 0..5 {
+        let mut page = connected(worker.address).await;
+        let _ = page.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        // It is hung up on, perhaps before all of it was sent.
+        let _ = page.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    }
+    let team = team_elsewhere(vec![worker.link(Duration::from_secs(60))], &scenario, &server).await;
+    let (result, _) = run(team, &Interrupt::default()).await;
+    assert_eq!(result.summary.total.sent, 50);
+    assert!(result.summary.lost.is_empty());
+}
+
+/// A connection, once somebody listens.
+async fn connected(address: std::net::SocketAddr) -> tokio::net::TcpStream {
+    let connecting = async {
+        loop {
+            match tokio::net::TcpStream::connect(address).await {
+                Ok(connection) => return connection,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), connecting).await.expect("it listens")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,9 @@
 mod lab;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::Duration;
 
 use lab::{TestLab, prometheus_3, run, until};
@@ -249,6 +251,25 @@ fn rules_that_prometheus_refuses_are_told_and_the_lab_stays() {
     assert_eq!(lab.sre(&["down"]).code, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_web_page_ends_prometheus_or_reads_what_it_answers() {
+    let lab = TestLab::new();
+    let up = lab.json(&["up", "probe"]);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let at = |path: &str| format!("http://127.0.0.1:{}{path}", lab.port("prometheus"));
+    let page = ("origin", "https://evil.example");
+    for path in ["/-/quit", "/-/reload"] {
+        // What a page may send without asking for leave: no other header is needed.
+        let answer = client.post(at(path)).header(page.0, page.1).body("").send().await.expect("an answer");
+        assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
+    }
+    let answer = client.get(at("/api/v1/targets")).header(page.0, page.1).send().await.expect("an answer");
+    assert_eq!(answer.headers().get("access-control-allow-origin"), None);
+    assert_eq!(lab.json(&["status"])["healthy"], true);
+    assert_eq!(pids(&lab.json(&["up"])), pids(&up));
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
 #[test]
 fn another_stack_is_refused_while_one_is_up() {
     let lab = TestLab::new();
@@ -315,6 +336,27 @@ fn logs_and_addresses_are_given_by_name() {
     let open = lab.sre(&["open", "prometheus"]);
     assert_eq!(open.stdout, format!("http://127.0.0.1:{}/\n", lab.port("prometheus")));
     assert_eq!(lab.sre(&["open", "grafana"]).code, 2);
+    assert_eq!(lab.sre(&["down"]).code, 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_what_follows_a_log_without_a_word() {
+    let lab = TestLab::new();
+    lab.json(&["up", "probe"]);
+    let mut command = lab.command(&["logs", "prometheus", "--follow", "-n", "1"]);
+    let mut following = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sre starts");
+    // `| head -1`
+    let mut first = String::new();
+    BufReader::new(following.stdout.take().expect("its stdout")).read_line(&mut first).expect("a line");
+    assert!(first.ends_with('\n'), "{first:?}");
+    let log = lab.process("prometheus").log;
+    let mut log = std::fs::OpenOptions::new().append(true).open(log).expect("its log");
+    until("its end", || {
+        writeln!(log, "one more").expect("written");
+        following.try_wait().expect("it can be waited for").is_some()
+    });
+    let ended = following.wait_with_output().expect("its output");
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
     assert_eq!(lab.sre(&["down"]).code, 0);
 }
 

@@ -17,7 +17,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sre::logstore::otlp::ExportRequest;
 
-use parts::{Process, shipper, store, until};
+use parts::{Process, receiver, shipper, store, until};
 
 /// When the lines are of. Numbers of ten digits and fewer are seconds for a Loki.
 const TIME: i64 = 1_700_000_000_000_000_000;
@@ -207,6 +207,34 @@ async fn what_is_not_answered_is_refused_with_a_sentence() {
     }
     let (status, _) = store.post("loki/api/v1/push", &[json], b"{}".to_vec()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_a_web_page_sends_is_neither_kept_nor_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, receiver) = (store(folder.path(), &[]), receiver(folder.path()));
+    store.is_ready().await;
+    until("the receiver", async || receiver.is_there().await).await;
+    let json = ("content-type", "application/json");
+    let line = request(&[(1, "forged".to_owned())]).to_string().into_bytes();
+    let alert = json!({"status": "firing", "alerts": []}).to_string().into_bytes();
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("host", "evil.example"),
+    ] {
+        let headers = [json, (name, value)];
+        let (status, _) = store.post("otlp/v1/logs", &headers, line.clone()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{name}: {value}");
+        let (status, _) = receiver.post("alerts", &headers, alert.clone()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{name}: {value}");
+    }
+    assert!(lines(&store).await.is_empty());
+    assert_eq!(receiver.get("notifications").await.1, "[]");
+    // As the collector and Alertmanager send them.
+    assert_eq!(store.post("otlp/v1/logs", &[json], line).await.0, StatusCode::OK);
+    assert_eq!(receiver.post("alerts", &[json], alert).await.0, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -150,23 +150,8 @@ pub(super) fn judged(body: &[u8]) -> Option<bool> {
         series: series.clone(),
         ..TargetHistory::default()
     };
-    let case = Case {
-        question: Question { counter: &counter, ledger: &ledger, tolerance: 0 },
-        histories: vec![history],
-        duplicates: Vec::new(),
-        replicas: Vec::new(),
-        replaced: Vec::new(),
-        ended: 110.0,
-        doubts: Vec::new(),
-        instead: None,
-        answered: Vec::new(),
-        round: 3.0,
-        lag: 0.0,
-        settled: 0.0,
-        deadline: 140.0,
-        now: 144.0,
-        clock_moved: None,
-    };
+    let question = Question { counter: &counter, ledger: &ledger, tolerance: 0 };
+    let case = Case::of(question, vec![history], 110.0, 140.0, 144.0);
     let Judgement::Final(outcomes) = case.judge() else { return Some(false) };
     let passes = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.verdict == Verdict::Pass);
     // What comes after a scrape that agreed is of others.
@@ -181,10 +166,10 @@ pub(super) fn judged(body: &[u8]) -> Option<bool> {
 /// Whether the counters rose until a scrape as the client's answers say.
 fn agree(series: &[Series], until: f64) -> bool {
     let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
-    // What has another name, or no status, tells of no request of the client's.
+    // What has another name tells of no request of the client's; what has no status may tell of any.
     let of_counter = |one: &&Series| one.labels.get("__name__").is_some_and(|name| name == "m");
     for one in series.iter().filter(of_counter) {
-        let Some(code) = one.labels.get("code").filter(|code| !code.is_empty()) else { continue };
+        let code = one.labels.get("code").map_or("", String::as_str);
         *sums.entry(code).or_default() += rise(one, until);
     }
     let same = |(code, count): (&str, u64)| sums.remove(code).unwrap_or(0.0) == count as f64;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::faults::Faults;
 use super::service::Service;
 use crate::error::{Error, Result};
-use crate::loopback::only_loopback;
+use crate::loopback::guarded;
 
 /// Refuses an address that others than this machine (or this pod) can reach.
 pub fn check_address(address: SocketAddr) -> Result<()> {
@@ -26,12 +26,10 @@ pub fn check_address(address: SocketAddr) -> Result<()> {
         .hint("--admin 127.0.0.1:0; in a pod it is reached by `kubectl port-forward`"))
 }
 
-/// `/faults`: GET tells, PUT sets exactly what it is given, DELETE ends all.
-pub fn router(service: Arc<Service>) -> Router {
-    Router::new()
-        .route("/faults", get(tell).put(set).delete(end))
-        .layer(axum::middleware::from_fn(only_loopback))
-        .with_state(service)
+/// `/faults` on `listen`: GET tells, PUT sets exactly what it is given, DELETE ends all.
+pub fn router(service: Arc<Service>, listen: SocketAddr) -> Router {
+    let router = Router::new().route("/faults", get(tell).put(set).delete(end)).with_state(service);
+    guarded(router, listen)
 }
 
 async fn tell(State(service): State<Arc<Service>>) -> Json<Faults> {

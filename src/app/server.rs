@@ -61,7 +61,7 @@ pub async fn serve(config: Config, interrupt: &Interrupt) -> Result<()> {
     }
     let listener = listen(config.listen, "--listen")?;
     let admin = match config.admin {
-        Some(address) => Some(listen(address, "--admin")?),
+        Some(address) => Some((listen(address, "--admin")?, address)),
         None => None,
     };
 
@@ -78,7 +78,7 @@ pub async fn serve(config: Config, interrupt: &Interrupt) -> Result<()> {
     });
     let addresses = json!({
         "address": address(&listener),
-        "admin": admin.as_ref().map(address),
+        "admin": admin.as_ref().map(|(listener, _)| address(listener)),
         "seed": config.seed,
     });
     service.log.notice("listening", addresses);
@@ -87,7 +87,10 @@ pub async fn serve(config: Config, interrupt: &Interrupt) -> Result<()> {
     let serving = async {
         let public = accept(listener, routes::router(service.clone()), &stop);
         match admin {
-            Some(admin) => drop(tokio::join!(public, accept(admin, admin::router(service.clone()), &stop))),
+            Some((admin, address)) => {
+                let router = admin::router(service.clone(), address);
+                tokio::join!(public, accept(admin, router, &stop));
+            }
             None => public.await,
         }
     };

@@ -131,10 +131,13 @@ pub(super) fn load(
         problems.push(Problem::error(&root.key("name"), message));
     }
     problems.extend(stack::validate(&stack));
-    let mut alerts = Vec::new();
+    let (mut alerts, mut warnings) = (Vec::new(), Vec::new());
     for (i, file) in stack.rules.iter().enumerate() {
         match rules(&folder, file) {
-            Ok(rules) => alerts.extend(rules),
+            Ok((rules, told)) => {
+                alerts.extend(rules);
+                warnings.extend(told);
+            }
             // A missing file is a matter of the stack's file, a wrong one of its own.
             Err(Refusal::Other(missing)) => {
                 problems.push(Problem::error(&root.key("rules").index(i), missing.what()));
@@ -145,14 +148,20 @@ pub(super) fn load(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(refuse(problems));
     }
-    let warnings = problems.iter().map(|problem| document.render(problem)).collect();
+    warnings.extend(problems.iter().map(|problem| document.render(problem)));
     let stack = Stack { cluster: stack.cluster.map(ClusterStack::enabled), ..stack };
     Ok(LoadedStack { stack, parameters, origin: folder.origin(), warnings, alerts, folder })
 }
 
-fn rules(folder: &Folder, file: &str) -> Result<Vec<AlertRule>, Refusal> {
+/// The alert rules of a file, and what is probably not meant in it.
+fn rules(folder: &Folder, file: &str) -> Result<(Vec<AlertRule>, Vec<String>), Refusal> {
     let document = parse(folder, file, "file of alert rules")?;
-    stack::alert_rules(file, &document).map_err(|problems| Refusal::new(document, problems))
+    match stack::alert_rules(file, &document) {
+        Ok((alerts, problems)) => {
+            Ok((alerts, problems.iter().map(|problem| document.render(problem)).collect()))
+        }
+        Err(problems) => Err(Refusal::new(document, problems)),
+    }
 }
 
 fn parse(folder: &Folder, file: &str, kind: &'static str) -> Result<Document, Refusal> {

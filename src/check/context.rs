@@ -1,13 +1,14 @@
 //! What a check is given: what was asked, what was done, and whom to ask.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
 use super::alert::Fate;
+use super::pace::{During, Told, doubt};
 use super::reconcile::{AnsweredSecond, Baseline};
 use super::{Outcome, Verdict};
 use crate::error::{Error, Result};
@@ -59,6 +60,8 @@ pub struct CheckContext<'a> {
     pub events: &'a Events,
     /// Ctrl-C and SIGTERM.
     pub interrupt: &'a Interrupt,
+    /// What Prometheus first told of its time since the checks began.
+    pub first_told: &'a Mutex<Option<Told>>,
     /// Whether Prometheus was waited for in vain: the checks that follow do not wait for it again.
     pub in_vain: &'a AtomicBool,
 }
@@ -81,6 +84,24 @@ impl<'a> CheckContext<'a> {
         self.prometheus.as_ref().map_err(Clone::clone)
     }
 
+    /// Prometheus' time now, for all that is judged by it.
+    ///
+    /// # Errors
+    /// No data (exit 3) where the lab has no Prometheus, or it does not answer; for good where its clock did not go as
+    /// this machine's does: then what is judged by it would not be about the load, and a wait might not end.
+    pub async fn time(&self) -> Result<f64> {
+        let asked = Instant::now();
+        let time = self.prometheus()?.time().await?;
+        let now = Told { time, asked, answered: Instant::now() };
+        let first = *self.first_told.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
+        match doubt(&During::from(self.load), self.faults, &first, &now) {
+            None => Ok(time),
+            Some(why) => {
+                Err(Error::no_data("Prometheus' clock cannot be relied on").because_of(why).lasting())
+            }
+        }
+    }
+
     /// The outcome of what an expression gives now. Once the bound after the last answer is over, that of the first
     /// moment within it that passes: a verdict that is made late, or again, is about the same time.
     ///
@@ -93,7 +114,7 @@ impl<'a> CheckContext<'a> {
         judge: impl Fn(&QueryResult) -> Outcome,
     ) -> Result<Outcome> {
         let prometheus = self.prometheus()?;
-        let now = prometheus.time().await?;
+        let now = self.time().await?;
         let asked = Asked::at(now, self.load.prometheus_ended, bound.as_secs_f64(), self.horizon);
         let last = prometheus.query(expression, Some(asked.at)).await?;
         let outcome = judge(&last);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::wait::pause;
-use super::{Outcome, Verdict, alert, missing, promql, series, targets};
+use super::{Group, Kind, Outcome, Subject, Verdict, alert, missing, promql, series, targets};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::observe::Prometheus;
@@ -39,11 +39,16 @@ impl Steady<'_> {
             let endpoint = self.endpoints.prometheus.as_ref().ok_or_else(|| missing("Prometheus"))?;
             let prometheus = Prometheus::new(endpoint)?;
             let mut waiting = Waiting::new(self.terminal, allowed(check, bound));
-            while let Err(why) = self.interrupt.or(self.look(check, &prometheus)).await? {
+            while let Err(Unsteady { why, unseen }) = self.interrupt.or(self.look(check, &prometheus)).await?
+            {
                 if waiting.is_over() {
+                    let next = match unseen {
+                        Some(subject) => format!("`{}` names the first broken link", subject.command()),
+                        None => "sre status tells how its parts are".into(),
+                    };
                     return Err(Error::target(format!("{} is up, but not steady", self.stack.name))
                         .because_of(format!("{}: {why}", check.in_words()))
-                        .hint("sre status tells how its parts are; `steady` in the stack file says what must hold"));
+                        .hint(format!("{next}; `steady` in the stack file says what must hold")));
                 }
                 waiting.tell(&format!("{}: {why}", check.in_words()));
                 pause(self.interrupt, LOOK_EVERY).await?;
@@ -53,7 +58,11 @@ impl Steady<'_> {
     }
 
     /// Whether it holds now; else why not.
-    async fn look(&self, check: &Check, prometheus: &Prometheus) -> Result<(), String> {
+    async fn look(&self, check: &Check, prometheus: &Prometheus) -> Result<(), Unsteady> {
+        let unseen = |error: Error| {
+            let outcome = Outcome::no_data(Kind::Series, Group::Metrics, "");
+            Unsteady { why: error.to_string(), unseen: Subject::of(check, &outcome, self.stack) }
+        };
         let outcome = match check {
             Check::Targets(asked) => {
                 let seen = prometheus.targets_with(&asked.jobs).await;
@@ -68,25 +77,33 @@ impl Steady<'_> {
             Check::NoAlerts(asked) => {
                 let rules: Vec<String> =
                     self.rules.iter().filter(|rule| !asked.except.contains(rule)).cloned().collect();
-                let firing = alert::already_firing(prometheus, &rules).await.map_err(|e| e.to_string())?;
+                let firing = alert::already_firing(prometheus, &rules).await.map_err(unseen)?;
                 return match (firing.alerts.as_slice(), firing.unevaluated.first()) {
                     ([], None) => Ok(()),
-                    ([], Some(rule)) => Err(format!("{rule} was not evaluated yet")),
-                    _ => Err(format!("{} fires", firing.in_words())),
+                    ([], Some(rule)) => Err(Unsteady {
+                        why: format!("{rule} was not evaluated yet"),
+                        unseen: Some(Subject::Alert(rule.clone())),
+                    }),
+                    _ => Err(Unsteady { why: format!("{} fires", firing.in_words()), unseen: None }),
                 };
             }
             // They need a load; the stack file is refused for them.
             Check::Reconcile(_) | Check::Alert(_) | Check::Detected(_) | Check::Logs(_) => return Ok(()),
         };
-        outcome.map_err(|error| error.to_string()).and_then(held)
+        let outcome = outcome.map_err(unseen)?;
+        if outcome.verdict == Verdict::Pass {
+            return Ok(());
+        }
+        let subject = Subject::of(check, &outcome, self.stack).filter(|_| outcome.verdict == Verdict::NoData);
+        let why = [outcome.message].into_iter().chain(outcome.notes).collect::<Vec<_>>().join(". ");
+        Err(Unsteady { why, unseen: subject })
     }
 }
 
-fn held(outcome: Outcome) -> Result<(), String> {
-    match outcome.verdict {
-        Verdict::Pass => Ok(()),
-        _ => Err([outcome.message].into_iter().chain(outcome.notes).collect::<Vec<_>>().join(". ")),
-    }
+/// Why it does not hold, and where it could not be seen, what it is about.
+struct Unsteady {
+    why: String,
+    unseen: Option<Subject>,
 }
 
 fn allowed(check: &Check, bound: Duration) -> Duration {
@@ -97,5 +114,56 @@ fn allowed(check: &Check, bound: Duration) -> Duration {
         Check::Reconcile(_) | Check::Alert(_) | Check::NoAlerts(_) | Check::Detected(_) | Check::Logs(_) => {
             bound
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Json;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::exit::Exit;
+
+    /// What is said of these checks by a Prometheus whose expressions all have these results.
+    async fn told(steady: Value, result: Value) -> Error {
+        let answer = json!({"status": "success", "data": {"resultType": "vector", "result": result}});
+        let router = axum::Router::new().fallback(move || async move { Json(answer) });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut stack = crate::catalog::stack("users-api", &[]).expect("it is embedded").stack;
+        stack.steady = serde_json::from_value(steady).expect("checks");
+        let endpoint = serde_json::from_value(json!({"url": url})).expect("an endpoint");
+        let steady = Steady {
+            stack: &stack,
+            rules: &[],
+            endpoints: &Endpoints { prometheus: Some(endpoint), ..Endpoints::default() },
+            terminal: &Terminal::silent(true),
+            interrupt: &Interrupt::default(),
+        };
+        steady.wait(Duration::ZERO).await.expect_err("it is not steady")
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_seen_names_the_command_that_walks_to_it() {
+        for (check, command) in [
+            (json!({"series": {"series": "requests_total", "wait": "0s"}}), "sre why metric requests_total"),
+            (json!({"promql": {"expr": "sum(up)", "is": "> 1", "wait": "0s"}}), "sre why metric up"),
+        ] {
+            let error = told(json!([check]), json!([])).await;
+            assert_eq!(error.exit(), Exit::Target);
+            assert!(
+                error.to_string().contains(&format!("`{command}` names the first broken link")),
+                "{error}"
+            );
+        }
+        // What is seen, and is wrong, has no broken link.
+        let check = json!({"promql": {"expr": "sum(up)", "is": "> 1", "wait": "0s"}});
+        let error = told(json!([check]), json!([{"metric": {}, "value": [1, "1"]}])).await;
+        assert!(
+            !error.to_string().contains("sre why") && error.to_string().contains("sre status"),
+            "{error}"
+        );
     }
 }

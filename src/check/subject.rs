@@ -39,7 +39,7 @@ impl Subject {
     }
 
     /// What an outcome of a check is about; nothing where it is about nothing that is scraped, alerted or logged.
-    fn of(check: &Check, outcome: &Outcome, stack: &Stack) -> Option<Subject> {
+    pub(super) fn of(check: &Check, outcome: &Outcome, stack: &Stack) -> Option<Subject> {
         let first_of = |expression: &str| metrics_of(expression).into_iter().next().map(Subject::Metric);
         match check {
             Check::Targets(asked) => {

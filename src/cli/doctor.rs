@@ -36,7 +36,11 @@ impl Doctor {
         let here = Lab::load(folder.root()).ok().flatten();
         let target = choose(context.global.target, here.as_ref().map(|lab| lab.target), false)?.target;
         let findings = match target {
-            TargetKind::Local => inspect::local(&folder).await?,
+            TargetKind::Local => {
+                // One that is not there, or wrong, cannot be brought up.
+                self.wanted.load(self.stack.as_deref(), target, here.as_ref())?;
+                inspect::local(&folder).await?
+            }
             TargetKind::External => {
                 return Err(Error::usage("on the target external nothing is brought up")
                     .hint("sre verify tells what your Prometheus sees"));

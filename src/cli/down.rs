@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::target::busy::Work;
 use crate::target::kubernetes;
 use crate::target::local::{self, Stopped};
-use crate::target::{Folder, Lab};
+use crate::target::{Folder, Lab, TargetKind};
 
 /// Takes down what `sre up` brought up here; runs and data stay.
 #[derive(Debug, Args)]
@@ -40,6 +40,9 @@ struct Report {
     stack: Option<String>,
     stopped: Vec<Stopped>,
     purged: bool,
+    /// Whether it was somebody's own, which goes on.
+    #[serde(skip)]
+    external: bool,
 }
 
 impl Down {
@@ -84,12 +87,13 @@ impl Down {
             })?;
             return Ok(Exit::Pass);
         }
+        let external = lab.as_ref().is_some_and(|lab| lab.target == TargetKind::External);
         let stack = lab.map(|lab| lab.stack);
         let stopped = local::down(&folder, &context.terminal, &context.interrupt).await?;
         if purge {
             local::purge(&folder)?;
         }
-        context.terminal.print(&Report { stack, stopped, purged: purge }, screen)?;
+        context.terminal.print(&Report { stack, stopped, purged: purge, external }, screen)?;
         Ok(Exit::Pass)
     }
 }
@@ -98,6 +102,9 @@ fn screen(report: &Report) -> String {
     let names: Vec<&str> = report.stopped.iter().map(|stopped| stopped.name.as_str()).collect();
     let mut lines = match (names.as_slice(), &report.stack) {
         ([], None) => vec!["nothing is up here".to_owned()],
+        ([], Some(stack)) if report.external => {
+            vec![format!("{stack} is no lab of this folder any more; what you run yourself goes on")]
+        }
         ([], Some(stack)) => vec![format!("{stack} is down; none of its processes was running")],
         (names, _) => vec![format!("down: {}", names.join(", "))],
     };

@@ -59,7 +59,7 @@ impl Files {
     pub async fn write(self, force: bool, context: &Context) -> Result<Written> {
         if !force && !self.written.overwritten.is_empty() {
             let changed = self.written.overwritten.join("\n  ");
-            let question = format!("These files were changed, and will be overwritten:\n  {changed}");
+            let question = format!("These files were changed, and would be overwritten:\n  {changed}");
             context.terminal.consent(&question, &context.interrupt).await?;
         }
         for (path, text) in &self.changed {

@@ -145,13 +145,14 @@ impl Sending {
     ///
     /// # Errors
     /// Usage (exit 2) where two want stdout; a prerequisite (5) where the file cannot be made or nothing takes the
-    /// samples; and as [`Run::load`].
+    /// samples; and as [`Run::faults`] and [`Run::load`].
     pub async fn load(&self, life: &Run<'_>) -> Result<Begun> {
+        let faults = life.faults().await?;
         let mut reporters = self.reporters(life.terminal)?;
         let mut push = life.interrupt.or(self.push.start(life.lab, life.terminal)).await??;
         reporters.extend(push.as_mut().and_then(Push::reporter));
         let begun = life.begin(reporters)?;
-        let loaded = life.load(&begun).await;
+        let loaded = life.load(&begun, faults).await;
         if let Some(push) = push {
             self.push.finish(push, life.terminal).await;
         }
@@ -260,6 +261,58 @@ mod tests {
     use crate::cli::{Cli, Command};
     use crate::interrupt::Interrupt;
     use crate::target::kubernetes::fake::Fake;
+    use crate::target::kubernetes::record::Done;
+
+    #[tokio::test]
+    async fn a_load_with_faults_on_what_others_brought_asks_before_anything_is_started() {
+        let fake = Fake::shop().await;
+        let steps = serde_json::json!([
+            {"fault": "pod-delete", "on": "statefulset/web", "at": "1s", "for": "5s"},
+            {"fault": "cordon", "on": "node/first", "at": "0s", "for": "5s"},
+        ]);
+        let load = serde_json::json!({"users": {"users": 1, "duration": "1s"}});
+        let requests = serde_json::json!({"list": {"path": "/"}});
+        let scenario =
+            serde_json::json!({"name": "test", "load": load, "requests": requests, "faults": steps});
+        let scenario: Scenario = serde_json::from_value(scenario).expect("a scenario");
+        let stack = catalog::stack("users-api", &[]).expect("it is embedded");
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = Folder::at(folder.path());
+        let cli = Cli::try_parse_from(["sre", "load"]).expect("a load");
+        let Command::Load(load) = cli.command else { panic!("it is a load") };
+        let refused = async |lab: &Lab, yes: bool| {
+            let (terminal, interrupt) = (Terminal::silent(yes), Interrupt::default());
+            let reached = Reached::of(lab.clone());
+            let life = Run {
+                scenario: &scenario,
+                stack: &stack,
+                lab,
+                reached: &reached,
+                state: &state,
+                terminal: &terminal,
+                interrupt: &interrupt,
+                senders: Senders::Here,
+                judged: false,
+            };
+            load.sending.load(&life).await.err()
+        };
+        let error = refused(&fake.lab(), false).await.expect("it is refused");
+        assert_eq!(error.exit(), Exit::Prerequisite);
+        let told = error.to_string();
+        for part in ["pod-delete on StatefulSet shop/web", "1s after", "cordon on Node first", "--yes"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert_eq!((fake.count("Job"), fake.done()), (0, Vec::new()), "nothing is started");
+        assert!(!folder.path().join("runs").exists(), "nor is a run begun");
+        // Whoever has agreed comes to the next thing that is missing here: an image for the guard.
+        let agreed = refused(&fake.lab(), true).await.expect("there is no image");
+        assert!(agreed.to_string().contains("for the guard of the fault"), "{agreed}");
+        // What is the lab's own needs no consent; a node is everybody's.
+        let mut lab = fake.lab();
+        lab.cluster.as_mut().expect("a cluster").done = vec![Done::Namespace("shop".into())];
+        let told = refused(&lab, false).await.expect("the node is not").to_string();
+        assert!(told.contains("cordon on Node first") && !told.contains("pod-delete"), "{told}");
+    }
 
     #[tokio::test]
     async fn a_load_without_faults_does_not_begin_under_one_of_another_folder() {

@@ -1,11 +1,14 @@
 //! One fault in the journal: everything that is needed to undo it, without scenario or lab.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Switches;
 use super::kubernetes::{Place, Record};
+use super::moment::{Now, Steady};
 use crate::target::Process;
 use crate::target::kubernetes::object::ObjectRef;
 
@@ -26,8 +29,11 @@ pub struct Entry {
     /// The process id of the `sre` that injects it. For people: whether it still lives is told by
     /// its lock on the entry.
     pub owner: u32,
-    /// When it is to be undone, on this machine's clock.
+    /// When it is to be undone, on the clock that people read.
     pub until: Timestamp,
+    /// The same on the clock that nobody sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Steady>,
     /// What it touches, one a replica.
     pub touched: Vec<Touched>,
     /// Why it could not be undone, if that was tried.
@@ -86,6 +92,13 @@ pub enum Touched {
         /// What is done, and how it is undone.
         record: Box<Record>,
     },
+}
+
+impl Entry {
+    /// How long it is on yet.
+    pub(super) fn left(&self, now: &Now) -> Duration {
+        now.until(self.until, self.ends.as_ref())
+    }
 }
 
 impl Touched {

@@ -231,6 +231,7 @@ pub(super) mod tests {
             state: State::Planned,
             owner: std::process::id(),
             until: Timestamp::UNIX_EPOCH,
+            ends: None,
             touched: vec![touched],
             error: None,
         }

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::active::Active;
 use super::clock::Clock;
 use super::entry::SCHEMA;
+use super::moment::Now;
 use super::plan::{Moment, On};
 use super::sign::Subject;
 use super::{Entry, Journal, Planned, Sign, State, Switches, Timeline, Touched};
@@ -128,8 +127,7 @@ where
     /// The fault's entry in the journal, with the processes and objects as they are now.
     async fn entry(&self, fault: &Planned) -> Result<Entry> {
         let left = (self.start + fault.until).saturating_duration_since(Instant::now());
-        let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
-        let until = Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX);
+        let end = Now::read().after(left);
         let description = fault.description();
         let touched = match &fault.on {
             On::Replicas(replicas) => {
@@ -137,7 +135,7 @@ where
                 let each = replicas.iter().map(|replica| touched(&fault.kind, replica, lab.as_ref()));
                 each.collect::<Result<_>>()?
             }
-            On::Object(aimed) => vec![aimed.touched(&description, until).await?],
+            On::Object(aimed) => vec![aimed.touched(&description, end.wall).await?],
         };
         Ok(Entry {
             schema: SCHEMA.into(),
@@ -145,7 +143,8 @@ where
             description,
             state: State::Planned,
             owner: std::process::id(),
-            until,
+            until: end.wall,
+            ends: end.steady,
             touched,
             error: None,
         })

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use url::Url;
 
 use super::heal::Patience;
 use super::kubernetes::{self, Keeper};
+use super::moment::Now;
 use super::{Entry, Journal, State, Switches, Touched};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -15,7 +15,7 @@ use crate::target::local::tail::last_lines;
 use crate::target::{Lab, Lock, Process};
 
 /// The service switches a fault off by itself this much later than it should have been undone.
-const LAST_RESORT: Duration = Duration::from_secs(10);
+pub(super) const LAST_RESORT: Duration = Duration::from_secs(10);
 /// How long the system may take for a signal, and a process to listen after its start.
 const BOUND: Duration = Duration::from_secs(10);
 /// How long another `sre` may be busy with the lab's processes.
@@ -92,24 +92,21 @@ async fn set_switches(journal: &Journal, admin: &Url, without: Option<&str>) -> 
     let entries = journal.entries()?;
     // What could not be undone is not wanted any more.
     let holds = |entry: &&Entry| Some(entry.id.as_str()) != without && entry.state != State::Failed;
-    match wanted(&entries.iter().filter(holds).collect::<Vec<_>>(), admin) {
+    match wanted(&entries.iter().filter(holds).collect::<Vec<_>>(), admin, &Now::read()) {
         None => Switches::clear(admin).await,
-        Some((switches, until)) => {
-            let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-            switches.put(admin, left + LAST_RESORT).await
-        }
+        Some((switches, left)) => switches.put(admin, left + LAST_RESORT).await,
     }
 }
 
-/// What these entries together want of an admin port, and until when; `None` if they want nothing.
-fn wanted(entries: &[&Entry], admin: &Url) -> Option<(Switches, Timestamp)> {
-    let mut wanted: Option<(Switches, Timestamp)> = None;
+/// What these entries together want of an admin port, and for how long yet; `None` if they want nothing.
+pub(super) fn wanted(entries: &[&Entry], admin: &Url, now: &Now) -> Option<(Switches, Duration)> {
+    let mut wanted: Option<(Switches, Duration)> = None;
     for entry in entries {
         for touched in &entry.touched {
             match touched {
                 Touched::Switches { admin: of, switches, .. } if of == admin => {
-                    let (all, until) = wanted.unwrap_or((Switches::default(), entry.until));
-                    wanted = Some((all.union(*switches), until.max(entry.until)));
+                    let (all, left) = wanted.unwrap_or_default();
+                    wanted = Some((all.union(*switches), left.max(entry.left(now))));
                 }
                 _ => {}
             }
@@ -198,9 +195,10 @@ mod tests {
     fn a_replica_is_wanted_to_have_what_is_left_of_all_faults_on_it() {
         let admin: Url = "http://127.0.0.1:9".parse().expect("a URL");
         let elsewhere: Url = "http://127.0.0.1:10".parse().expect("a URL");
-        let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(60);
+        let now = Now { wall: jiff::Timestamp::UNIX_EPOCH, steady: None };
+        let later = Duration::from_secs(60);
         let slow = entry("slow");
-        let mut unready = Entry { until: later, ..entry("unready") };
+        let mut unready = Entry { until: now.after(later).wall, ..entry("unready") };
         unready.touched = [&admin, &elsewhere]
             .map(|admin| Touched::Switches {
                 replica: "users-api-0".into(),
@@ -211,6 +209,7 @@ mod tests {
             .into();
         let both = Switches { latency_ms: 2000, unready: true, ..Switches::default() };
         let second = Switches { unready: true, ..Switches::default() };
+        let wanted = |entries: &[&Entry], admin| wanted(entries, admin, &now);
         assert_eq!(wanted(&[&slow, &unready], &admin), Some((both, later)));
         assert_eq!(wanted(&[&unready], &admin), Some((second, later)));
         assert_eq!(wanted(&[&slow, &unready], &elsewhere), Some((second, later)));

@@ -1,6 +1,6 @@
 //! Times in HdrHistograms: exact to merge, written and read as an HdrHistogram V2 interval log.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,9 +13,19 @@ use url::form_urlencoded;
 
 use super::{Latency, LoadSummary, Times};
 use crate::error::{Error, Result};
+use crate::figures;
 
 /// The longest time that is told apart, in microseconds: an hour. Longer ones count as one of an hour.
 const LONGEST: u64 = 3_600_000_000;
+
+/// How many significant digits are kept.
+const DIGITS: u32 = 3;
+
+/// What a packed histogram begins with (V2, deflate).
+const PACKED: u32 = 0x1c84_9314;
+
+/// The largest histogram in bytes, unpacked: one of three digits has 56,320 counts at the most, of up to 9 bytes each.
+const LARGEST: u64 = 1 << 20;
 
 /// Which time is measured. Every time ends with the last byte of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -152,11 +162,34 @@ impl Histograms {
             let bytes =
                 base64::Engine::decode(&base64::engine::general_purpose::STANDARD, line.encoded_histogram())
                     .map_err(|e| problem(e.to_string()))?;
+            let plain = unpacked(&bytes).map_err(problem)?;
             let histogram: Histogram<u64> =
-                deserializer.deserialize(&mut bytes.as_slice()).map_err(|e| problem(e.to_string()))?;
+                deserializer.deserialize(&mut plain.as_slice()).map_err(|e| problem(e.to_string()))?;
             histograms.add(key, &histogram)?;
         }
         Ok(histograms)
+    }
+}
+
+/// A histogram without its packing, if it is one that [`empty`] can take. The library believes what the bytes say of their
+/// own size, and whoever wrote the file, or is a worker, may say 4 GiB.
+fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let word = |of: &[u8], at: usize| {
+        of.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)
+    };
+    if word(bytes, 0) != Some(PACKED) {
+        return Err("it is no packed histogram".into());
+    }
+    let mut plain = Vec::new();
+    let mut packed = flate2::read::ZlibDecoder::new(bytes.get(8..).unwrap_or_default()).take(LARGEST + 1);
+    packed.read_to_end(&mut plain).map_err(|e| e.to_string())?;
+    let size = u64::from(word(&plain, 4).unwrap_or(u32::MAX)).max(plain.len() as u64);
+    if size > LARGEST {
+        return Err(format!("a histogram is larger than {}", figures::bytes(LARGEST as f64)));
+    }
+    match word(&plain, 12) {
+        Some(DIGITS) => Ok(plain),
+        _ => Err(format!("its values have not {DIGITS} significant digits")),
     }
 }
 
@@ -278,6 +311,40 @@ pub(super) mod tests {
             interrupted: false,
             lost: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_histogram_that_claims_to_be_huge_is_refused_before_there_is_room_for_it() {
+        let line = |plain: &[u8]| {
+            let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            packer.write_all(plain).expect("packed");
+            let packed = packer.finish().expect("packed");
+            let mut bytes = PACKED.to_be_bytes().to_vec();
+            bytes.extend((packed.len() as u32).to_be_bytes());
+            bytes.extend(packed);
+            let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+            let tag = "phase=load&request=a&time=service";
+            Histograms::read(format!("Tag={tag},0.0,1.0,1.0,{text}\n").as_bytes()).map_err(|e| e.to_string())
+        };
+        let header = |length: u32, digits: u32| {
+            let mut plain = 0x1c84_9313_u32.to_be_bytes().to_vec();
+            plain.extend(length.to_be_bytes().into_iter().chain([0; 4]).chain(digits.to_be_bytes()));
+            plain.extend(1_u64.to_be_bytes().into_iter().chain(LONGEST.to_be_bytes()));
+            plain.extend(1_f64.to_be_bytes());
+            plain
+        };
+        assert_eq!(line(&header(0, DIGITS)).map(|read| read.0.len()), Ok(1), "an empty one");
+        let refused = |plain: &[u8]| line(plain).expect_err("it is refused");
+        // It says that 4 GiB follow; and what unpacks to 64 MiB.
+        assert!(
+            refused(&header(u32::MAX, DIGITS)).contains("larger than"),
+            "{}",
+            refused(&header(u32::MAX, 3))
+        );
+        let bomb = [header(64 << 20, DIGITS), vec![0; 64 << 20]].concat();
+        assert!(refused(&bomb).contains("larger than"));
+        assert!(refused(&header(0, 5)).contains("significant digits"));
+        assert!(refused(&[]).contains("larger than") && refused(&header(0, 3)[..9]).contains("digits"));
     }
 
     proptest! {

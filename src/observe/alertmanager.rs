@@ -26,6 +26,11 @@ impl Alertmanager {
         self.http.answers().await
     }
 
+    /// Whether nobody takes a connection at its address.
+    pub async fn is_gone(&self) -> bool {
+        self.http.is_gone().await
+    }
+
     /// The metrics of its own.
     ///
     /// # Errors
@@ -80,6 +85,14 @@ impl Alertmanager {
     /// No data (exit 3) where it does not answer.
     pub async fn silence(&self, id: &str) -> Result<Silence> {
         self.http.get(&format!("api/v2/silence/{id}"), &[]).await
+    }
+
+    /// All silences that it knows, those that are over among them.
+    ///
+    /// # Errors
+    /// No data (exit 3) where it does not answer.
+    pub async fn silences(&self) -> Result<Vec<Silence>> {
+        self.http.get("api/v2/silences", &[]).await
     }
 
     async fn status(&self) -> Result<Status> {
@@ -141,6 +154,51 @@ pub struct Silence {
     pub comment: String,
     /// Until when.
     pub ends_at: jiff::Timestamp,
+    /// What it matches.
+    #[serde(default)]
+    pub matchers: Vec<Matcher>,
+}
+
+/// One label that a silence matches.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Matcher {
+    name: String,
+    value: String,
+    #[serde(default)]
+    is_regex: bool,
+    #[serde(default = "yes")]
+    is_equal: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Silence {
+    /// Who made it, and why.
+    pub fn by(&self) -> String {
+        format!("{} (“{}”)", self.created_by, self.comment)
+    }
+
+    /// Whether it matches an alert with these labels.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        !self.matchers.is_empty() && self.matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+}
+
+impl Matcher {
+    fn matches(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.name).map_or("", String::as_str);
+        let same = match self.is_regex {
+            false => value == self.value,
+            // Alertmanager anchors it; one that cannot be read matches nothing.
+            true => {
+                regex::Regex::new(&format!("^(?:{})$", self.value)).is_ok_and(|regex| regex.is_match(value))
+            }
+        };
+        same == self.is_equal
+    }
 }
 
 #[derive(Deserialize)]
@@ -161,4 +219,31 @@ struct VersionInfo {
 #[derive(Default, Deserialize)]
 struct Config {
     original: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_matches_as_alertmanager_does() {
+        let silence = |matchers: serde_json::Value| -> Silence {
+            let json = serde_json::json!({"endsAt": "2026-01-01T00:00:00Z", "matchers": matchers});
+            serde_json::from_value(json).expect("a silence")
+        };
+        let labels = Labels::from([("alertname".into(), "Alarm".into())]);
+        for (name, value, regex, equal, matches) in [
+            ("alertname", "Alarm", false, true, true),
+            ("alertname", "Al.*", true, true, true),
+            ("alertname", "Al", true, true, false),
+            ("alertname", "Alarm", false, false, false),
+            ("zone", "", false, true, true),
+            ("zone", "(", true, true, false),
+        ] {
+            let matcher =
+                serde_json::json!({"name": name, "value": value, "isRegex": regex, "isEqual": equal});
+            assert_eq!(silence(serde_json::json!([matcher])).matches(&labels), matches, "{name} {value}");
+        }
+        assert!(!silence(serde_json::json!([])).matches(&labels));
+    }
 }

@@ -175,6 +175,11 @@ impl HttpClient {
         }
     }
 
+    /// Whether nobody takes a connection there.
+    pub async fn is_gone(&self) -> bool {
+        matches!(self.once("", &[]).await, Err(Failure { gone: true, .. }))
+    }
+
     /// What stands at `path`, as text: a page of metrics.
     ///
     /// # Errors
@@ -308,6 +313,7 @@ impl HttpClient {
         };
         let response = request.send().await.map_err(|e| Failure {
             passing: !e.is_timeout(),
+            gone: e.is_connect(),
             ..Failure::of(self.no_answer().because(e.without_url()))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -386,6 +392,8 @@ pub(super) struct Failure {
     pub status: Option<StatusCode>,
     /// Whether the server does not know what was asked for.
     pub not_there: bool,
+    /// Whether nobody took the connection.
+    pub gone: bool,
     /// For how many seconds the server wants to be left alone.
     pub rest: Option<u32>,
     pub error: Error,
@@ -394,7 +402,7 @@ pub(super) struct Failure {
 impl Failure {
     /// One that will not pass.
     pub fn of(error: Error) -> Failure {
-        Failure { passing: false, status: None, not_there: false, rest: None, error }
+        Failure { passing: false, status: None, not_there: false, gone: false, rest: None, error }
     }
 
     fn with_status(self, status: StatusCode) -> Failure {

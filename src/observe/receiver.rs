@@ -50,6 +50,11 @@ impl Receiver {
         self.http.answers().await
     }
 
+    /// Whether nobody takes a connection at its address.
+    pub async fn is_gone(&self) -> bool {
+        self.http.is_gone().await
+    }
+
     /// Every notification that it has kept, oldest first.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use super::store::{Lines, Store};
 use crate::error::{Error, Result};
 use crate::figures::{bytes, counted};
 use crate::interrupt::Interrupt;
-use crate::loopback::only_loopback;
+use crate::loopback::guarded;
 
 /// The longest notification, in bytes: Alertmanager gives one up for good that is refused. This is room for some 25,000
 /// alerts of a group.
@@ -55,11 +55,7 @@ pub async fn serve(listen: SocketAddr, file: &Path, interrupt: &Interrupt, tell:
     let has = counted(store.count() as u64, "notification");
     tell(format!("receives on http://{address}/alerts and keeps in {} ({has} there)", file.display()));
     let interrupt = interrupt.clone();
-    let router = router(Receiver { store: Arc::new(Mutex::new(store)), tell });
-    let router = match listen.ip().is_loopback() {
-        true => router.layer(axum::middleware::from_fn(only_loopback)),
-        false => router,
-    };
+    let router = guarded(router(Receiver { store: Arc::new(Mutex::new(store)), tell }), listen);
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { interrupt.wait().await })
         .await

@@ -149,7 +149,7 @@ pub struct LoadFinished {
     pub prometheus_started: Option<f64>,
     /// Prometheus' own time after the last answer came, in seconds since 1970; `None` where it could not be asked.
     pub prometheus_ended: Option<f64>,
-    /// Seconds by which Prometheus' clock and this machine's went apart during the load.
+    /// Seconds by which Prometheus' clock and this machine's went apart during the load, at the most.
     #[serde(default)]
     pub clock_moved: Option<f64>,
     /// The service's pods after the last answer, on a cluster; `None` elsewhere, or where they could not be listed.

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::senders::Called;
+use super::witness::{Witness, told};
 use super::{EventKind, Events, LoadFinished, NotedWriter, Reporter, RunFolder, RunStarted, SCHEMA, Senders};
 use crate::catalog::LoadedStack;
+use crate::check::Told;
 use crate::check::alert::{Firing, Watch, already_firing};
 use crate::check::reconcile::take_baseline;
 use crate::error::{Error, Result};
@@ -90,24 +92,23 @@ impl Run<'_> {
         Ok(Begun { folder, events })
     }
 
-    /// Puts the load and the faults on, and records what the client knows.
+    /// Puts the load and these faults on, and records what the client knows.
     ///
     /// # Errors
     /// Where it could not start (2, 3, 6), was interrupted (130, 143), or could not be recorded (5).
-    pub async fn load(&self, begun: &Begun) -> Result<LoadFinished> {
-        self.load_and_tell(begun).await.inspect_err(|error| {
+    pub async fn load(&self, begun: &Begun, faults: Timeline) -> Result<LoadFinished> {
+        self.load_and_tell(begun, faults).await.inspect_err(|error| {
             let exit = self.interrupt.exit().unwrap_or(error.exit());
             // The log may be what failed.
             let _ = begun.events.emit(EventKind::RunFailed { error: error.to_string(), exit: exit.code() });
         })
     }
 
-    async fn load_and_tell(&self, begun: &Begun) -> Result<LoadFinished> {
+    async fn load_and_tell(&self, begun: &Begun, mut faults: Timeline) -> Result<LoadFinished> {
         if self.judged {
             ensure_credentials(&self.lab.endpoints)?;
         }
         let prometheus = self.prometheus().await?;
-        let mut faults = self.faults().await?;
         fault::ensure_none(self.state, self.terminal, self.interrupt).await?;
         // The guards come before the baseline: what takes time is over when the load begins.
         let prepared = self.interrupt.or(faults.prepare(UNTIL_LOAD)).await;
@@ -119,8 +120,12 @@ impl Run<'_> {
         finished
     }
 
-    /// The faults, on what there is here.
-    async fn faults(&self) -> Result<Timeline> {
+    /// The faults, on what there is here. Where they are on what the lab did not bring itself, it is asked for consent.
+    ///
+    /// # Errors
+    /// Usage (exit 2) where one cannot be injected; a prerequisite (5) without consent; the target (6) where its cluster
+    /// does not tell.
+    pub async fn faults(&self) -> Result<Timeline> {
         let steps = &self.scenario.faults;
         if steps.is_empty() {
             return Ok(Timeline::default());
@@ -130,6 +135,10 @@ impl Run<'_> {
             None => fault::plan(steps, self.lab)?,
         };
         self.refuse_what_shows_nothing(&timeline)?;
+        if let Some(question) = timeline.question(self.lab) {
+            let question = format!("{}: {question}", self.scenario.name);
+            self.terminal.consent(&question, self.interrupt).await?;
+        }
         Ok(timeline)
     }
 
@@ -173,24 +182,23 @@ impl Run<'_> {
         let sent = async {
             let team = self.team(begun, &mut called).await?;
             events.emit(EventKind::LoadStarted(plan))?;
-            let before = time(prometheus.as_ref()).await;
-            let result = self.put_on(begun, faults, prometheus.as_ref(), before, team).await?;
-            Ok::<_, Error>((before, result))
+            let before = told(prometheus.as_ref()).await;
+            let witness = Witness::new(before);
+            let result = self.put_on(begun, faults, prometheus.as_ref(), (before, &witness), team).await?;
+            Ok::<_, Error>((before, witness, result))
         };
         let sent = sent.await;
         called.dismiss().await;
-        let (before, result) = sent?;
-        let after = time(prometheus.as_ref()).await;
+        let (before, witness, result) = sent?;
+        let after = told(prometheus.as_ref()).await;
+        witness.note(after);
         let pods = self.reached.pods().await;
-        let moved = before
-            .zip(after)
-            .map(|(before, after)| (after.0 - before.0) - after.1.duration_since(before.1).as_secs_f64());
         write_latencies(&result, &begun.folder.latency_file())?;
         let finished = LoadFinished {
             summary: result.summary,
-            prometheus_started: before.map(|(time, _)| time),
-            prometheus_ended: after.map(|(time, _)| time),
-            clock_moved: moved,
+            prometheus_started: before.map(|told| told.time),
+            prometheus_ended: after.map(|told| told.time),
+            clock_moved: witness.moved(),
             pods,
         };
         events.emit(EventKind::LoadFinished(Box::new(finished.clone())))?;
@@ -216,7 +224,7 @@ impl Run<'_> {
         begun: &Begun,
         faults: &Timeline,
         prometheus: Option<&Prometheus>,
-        before: Option<(f64, Instant)>,
+        (before, witness): (Option<Told>, &Witness),
         team: Option<Team<'_>>,
     ) -> Result<LoadResult> {
         let interrupt = self.interrupt.child();
@@ -260,7 +268,13 @@ impl Run<'_> {
                 }
             }
         };
-        let clock = Clock::new(|| async { Some(time(prometheus).await?.0) }, before);
+        let known = before.map(|told| (told.time, told.answered));
+        let ask = || async {
+            let told = told(prometheus).await;
+            witness.note(told);
+            Some(told?.time)
+        };
+        let clock = Clock::new(ask, known);
         let journal = Journal::new(self.state, self.terminal);
         let faults = faults.run(&journal, start, &begun.events, &clock, &interrupt);
         let both = async {
@@ -268,10 +282,13 @@ impl Run<'_> {
         };
         let watch = Watch::of(self.scenario, &self.lab.endpoints).filter(|_| self.judged);
         let watching = async {
-            match &watch {
-                Some(watch) => watch.go_on(&begun.events).await,
-                None => std::future::pending().await,
-            }
+            let alerts = async {
+                match &watch {
+                    Some(watch) => watch.go_on(&begun.events).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(alerts, witness.go_on(prometheus));
         };
         let (load, _) = tokio::select! {
             both = both => both,
@@ -339,12 +356,6 @@ async fn evaluated(prometheus: &Prometheus, rules: &[String]) -> Result<Firing> 
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
-}
-
-/// Prometheus' time, and this machine's at the same moment.
-async fn time(prometheus: Option<&Prometheus>) -> Option<(f64, Instant)> {
-    let time = prometheus?.time().await.ok()?;
-    Some((time, Instant::now()))
 }
 
 fn write_latencies(result: &LoadResult, path: &Path) -> Result<()> {

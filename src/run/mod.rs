@@ -11,6 +11,7 @@ mod overlap;
 mod record;
 mod senders;
 mod verify;
+mod witness;
 
 pub use capacity::CapacitySearch;
 pub use event::*;

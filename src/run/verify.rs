@@ -83,6 +83,7 @@ async fn judged(
             horizon: record.horizon(folder, state),
             events,
             interrupt,
+            first_told: &Mutex::new(None),
             in_vain: &AtomicBool::new(false),
         })
         .await?,

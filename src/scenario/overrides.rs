@@ -61,14 +61,22 @@ impl Load {
     /// Makes the load last this long; all times in it keep their proportion.
     fn stretch(&mut self, duration: Duration) {
         let (old, new) = (self.duration(), duration);
+        // To whole milliseconds, which people can read.
         let stretched = |time: Duration| -> Duration {
-            let nanos = time.get().as_nanos() * new.get().as_nanos() / old.get().as_nanos().max(1);
-            std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).into()
+            let share = |time: Duration| time.get().as_nanos();
+            let millis = (share(time) * share(new) / share(old).max(1) + 500_000) / 1_000_000;
+            std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)).into()
         };
         match self {
             Load::ArrivalRate(load) => {
-                for phase in &mut load.phases {
-                    phase.duration = stretched(phase.duration);
+                // The ends are stretched, so that no rounding adds up, and the last one is the load's.
+                let (mut before, mut begins) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+                let last = load.phases.len().saturating_sub(1);
+                for (i, phase) in load.phases.iter_mut().enumerate() {
+                    before += phase.duration.get();
+                    let ends = if i == last { new } else { stretched(before.into()) };
+                    phase.duration = ends.get().saturating_sub(begins).into();
+                    begins = ends.get();
                     phase.period = phase.period.map(stretched);
                 }
             }
@@ -117,6 +125,21 @@ mod tests {
         assert_eq!(words, ["20/s for 20s", "20/s ↔ 400/s every 4s for 40s"]);
         let scaled = users().override_with(None, Some(9), Some(Duration::from_secs(10))).expect("fits");
         assert_eq!(scaled.load.in_words(), "9 users for 10s, started over 2s");
+    }
+
+    #[test]
+    fn stretched_times_are_whole_milliseconds_and_sum_up() {
+        let thirds = scenario(
+            "{arrival-rate: {phases: [{rate: 1/s, duration: 7s}, {rate: 2/s, duration: 7s}, {rate: 3/s, duration: 7s}]}}",
+            "[]",
+        );
+        let Load::ArrivalRate(load) =
+            thirds.override_with(None, None, Some(Duration::from_secs(20))).expect("fits").load
+        else {
+            panic!("another executor")
+        };
+        let words: Vec<String> = load.phases.iter().map(|phase| phase.duration.to_string()).collect();
+        assert_eq!(words, ["6s667ms", "6s666ms", "6s667ms"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Document, Path, Problem};
+use crate::config::{Document, Path, Problem, Severity};
 use crate::scenario::{Flaw, expression};
 
 /// An alert that a stack expects Prometheus to have.
@@ -56,8 +56,9 @@ struct Rule {
     annotations: std::collections::BTreeMap<String, String>,
 }
 
-/// The alert rules of a rule file, which is named from the stack's folder; recording rules are left out.
-pub fn alert_rules(file: &str, document: &Document) -> Result<Vec<AlertRule>, Vec<Problem>> {
+/// The alert rules of a rule file, which is named from the stack's folder, recording rules left out; and what is
+/// probably not meant in it. An error is everything that is wrong with it.
+pub fn alert_rules(file: &str, document: &Document) -> Result<(Vec<AlertRule>, Vec<Problem>), Vec<Problem>> {
     let groups = document.typed::<File>().map_err(|problem| vec![problem])?.groups;
     let (mut alerts, mut problems) = (Vec::new(), Vec::new());
     let root = Path::root().key("groups");
@@ -66,9 +67,12 @@ pub fn alert_rules(file: &str, document: &Document) -> Result<Vec<AlertRule>, Ve
     }
     for (i, group) in groups.into_iter().enumerate() {
         for (j, rule) in group.rules.into_iter().enumerate() {
-            // A function that is not known here is Prometheus' to judge.
-            if let Err(Flaw::Wrong(why)) = expression(&rule.expr) {
-                problems.push(Problem::error(&root.index(i).key("rules").index(j).key("expr"), why));
+            let place = root.index(i).key("rules").index(j).key("expr");
+            match expression(&rule.expr) {
+                Ok(()) => {}
+                Err(Flaw::Wrong(why)) => problems.push(Problem::error(&place, why)),
+                Err(Flaw::UnknownFunction(why)) => problems
+                    .push(Problem::warning(&place, why).help("Prometheus has the last word; is it a typo?")),
             }
             let Some(name) = rule.alert else { continue };
             alerts.push(AlertRule {
@@ -83,7 +87,10 @@ pub fn alert_rules(file: &str, document: &Document) -> Result<Vec<AlertRule>, Ve
             });
         }
     }
-    if problems.is_empty() { Ok(alerts) } else { Err(problems) }
+    match problems.iter().any(|problem| problem.severity == Severity::Error) {
+        true => Err(problems),
+        false => Ok((alerts, problems)),
+    }
 }
 
 #[cfg(test)]
@@ -93,10 +100,16 @@ mod tests {
     #[test]
     fn reads_alerts_and_points_at_what_is_wrong() {
         let text = "groups:\n- name: a\n  rules:\n  - {record: r, expr: sum(x)}\n  - {alert: A, expr: 'x >\n      0', for: 2s}\n";
-        let alerts =
-            alert_rules("rules/a.yaml", &Document::parse("stack", "a", text).expect("YAML")).expect("rules");
-        assert_eq!(alerts.len(), 1);
+        let rules = |text: String| {
+            alert_rules("rules/a.yaml", &Document::parse("stack", "a", text).expect("YAML")).expect("rules")
+        };
+        let (alerts, warnings) = rules(text.into());
+        assert_eq!((alerts.len(), warnings), (1, Vec::new()));
         assert_eq!((alerts[0].name.as_str(), alerts[0].expr.as_str()), ("A", "x > 0"));
+
+        let (_, warnings) = rules(text.replace("sum(x)", "ratte(x[5s])"));
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].message.contains("ratte"), "{warnings:?}");
 
         let document = Document::parse("stack", "a", text.replace("sum(x)", "sum(x")).expect("YAML");
         let problems = alert_rules("rules/a.yaml", &document).expect_err("not PromQL");

@@ -305,8 +305,9 @@ fn pending(facts: &RuleFacts, rule: &AlertingRule, walk: &mut Walk) {
         HELD,
         format!("It is pending {held} (`for` of the rule)."),
         format!(
-            "Wait {} more; each evaluation that gives nothing begins it anew.",
-            duration(left.max(0.0) + rule.interval)
+            "Wait {} more, and for one evaluation (every {}); each that gives nothing begins it anew.",
+            duration(left.max(0.0)),
+            duration(rule.interval)
         ),
     );
 }
@@ -558,6 +559,7 @@ mod tests {
                 starts_at: 990.0,
                 receivers: vec!["sre".into()],
                 reasons: Vec::new(),
+                earlier_silence: None,
             }]),
             fires: vec![labels],
             since: Some(100.0),

@@ -114,6 +114,13 @@ pub fn judge(facts: &Facts, walk: &mut Walk) {
             format!("Wait {} more, or shorten them in the route.", duration(waits - fires)),
         );
     }
+    if let Some(until) = &fate.earlier_silence {
+        return walk.broken(
+            "Alertmanager did not tell of it already",
+            format!("A silence matched it until {until} (`repeat_interval`)."),
+            "What was notified before a silence and ended within it is told again only then: shorten `repeat_interval` in its route.",
+        );
+    }
     let left_out: u64 = notifications.iter().map(|notification| notification.truncated).sum();
     if left_out > 0 {
         return walk
@@ -183,6 +190,7 @@ mod tests {
                 starts_at: 900.0,
                 receivers: vec![receiver.into()],
                 reasons: Vec::new(),
+                earlier_silence: None,
             }],
             config: Ok(("group_wait: 1s\ngroup_interval: 2s\n".into(), config)),
             own: Ok(Vec::new()),

@@ -132,6 +132,31 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_web_page_switches_nothing() {
+    let app = App::start(&[]);
+    let url = format!("http://{}/faults", app.admin);
+    let on = json!({"error_rate": 1});
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("host", "evil.example"),
+    ] {
+        for request in
+            [app.client.put(&url).json(&on), app.client.post(&url).json(&on), app.client.delete(&url)]
+        {
+            let status = request.header(name, value).send().await.unwrap().status();
+            assert_eq!(status, 403, "{name}: {value}");
+        }
+        assert_eq!(told(&app).await, none(), "{name}: {value}");
+    }
+    // Somebody who follows a link, and curl.
+    let status = app.client.get(&url).header("sec-fetch-site", "none").send().await.unwrap().status();
+    assert_eq!(status, 200);
+    app.set_faults(on).await;
+}
+
+#[tokio::test]
 async fn faults_are_not_switched_on_the_public_port() {
     let app = App::start(&[]);
     let response = app.client.put(app.url("/faults")).json(&json!({"error_rate": 1})).send().await.unwrap();

@@ -335,8 +335,7 @@ fn no_spoilt_answer_of_prometheus_makes_a_wrong_verdict() {
 
 #[test]
 fn no_spoilt_answer_makes_an_alert_that_was_not_or_loses_one() {
-    // Where delivery is asked for, a receiver that does not answer is a failure by itself (docs/checks.md).
-    let checks = "[{alert: {name: Alarm, fires: 30s, resolves: 30s, notified: false}}]";
+    let checks = "[{alert: {name: Alarm, fires: 30s, resolves: 30s, delivered: 30s}}]";
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]).with_notifications().start(Some("Alarm"));
     let before = [lab.prometheus, lab.alertmanager().expect("one"), lab.receiver().expect("one")];

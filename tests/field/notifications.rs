@@ -3,11 +3,16 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use axum::body::Body;
+use axum::http::{Response, Uri};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Verdict, until, verdict};
 use crate::liar::{Liar, Lie};
+use crate::serve::{Served, serve};
 
 const LOAD: &str = "phases: [{duration: 6s, rate: 20/s}]";
 const RULES: &str = "groups: [{name: g, interval: 1s, rules: [\
@@ -25,8 +30,13 @@ fn run(lab: &Lab, liar: &Liar) -> Verdict {
 
 /// The same with other checks.
 fn judged_by(lab: &Lab, liar: &Liar, checks: &str) -> Verdict {
-    let before = liar.requests();
     lab.scenario(LOAD, checks);
+    raised(lab, liar)
+}
+
+/// The same of the scenario that is there.
+fn raised(lab: &Lab, liar: &Liar) -> Verdict {
+    let before = liar.requests();
     let mut run = lab.run();
     let ended = |run: &mut Child| run.try_wait().is_ok_and(|ended| ended.is_some());
     until("the load", || liar.requests() >= before + 5 || ended(&mut run));
@@ -66,6 +76,104 @@ fn an_alert_that_a_colleague_has_silenced_is_no_fault_of_its_rule() {
     assert_eq!(status, 200);
     run(&lab, &liar).is(3, "no-data", "moving house");
     assert_eq!(lab.sre(&["verify"]), Some(3), "a later look gives another verdict");
+}
+
+#[test]
+fn an_alert_that_ended_within_a_silence_is_not_told_again_at_once_and_that_is_said() {
+    let liar = Liar::start(Lie::None);
+    let lab = Lab::new(&[&liar])
+        .with_notifications_by(&format!("{ROUTE}{RECEIVERS}"))
+        .with_rules(RULES)
+        .start(None);
+    let alertmanager = lab.alertmanager().expect("an Alertmanager");
+    let held =
+        || ask(&format!("http://{alertmanager}/api/v2/alerts?filter=alertname%3DAlarm")).contains("Alarm");
+    liar.alarm(true);
+    let receiver = lab.receiver().expect("a receiver");
+    until("the notification", || ask(&format!("http://{receiver}/notifications")).contains("\"Alarm\""));
+    let now = jiff::Timestamp::now();
+    let silence = json!({
+        "matchers": [{"name": "alertname", "value": "Al.rm", "isRegex": true}],
+        "startsAt": now.to_string(), "endsAt": (now + jiff::SignedDuration::from_mins(10)).to_string(),
+        "createdBy": "ann", "comment": "moving house",
+    });
+    let (status, told) = post(&format!("http://{alertmanager}/api/v2/silences"), silence.to_string());
+    assert_eq!(status, 200, "{told}");
+    let id: Value = serde_json::from_str(&told).expect("its id");
+    liar.alarm(false);
+    until("its end", || !held());
+    // Its group is left by what is over at the next tick of a second.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let id = id["silenceID"].as_str().expect("an id");
+    blocking(async {
+        let expired =
+            reqwest::Client::new().delete(format!("http://{alertmanager}/api/v2/silence/{id}")).send().await;
+        assert!(expired.expect("an answer").status().is_success());
+    });
+    run(&lab, &liar).is(3, "no-data", "moving house");
+    crate::commands::sre(lab.folder.path(), &["verify"]).ends(3, "repeat_interval");
+}
+
+/// A server before another one, that answers some questions by itself.
+fn before(
+    to: std::net::SocketAddr,
+    instead: impl Fn(&Uri) -> Option<Response<Body>> + Clone + Send + Sync + 'static,
+) -> Served {
+    serve(axum::Router::new().fallback(move |uri: Uri| {
+        let instead = instead.clone();
+        async move {
+            if let Some(answer) = instead(&uri) {
+                return answer;
+            }
+            let url = format!("http://{to}{}", uri.path_and_query().map_or("/", |all| all.as_str()));
+            let answer = reqwest::get(url).await.expect("an answer");
+            let status = answer.status();
+            let body = answer.bytes().await.expect("a body");
+            Response::builder().status(status).body(Body::from(body)).expect("a response")
+        }
+    }))
+}
+
+fn refusal(status: u16, location: &str) -> Response<Body> {
+    let refusal = Response::builder().status(status).header("location", location);
+    refusal.body(Body::from(r#"{"status":"error","error":"no"}"#)).expect("a response")
+}
+
+#[test]
+fn what_cannot_be_asked_about_a_notification_has_not_lost_it() {
+    const HONEST: u8 = 0;
+    const RECEIVER_ELSEWHERE: u8 = 1;
+    const PROMETHEUS_REFUSES: u8 = 2;
+    let liar = Liar::start(Lie::None);
+    let lab = Lab::new(&[&liar])
+        .with_notifications_by(&format!("{ROUTE}{RECEIVERS}"))
+        .with_rules(RULES)
+        .start(None);
+    let (mode, alerts_told) = (Arc::new(AtomicU8::new(HONEST)), Arc::new(AtomicBool::new(false)));
+    let of_receiver = mode.clone();
+    let receiver = before(lab.receiver().expect("a receiver"), move |_| {
+        let elsewhere = of_receiver.load(Ordering::SeqCst) == RECEIVER_ELSEWHERE;
+        elsewhere.then(|| refusal(302, "https://login.example/"))
+    });
+    let of_prometheus = mode.clone();
+    let prometheus = before(lab.prometheus, move |uri| {
+        // From when the check has seen the alert on.
+        let query = uri.query().unwrap_or_default();
+        alerts_told.fetch_or(query.contains("ALERTS"), Ordering::SeqCst);
+        let refuses = of_prometheus.load(Ordering::SeqCst) == PROMETHEUS_REFUSES
+            && alerts_told.load(Ordering::SeqCst)
+            && query.contains("time%28%29");
+        refuses.then(|| refusal(400, "/"))
+    });
+    let own = lab.receiver().expect("a receiver").to_string();
+    let lab = lab.asked_at(&format!("http://{}", prometheus.address));
+    lab.scenario(LOAD, CHECKS);
+    lab.rewrite("stacks/liar/stack.yaml", &own, &receiver.address.to_string());
+    raised(&lab, &liar).is(0, "pass", "the resolution was notified");
+    for (spoilt, told) in [(RECEIVER_ELSEWHERE, "https://login.example/"), (PROMETHEUS_REFUSES, "400")] {
+        mode.store(spoilt, Ordering::SeqCst);
+        crate::commands::sre(lab.folder.path(), &["verify"]).ends(3, told);
+    }
 }
 
 #[test]

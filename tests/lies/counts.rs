@@ -58,6 +58,22 @@ fn errors_that_are_counted_as_success_fail_although_the_sum_agrees() {
 }
 
 #[test]
+fn what_is_counted_without_its_status_is_never_a_pass() {
+    // A closed model sends as many as there is time for.
+    let open = format!("arrival-rate: {{{LOAD}}}");
+    for load in [&*open, "users: {users: 4, duration: 6s, think: 20ms}"] {
+        for (beside, exit, word) in [(true, 1, "fail"), (false, 3, "no-data")] {
+            let liar = Liar::start(Lie::Unlabelled { one_in: 50, beside });
+            let lab = Lab::new(&[&liar]).start(None);
+            lab.scenario_of(load, "requests: {ok: {path: /ok}}", CHECKS);
+            let told = "without the label code: which requests it counts is not known";
+            lab.verdict().is(exit, word, told);
+            assert_eq!(lab.sre(&["verify"]), Some(exit), "a later look gives another verdict");
+        }
+    }
+}
+
+#[test]
 fn somebody_else_s_requests_fail() {
     let liar = Liar::start(Lie::None);
     let lab = Lab::new(&[&liar]).start(None);

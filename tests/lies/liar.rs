@@ -32,6 +32,8 @@ pub enum Lie {
     Restarts { after: u64, loses: u64 },
     /// The label `code` is called `status` from then on.
     Renames { after: u64 },
+    /// One in so many requests is counted without its status, and with it or not.
+    Unlabelled { one_in: u64, beside: bool },
     /// One in so many answers is cut off; its request is counted or not.
     Cuts { one_in: u64, counted: bool, twice: bool },
     /// One scrape takes longer than Prometheus waits.
@@ -64,6 +66,7 @@ struct State {
     requests: u64,
     counts: BTreeMap<(String, u16), u64>,
     renamed: BTreeMap<(String, u16), u64>,
+    unlabelled: BTreeMap<String, u64>,
     history: Vec<(Instant, String)>,
     frozen: Option<String>,
     /// The counters at the last scrape: a restart between scrapes forgets nothing else.
@@ -235,6 +238,10 @@ impl Shared {
             Lie::Skips(one_in) if number.is_multiple_of(one_in) => (status, 0),
             Lie::Doubles(one_in) if number.is_multiple_of(one_in) => (status, 2),
             Lie::ErrorsAsSuccess if status == 500 => (200, 1),
+            Lie::Unlabelled { one_in, beside } if number.is_multiple_of(one_in) => {
+                *state.unlabelled.entry(path.to_owned()).or_default() += 1;
+                (status, u64::from(beside))
+            }
             Lie::Cuts { one_in, counted, twice } if number.is_multiple_of(one_in) => {
                 (status, u64::from(counted) * if twice { 2 } else { 1 })
             }
@@ -349,6 +356,9 @@ impl Shared {
         }
         for ((path, status), count) in counts {
             let _ = writeln!(page, "requests_total{{path=\"{path}\",{label}=\"{status}\"}} {count}");
+        }
+        for (path, count) in &state.unlabelled {
+            let _ = writeln!(page, "requests_total{{path=\"{path}\"}} {count}");
         }
         page
     }

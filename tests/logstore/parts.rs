@@ -45,6 +45,11 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
+/// The receiver of notifications, which keeps them in a folder.
+pub fn receiver(folder: &Path) -> Process {
+    Process::new(vec!["receiver".to_owned(), format!("--store={}", folder.join("kept.ndjson").display())])
+}
+
 impl Process {
     fn new(mut arguments: Vec<String>) -> Process {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -78,6 +83,11 @@ impl Process {
 
     pub async fn is_ready(&self) {
         until("the store", async || self.client.get(self.url("ready")).send().await.is_ok()).await;
+    }
+
+    /// Whether it answers at all.
+    pub async fn is_there(&self) -> bool {
+        self.client.get(self.url("healthz")).send().await.is_ok()
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, String) {

@@ -17,6 +17,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
@@ -36,12 +37,15 @@ pub struct Manner {
     pub away: Duration,
     /// How long an answer takes.
     pub answer_in: Duration,
+    /// How many headers an answer has beside its status, and of how many bytes each value is.
+    pub headers: (usize, usize),
 }
 
 impl Default for Manner {
     fn default() -> Manner {
         let answer_in = Duration::from_millis(20);
-        Manner { streams: 100, refuse_each: None, goes_after: None, away: Duration::ZERO, answer_in }
+        let away = Duration::ZERO;
+        Manner { streams: 100, refuse_each: None, goes_after: None, away, answer_in, headers: (0, 0) }
     }
 }
 
@@ -167,7 +171,7 @@ async fn serve(stream: TcpStream, manner: Manner, counts: Arc<Mutex<Counts>>) {
                     let goes = [stream.to_be_bytes(), 0u32.to_be_bytes()].concat();
                     let _ = say.send(frame(GOAWAY, 0, 0, &goes));
                 }
-                tokio::spawn(answer(stream, manner.answer_in, open.clone(), say.clone(), counts.clone()));
+                tokio::spawn(answer(stream, manner, open.clone(), say.clone(), counts.clone()));
             }
             (RST_STREAM, _) => drop(open.lock().expect("no panic while counting").remove(&stream)),
             _ => {}
@@ -179,16 +183,56 @@ async fn serve(stream: TcpStream, manner: Manner, counts: Arc<Mutex<Counts>>) {
 
 async fn answer(
     stream: u32,
-    after: Duration,
+    manner: Manner,
     open: Open,
     say: UnboundedSender<Vec<u8>>,
     counts: Arc<Mutex<Counts>>,
 ) {
-    tokio::time::sleep(after).await;
+    tokio::time::sleep(manner.answer_in).await;
     if !open.lock().expect("no panic while counting").remove(&stream) {
         return;
     }
     counts.lock().expect("no panic while counting").answered += 1;
-    // `:status: 200`, of HPACK's static table.
-    let _ = say.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]));
+    // A head that is longer than a frame goes on in further ones, with nothing in between.
+    let block = block(manner.headers);
+    let parts: Vec<&[u8]> = block.chunks(LONGEST_FRAME).collect();
+    let each = parts.iter().enumerate().flat_map(|(number, part)| {
+        let (kind, flags) = if number == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
+        let end = if number + 1 == parts.len() { END_HEADERS } else { 0 };
+        frame(kind, flags | end, stream, part)
+    });
+    let _ = say.send(each.collect());
+}
+
+/// A frame may have so many bytes, unless the other side allows more.
+const LONGEST_FRAME: usize = 16_384;
+
+/// The status 200 and so many headers with values of so many bytes, in HPACK.
+fn block((headers, bytes): (usize, usize)) -> Vec<u8> {
+    // `:status: 200`, of its static table.
+    let mut block = vec![0x88];
+    for number in 0..headers {
+        // A literal that is not indexed, with a name of its own.
+        block.push(0);
+        text(&mut block, format!("x-{number}").as_bytes());
+        text(&mut block, &vec![b'a'; bytes]);
+    }
+    block
+}
+
+/// A string as it is, behind its length: seven bits, and seven more in each further byte.
+fn text(block: &mut Vec<u8>, bytes: &[u8]) {
+    let mut length = bytes.len();
+    if length < 127 {
+        block.push(length as u8);
+    } else {
+        block.push(127);
+        length -= 127;
+        while length >= 128 {
+            block.push((length % 128) as u8 | 128);
+            length /= 128;
+        }
+        block.push(length as u8);
+    }
+    block.extend(bytes);
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::configuration::longest_repeat;
 use super::episode::display;
 use crate::check::context::CheckContext;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::figures::duration;
 use crate::observe::{Alertmanager, HeldAlert, Labels};
 use crate::run::{EventKind, Events};
 use crate::scenario::Scenario;
@@ -30,6 +32,10 @@ pub struct Fate {
     /// Why it is not notified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
+    /// A silence that matched it and was over before it fired, so lately that what was notified before it is not repeated
+    /// yet: until when it was, and who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_silence: Option<String>,
 }
 
 /// Why Alertmanager does not notify of an alert.
@@ -116,7 +122,7 @@ impl<'a> Watch<'a> {
                 if held.status.state == "unprocessed" {
                     continue;
                 }
-                let fate = self.fate(held).await;
+                let fate = self.fate(held, known.iter().chain(&new)).await;
                 if !known.contains(&fate) && !new.contains(&fate) {
                     new.push(fate);
                 }
@@ -125,8 +131,13 @@ impl<'a> Watch<'a> {
         Ok(new)
     }
 
-    async fn fate(&self, held: HeldAlert) -> Fate {
-        let status = held.status;
+    async fn fate(&self, held: HeldAlert, mut known: impl Iterator<Item = &Fate>) -> Fate {
+        let (status, starts_at) = (held.status, seconds(held.starts_at));
+        let earlier_silence =
+            match known.find(|fate| fate.labels == held.labels && fate.starts_at == starts_at) {
+                Some(known) => known.earlier_silence.clone(),
+                None => self.earlier_silence(&held.labels, starts_at).await,
+            };
         let mut reasons = Vec::new();
         if !status.inhibited_by.is_empty() {
             let all = self.alertmanager.all_alerts().await.unwrap_or_default();
@@ -136,7 +147,7 @@ impl<'a> Watch<'a> {
         for id in &status.silenced_by {
             let by = match self.alertmanager.silence(id).await {
                 Ok(silence) => {
-                    format!("{} (“{}”), until {:.0}", silence.created_by, silence.comment, silence.ends_at)
+                    format!("{}, until {:.0}", silence.by(), silence.ends_at)
                 }
                 Err(_) => id.clone(),
             };
@@ -145,25 +156,52 @@ impl<'a> Watch<'a> {
         reasons.extend(status.muted_by.into_iter().map(|by| Reason::Muted { by }));
         Fate {
             labels: held.labels,
-            starts_at: held.starts_at.as_millisecond() as f64 / 1000.0,
+            starts_at,
             receivers: held.receivers.into_iter().map(|receiver| receiver.name).collect(),
             reasons,
+            earlier_silence,
         }
+    }
+
+    /// The last silence that matched an alert and was over before it fired, no longer before than Alertmanager waits until
+    /// it repeats itself.
+    async fn earlier_silence(&self, labels: &Labels, starts_at: f64) -> Option<String> {
+        let silences = self.alertmanager.silences().await.ok()?;
+        let over = silences.into_iter().filter(|silence| seconds(silence.ends_at) <= starts_at);
+        let last = over.filter(|silence| silence.matches(labels)).max_by_key(|silence| silence.ends_at)?;
+        let repeats = longest_repeat(&self.alertmanager.config().await.ok()?);
+        let lately = starts_at - seconds(last.ends_at) < repeats;
+        lately.then(|| {
+            format!(
+                "{:.0}, made by {}; it repeats itself after {}",
+                last.ends_at,
+                last.by(),
+                duration(repeats)
+            )
+        })
     }
 }
 
-/// Asks once more; what is new is kept with the run.
+fn seconds(time: jiff::Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1000.0
+}
+
+/// Asks once more; what is new is kept with the run. What comes back is why an Alertmanager that is there told nothing.
 ///
 /// # Errors
 /// Where the event log cannot be written.
-pub async fn ask(context: &CheckContext<'_>) -> Result<()> {
-    let Some(watch) = Watch::of(context.scenario, context.endpoints) else { return Ok(()) };
-    let known = known(context);
-    for fate in watch.look(&known).await.unwrap_or_default() {
+pub async fn ask(context: &CheckContext<'_>) -> Result<Option<Error>> {
+    let Some(watch) = Watch::of(context.scenario, context.endpoints) else { return Ok(None) };
+    let new = match watch.look(&known(context)).await {
+        Ok(new) => new,
+        Err(_) if watch.alertmanager.is_gone().await => return Ok(None),
+        Err(error) => return Ok(Some(error)),
+    };
+    for fate in new {
         context.fates.lock().unwrap_or_else(PoisonError::into_inner).push(fate.clone());
         context.events.emit(EventKind::AlertmanagerTold(Box::new(fate)))?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// All that Alertmanager has told in this run.

@@ -24,7 +24,7 @@ const MOST_INSTANTS: f64 = 10_000.0;
 
 /// What an alert had to do, and what it did until now.
 pub async fn look(context: &CheckContext<'_>, prometheus: &Prometheus, asked: &AlertCheck) -> Result<Seen> {
-    let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
+    let now = context.time().await?.min(context.horizon.unwrap_or(f64::MAX));
     let rules = prometheus.rules().await?;
     let labels: Labels = asked.labels.clone().into_iter().collect();
     let of_name: Vec<&AlertingRule> = rules.iter().filter(|rule| rule.name == asked.name).collect();

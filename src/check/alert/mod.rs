@@ -5,6 +5,7 @@
 
 mod away;
 mod check;
+mod configuration;
 mod episode;
 mod fate;
 mod gate;
@@ -14,15 +15,16 @@ mod look;
 mod notification;
 mod others;
 mod rule;
+mod sought;
 mod verdict;
 mod world;
 
 pub use away::scrape_interval;
 pub use check::check;
+pub use configuration::longest_wait;
 pub use fate::{Fate, Reason, Watch};
 pub use gate::{Firing, already_firing};
 pub use look::unknown_rule;
-pub use notification::longest_wait;
 pub use others::no_others;
 pub use rule::{display as display_rule, fits};
 

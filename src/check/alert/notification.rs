@@ -2,15 +2,17 @@
 
 use serde_json::json;
 
-use super::episode::{self, Expectation, Known};
-use super::fate::{self, Fate, Reason};
+use super::configuration::longest_wait;
+use super::episode::Known;
+use super::fate;
+use super::sought::{Looked, Sought, Told, Why, seconds};
 use super::verdict::Seen;
 use crate::check::context::{CheckContext, missing};
-use crate::check::wait::{pause, seconds_of};
+use crate::check::wait::pause;
 use crate::check::{Group, Kind, Outcome, Verdict};
-use crate::error::Result;
-use crate::figures::{count, duration};
-use crate::observe::{Alertmanager, Labels, Notification, NotifiedAlert, Receiver};
+use crate::error::{Error, Result};
+use crate::figures::duration;
+use crate::observe::{Alertmanager, Receiver};
 use crate::scenario::AlertCheck;
 use crate::target::TargetKind;
 
@@ -47,22 +49,6 @@ pub async fn check(context: &CheckContext<'_>, asked: &AlertCheck, seen: &Seen) 
     Ok(outcomes)
 }
 
-/// What a notification has to tell.
-struct Told<'a> {
-    name: &'a str,
-    status: &'a str,
-    since: f64,
-    event: &'a str,
-}
-
-/// What the receiver has at one look, on Prometheus' clock.
-struct Looked {
-    notifications: Vec<Notification>,
-    /// By how much the receiver's clock is ahead.
-    ahead: f64,
-    now: f64,
-}
-
 async fn delivered(
     context: &CheckContext<'_>,
     asked: &AlertCheck,
@@ -72,14 +58,21 @@ async fn delivered(
     let allowed = asked.delivered.as_secs_f64();
     let mut stopwatch = context.patience(std::time::Duration::ZERO);
     loop {
-        let looked = match look(context).await {
+        let looked = match context.time().await {
+            Ok(now) => look(context, now).await,
+            Err(error) => Err(error.into()),
+        };
+        let looked = match looked {
             Ok(looked) => looked,
-            Err(error) if stopwatch.gives_up(&error) => {
-                // Delivery was asked for: a receiver that cannot be reached did not get it.
+            Err(Unseen { error, gone: true }) if stopwatch.gives_up(&error) => {
+                // Delivery was asked for, and nobody is there who could have got it.
                 let outcome = outcome(context, told.name, Verdict::Fail, "not delivered".into());
                 return Ok(outcome.noted(error.to_string()));
             }
-            Err(error) => {
+            Err(Unseen { error, .. }) if stopwatch.gives_up(&error) => {
+                return Ok(blind(context, told.name).noted(error.to_string()));
+            }
+            Err(Unseen { error, .. }) => {
                 context.waiting(told.name, error.what())?;
                 pause(context.interrupt, stopwatch.next()).await?;
                 continue;
@@ -91,9 +84,9 @@ async fn delivered(
             return Ok(arrived(context, told, after, allowed));
         }
         if looked.now > told.since + allowed {
-            fate::ask(context).await?;
+            let untold = fate::ask(context).await?;
             let fates = fate::known(context);
-            let why = sought.why(&looked, &fates, &seen.alerts);
+            let why = sought.why(&looked, &fates, &seen.alerts, untold.as_ref());
             return Ok(missed(context, &sought, why, allowed).await);
         }
         let left = duration(told.since + allowed - looked.now);
@@ -154,171 +147,29 @@ async fn of_alertmanager(client: &Alertmanager, sought: &Sought<'_>, allowed: f6
     notes
 }
 
-/// The longest time for which a group waits, by Alertmanager's configuration.
-pub fn longest_wait(configuration: &str) -> f64 {
-    let of = |key: &str, usual: f64| {
-        let values =
-            configuration.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix(key));
-        values.filter_map(|value| seconds_of(value.trim())).reduce(f64::max).unwrap_or(usual)
-    };
-    of("group_interval:", 300.0).max(of("group_wait:", 30.0))
+/// Why it was not seen what came.
+struct Unseen {
+    error: Error,
+    /// Nobody takes a connection at the receiver's address: nobody gets notifications there either.
+    gone: bool,
 }
 
-fn seconds(time: jiff::Timestamp) -> f64 {
-    time.as_millisecond() as f64 / 1000.0
+impl From<Error> for Unseen {
+    fn from(error: Error) -> Unseen {
+        Unseen { error, gone: false }
+    }
 }
 
-/// What the receiver has. Prometheus is asked for its time first: what comes later is not missed.
-async fn look(context: &CheckContext<'_>) -> Result<Looked> {
+/// What the receiver has. Prometheus was asked for its time before: what comes later is not missed.
+async fn look(context: &CheckContext<'_>, now: f64) -> Result<Looked, Unseen> {
     let endpoint = context.endpoints.receiver.as_ref().ok_or_else(|| missing("receiver of notifications"))?;
-    let now = context.prometheus()?.time().await?;
     // The receiver tells time by a clock that need not be Prometheus'.
     let ahead = seconds(jiff::Timestamp::now()) - now;
-    let notifications = Receiver::new(endpoint)?.notifications().await?;
-    Ok(Looked { notifications, ahead, now })
-}
-
-/// The notification that is looked for.
-struct Sought<'a> {
-    asked: &'a AlertCheck,
-    expectation: &'a Expectation,
-    told: &'a Told<'a>,
-    horizon: f64,
-    interval: f64,
-}
-
-/// Why a notification did not come.
-struct Why {
-    verdict: Verdict,
-    notes: Vec<String>,
-}
-
-impl Sought<'_> {
-    fn is_of_name(&self, labels: &Labels) -> bool {
-        labels.get("alertname") == Some(&self.asked.name)
+    let receiver = Receiver::new(endpoint)?;
+    match receiver.notifications().await {
+        Ok(notifications) => Ok(Looked { notifications, ahead, now }),
+        Err(error) => Err(Unseen { error, gone: receiver.is_gone().await }),
     }
-
-    /// Alerts of the same name of an earlier run and of a later one are not meant.
-    fn is_of_run(&self, starts_at: f64) -> bool {
-        (self.expectation.from..self.horizon).contains(&starts_at)
-    }
-
-    /// How long after the event it arrived, if it did.
-    fn arrival(&self, looked: &Looked) -> Option<f64> {
-        let meant = |alert: &NotifiedAlert| {
-            alert.status == self.told.status
-                && self.is_of_name(&alert.labels)
-                && self.expectation.is_meant(&alert.labels)
-                && self.is_of_run(seconds(alert.starts_at))
-        };
-        self.first(looked, meant).map(|(arrived, _)| arrived - self.told.since)
-    }
-
-    /// The first arrival of such an alert, on Prometheus' clock.
-    fn first<'n>(
-        &self,
-        looked: &'n Looked,
-        is_sought: impl Fn(&NotifiedAlert) -> bool,
-    ) -> Option<(f64, &'n NotifiedAlert)> {
-        let found = |notification: &'n Notification| {
-            let alert = notification.alerts.iter().find(|alert| is_sought(alert))?;
-            Some((seconds(notification.received) - looked.ahead, alert))
-        };
-        let mut arrivals = looked.notifications.iter().filter_map(found);
-        match self.told.status {
-            // An alert that came back was resolved more than once: what came before its end tells of an earlier one.
-            "resolved" => arrivals.find(|(arrived, _)| *arrived >= self.told.since - self.interval),
-            _ => arrivals.next(),
-        }
-    }
-
-    /// Why it did not come: as its labels were changed, others were left out, or Alertmanager does not notify of it.
-    fn why(&self, looked: &Looked, fates: &[Fate], known: &[crate::observe::Series]) -> Why {
-        let mut why = Why { verdict: Verdict::Fail, notes: Vec::new() };
-        if let Some(labels) = self.relabelled(looked, fates, known) {
-            why.verdict = Verdict::NoData;
-            why.notes.push(format!(
-                "One came as {}: its labels are changed on the way (external labels, alert_relabel_configs).",
-                episode::display(&labels)
-            ));
-        }
-        let since = self.expectation.from + looked.ahead;
-        let later =
-            looked.notifications.iter().filter(|notification| seconds(notification.received) >= since);
-        let left_out: u64 = later.map(|notification| notification.truncated).sum();
-        if left_out > 0 {
-            why.verdict = Verdict::NoData;
-            why.notes.push(format!(
-                "Notifications left {} alerts out (`max_alerts` in Alertmanager): whether it was among them is not known.",
-                count(left_out)
-            ));
-        }
-        let meant = |fate: &&Fate| {
-            self.is_of_name(&fate.labels)
-                && self.expectation.is_meant(&fate.labels)
-                && self.is_of_run(fate.starts_at)
-        };
-        let fates: Vec<&Fate> = fates.iter().filter(meant).collect();
-        let mut reasons: Vec<&Reason> = fates.iter().flat_map(|fate| &fate.reasons).collect();
-        reasons.dedup();
-        for reason in &reasons {
-            let (verdict, note) = tell(reason);
-            // What whoever runs the monitoring has silenced is no fault of the alert.
-            if verdict == Verdict::NoData {
-                why.verdict = verdict;
-            }
-            if !why.notes.contains(&note) {
-                why.notes.push(note);
-            }
-        }
-        let mut receivers: Vec<&str> =
-            fates.iter().flat_map(|fate| &fate.receivers).map(String::as_str).collect();
-        receivers.sort_unstable();
-        receivers.dedup();
-        if !receivers.is_empty() && reasons.is_empty() {
-            why.notes.push(format!("Alertmanager has it, and its routes lead to: {}.", receivers.join(", ")));
-        }
-        if fates.is_empty() && why.verdict == Verdict::Fail {
-            why.notes.push("Alertmanager was not seen to have it.".into());
-        }
-        why
-    }
-
-    /// The labels of one that began to fire at the same time and is no other alert that is known.
-    fn relabelled(
-        &self,
-        looked: &Looked,
-        fates: &[Fate],
-        known: &[crate::observe::Series],
-    ) -> Option<Labels> {
-        let own = |labels: &Labels| {
-            let all = |series: &crate::observe::Series| {
-                let mut named =
-                    series.labels.iter().filter(|(name, _)| !name.starts_with("__") && *name != "alertstate");
-                named.all(|(name, value)| labels.get(name) == Some(value))
-            };
-            known.iter().any(all)
-        };
-        let like = |labels: &Labels, starts_at: f64| {
-            self.is_of_name(labels)
-                && !self.expectation.is_meant(labels)
-                && !own(labels)
-                && self.is_of_run(starts_at)
-        };
-        let came = self.first(looked, |alert| {
-            alert.status == self.told.status && like(&alert.labels, seconds(alert.starts_at))
-        });
-        let held = || fates.iter().find(|fate| like(&fate.labels, fate.starts_at));
-        came.map(|(_, alert)| alert.labels.clone()).or_else(|| held().map(|fate| fate.labels.clone()))
-    }
-}
-
-fn tell(reason: &Reason) -> (Verdict, String) {
-    let verdict = match reason {
-        Reason::Inhibited { .. } => Verdict::Fail,
-        Reason::Silenced { .. } | Reason::Muted { .. } => Verdict::NoData,
-    };
-    (verdict, reason.in_words())
 }
 
 fn alertmanager(context: &CheckContext<'_>) -> Result<Alertmanager> {
@@ -370,120 +221,4 @@ fn outcome(context: &CheckContext<'_>, name: &str, verdict: Verdict, message: St
 
 fn blind(context: &CheckContext<'_>, name: &str) -> Outcome {
     outcome(context, name, Verdict::NoData, "no data".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::alert::rule::tests::labels;
-
-    fn notification(status: &str, starts: i64, received: i64) -> Notification {
-        let time = |second| jiff::Timestamp::from_second(second).expect("a time");
-        Notification {
-            received: time(received),
-            truncated: 0,
-            alerts: vec![NotifiedAlert {
-                status: status.into(),
-                labels: labels(&[("alertname", "A")]),
-                starts_at: time(starts),
-            }],
-        }
-    }
-
-    fn expectation(of: &[(&str, &str)]) -> Expectation {
-        Expectation {
-            labels: labels(of),
-            instances: Vec::new(),
-            from: 100.0,
-            fires_by: 130.0,
-            until: 160.0,
-            resolves_by: 220.0,
-            known_by: 162.0,
-        }
-    }
-
-    /// What is told of a status that has been since then, the alert's labels being these.
-    fn sought<T>(
-        of: &[(&str, &str)],
-        status: &str,
-        since: f64,
-        horizon: f64,
-        told: impl Fn(&Sought<'_>) -> T,
-    ) -> T {
-        let asked = json!({"name": "A", "fires": "30s", "resolves": "1m"});
-        let asked = serde_json::from_value(asked).expect("a check");
-        let what = Told { name: "", status, since, event: "" };
-        let expectation = expectation(of);
-        told(&Sought { asked: &asked, expectation: &expectation, told: &what, horizon, interval: 1.0 })
-    }
-
-    fn looked(notifications: &[Notification]) -> Looked {
-        Looked { notifications: notifications.to_vec(), ahead: 0.0, now: 1000.0 }
-    }
-
-    fn after(notifications: &[Notification], status: &str, since: f64, horizon: f64) -> Option<f64> {
-        sought(&[], status, since, horizon, |sought| sought.arrival(&looked(notifications)))
-    }
-
-    #[test]
-    fn alerts_of_the_runs_before_and_after_are_not_meant() {
-        let of_runs = [
-            notification("firing", 50, 51),
-            notification("resolved", 50, 101),
-            notification("firing", 110, 111),
-            notification("resolved", 110, 172),
-            notification("firing", 400, 401),
-            notification("resolved", 400, 460),
-        ];
-        assert_eq!(after(&of_runs, "firing", 110.0, 390.0), Some(1.0));
-        assert_eq!(after(&of_runs, "resolved", 171.0, 390.0), Some(1.0));
-        assert_eq!(after(&of_runs[..3], "resolved", 171.0, 390.0), None);
-        assert_eq!(after(&of_runs[4..], "firing", 110.0, 390.0), None);
-    }
-
-    #[test]
-    fn the_end_of_an_earlier_episode_is_not_the_end() {
-        let came_back = [notification("resolved", 110, 121), notification("firing", 130, 131)];
-        assert_eq!(after(&came_back, "resolved", 171.0, f64::MAX), None);
-    }
-
-    #[test]
-    fn what_keeps_a_notification_away_is_told_as_what_it_is() {
-        let fate = |reasons: Vec<Reason>| Fate {
-            labels: labels(&[("alertname", "A"), ("severity", "ticket")]),
-            starts_at: 110.0,
-            receivers: vec!["nobody".into()],
-            reasons,
-        };
-        let why = |fates: &[Fate], notifications: &[Notification]| {
-            sought(&[("severity", "ticket")], "firing", 110.0, 390.0, |sought| {
-                let why = sought.why(&looked(notifications), fates, &[]);
-                (why.verdict, why.notes.join(" "))
-            })
-        };
-        let by = labels(&[("alertname", "B"), ("severity", "page")]);
-        let (verdict, told) = why(&[fate(vec![Reason::Inhibited { by }])], &[]);
-        assert!(verdict == Verdict::Fail && told.contains(r#"because of B{severity="page"}"#), "{told}");
-        let (verdict, told) = why(&[fate(vec![Reason::Silenced { by: "ann (“x”)".into() }])], &[]);
-        assert!(verdict == Verdict::NoData && told.contains("ann"), "{told}");
-        let (verdict, told) = why(&[fate(vec![Reason::Muted { by: "nights".into() }])], &[]);
-        assert!(verdict == Verdict::NoData && told.contains("nights"), "{told}");
-        let (verdict, told) = why(&[fate(Vec::new())], &[]);
-        assert!(verdict == Verdict::Fail && told.contains("routes lead to: nobody"), "{told}");
-        // Its severity was dropped on the way.
-        let (verdict, told) = why(&[], &[notification("firing", 110, 111)]);
-        assert!(verdict == Verdict::NoData && told.contains("One came as {}"), "{told}");
-        let truncated = Notification { truncated: 7, alerts: Vec::new(), ..notification("firing", 110, 111) };
-        let (verdict, told) = why(&[], &[truncated]);
-        assert!(verdict == Verdict::NoData && told.contains("left 7 alerts out"), "{told}");
-        let (verdict, told) = why(&[], &[]);
-        assert!(verdict == Verdict::Fail && told.contains("was not seen to have it"), "{told}");
-    }
-
-    #[test]
-    fn a_group_waits_as_long_as_its_route_says_or_as_usual() {
-        assert_eq!(longest_wait("route:\n  group_wait: 1s\n  group_interval: 2s\n"), 2.0);
-        assert_eq!(longest_wait("route:\n  group_wait: 1s\n  routes:\n  - group_interval: 1m\n"), 60.0);
-        assert_eq!(longest_wait("route:\n  receiver: x\n"), 300.0);
-    }
 }

@@ -75,7 +75,7 @@ async fn look(context: &CheckContext<'_>, except: &[String]) -> Result<Seen> {
     }
     let names: Vec<&str> =
         context.rules.iter().filter(|rule| !except.contains(rule)).map(String::as_str).collect();
-    let now = prometheus.time().await?.min(context.horizon.unwrap_or(f64::MAX));
+    let now = context.time().await?.min(context.horizon.unwrap_or(f64::MAX));
     let since = context.load.prometheus_started.or(context.baseline.map(|b| b.at)).unwrap_or(now);
     let known_by = look::known_by(context, prometheus).await?;
     let of_these_names = selector("ALERTS", [one_of("alertname", &names)]);

@@ -146,7 +146,7 @@ impl<'a> Watch<'a> {
         is: Comparison,
         window: &Window,
     ) -> Result<(Seen, f64)> {
-        let now = prometheus.time().await?.min(self.context.horizon.unwrap_or(f64::MAX));
+        let now = self.context.time().await?.min(self.context.horizon.unwrap_or(f64::MAX));
         let (from, to) = (window.before - 5.0 * STEP, now.min(window.over_by));
         let shown = prometheus.evaluations(&sign.shown, from, to, STEP).await?;
         let shown = Evaluations::of(&shown, |value| is.holds(value));

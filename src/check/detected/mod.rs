@@ -4,6 +4,8 @@
 
 mod check;
 mod judge;
+#[cfg(test)]
+mod simulated;
 mod window;
 
 pub use check::check;

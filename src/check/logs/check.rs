@@ -68,6 +68,12 @@ fn prepare<'a>(context: &CheckContext<'a>, asked: &LogsCheck) -> Result<Prepared
     if !summary.lost.is_empty() {
         return Err(Error::no_data("A worker was lost, and nobody knows what it sent."));
     }
+    if let Some(moved) = context.load.clock_moved.filter(|moved| moved.abs() * 1e9 >= MARGIN as f64) {
+        return Err(Error::no_data(format!(
+            "A clock was set by {} during the load: what lines bear does not tell that they are of it.",
+            duration(moved.abs())
+        )));
+    }
     let lines = context.stack.logs.as_ref().ok_or_else(|| {
         Error::no_data("The stack does not say how its log lines are found.")
             .hint("`logs` in the stack file, with a `selector` of Loki's streams.")

@@ -281,7 +281,7 @@ pub(super) struct Around {
 /// Tells which of the targets are there, gone, new, or another one over again.
 pub(super) async fn sorted(place: &Place<'_>, mut seen: Seen) -> Around {
     let (targets, counter) = (place.targets, place.counters.counter);
-    let mut doubts: Vec<String> = fetch::orphaned(&seen, &counter.metric).into_iter().collect();
+    let mut doubts: Vec<String> = fetch::orphaned(&seen).into_iter().collect();
     for history in &mut seen.histories {
         let target = targets.iter().find(|target| target.labels == history.labels);
         history.scrape_url = history.scrape_url.take().or(target.map(|target| target.scrape_url.clone()));

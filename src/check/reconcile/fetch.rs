@@ -55,7 +55,7 @@ impl Counters<'_> {
 pub struct Seen {
     /// Every target that serves the counters.
     pub histories: Vec<TargetHistory>,
-    /// Series of the request counter that belong to no target without doubt.
+    /// Series of the counters that belong to no target without doubt.
     pub orphans: Vec<Series>,
 }
 
@@ -118,8 +118,7 @@ pub fn assemble(samples: Samples, counters: &Counters<'_>, instances: &[String])
     for found in samples.counters.into_iter().map(tidy).filter(|series| !series.samples.is_empty()) {
         match owner(&histories, &found.labels) {
             Some(owner) => histories[owner].series.push(found),
-            None if found.labels.get("__name__") == Some(&counters.counter.metric) => orphans.push(found),
-            None => {}
+            None => orphans.push(found),
         }
     }
     // Without a job, whoever serves the counter is asked about, and whoever has to.
@@ -161,13 +160,15 @@ fn owner(histories: &[TargetHistory], labels: &Labels) -> Option<usize> {
 }
 
 /// What is said of series that belong to no target; `None` where none of them rose.
-pub fn orphaned(seen: &Seen, metric: &str) -> Option<String> {
+pub fn orphaned(seen: &Seen) -> Option<String> {
     let rose = |series: &&Series| {
         let values = series.samples.iter().map(|sample| sample.value);
         values.clone().fold(f64::MIN, f64::max) > values.fold(f64::MAX, f64::min)
     };
-    let orphans: Vec<&Series> = seen.orphans.iter().filter(rose).collect();
-    let first = orphans.first()?;
+    let mut orphans: Vec<&Series> = seen.orphans.iter().filter(rose).collect();
+    let first = *orphans.first()?;
+    let metric = first.labels.get("__name__").map_or("", String::as_str);
+    orphans.retain(|series| series.labels.get("__name__") == first.labels.get("__name__"));
     let target_labels = seen.histories.iter().flat_map(|history| history.labels.keys());
     let mut lacking: Vec<&str> =
         target_labels.filter(|name| !first.labels.contains_key(*name)).map(String::as_str).collect();

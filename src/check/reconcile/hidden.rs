@@ -1,9 +1,10 @@
 //! What hides counts, or makes them doubtful: why a difference, or an agreement, proves nothing. Pure.
 
 use super::history::TargetHistory;
-use super::judge::{CLOCK_MOVED, Case, Finding};
+use super::judge::{Case, Finding};
 use super::lag::{self, Lag};
-use super::reading::{LARGEST, Reading, State};
+use super::reading::{LARGEST, Reading, State, Unassigned};
+use crate::check::pace::CLOCK_MOVED;
 use crate::figures::{clock, count, counted, duration};
 
 impl Case<'_> {
@@ -29,6 +30,11 @@ impl Case<'_> {
         // What hides counts explains a shortfall, never a surplus.
         if reading.state() == State::Over {
             return self.behind_before_the_load(reading).or_else(|| self.unproven_fall(reading));
+        }
+        let raised_are_short = reading.raised.iter().any(|row| row.state == State::Short);
+        let raised = || unassigned(reading.unassigned_raised.first().filter(|_| raised_are_short)?);
+        if let Some(finding) = reading.unassigned.first().and_then(unassigned).or_else(raised) {
+            return Some(finding);
         }
         if !reading.any_series {
             let instead = self.instead.as_ref().map_or(String::new(), |instead| format!("; {instead}"));
@@ -121,7 +127,8 @@ impl Case<'_> {
                 count(self.question.ledger.unknown())
             )));
         }
-        self.returned(reading).or_else(|| self.behind_before_the_load(reading))
+        let unassigned = || reading.unassigned.first().and_then(unassigned);
+        self.returned(reading).or_else(unassigned).or_else(|| self.behind_before_the_load(reading))
     }
 
     /// A series that was away and came back no lower counts anew from 0, or goes on.
@@ -222,15 +229,19 @@ impl Case<'_> {
         })
     }
 
-    /// Series that ended although their process ran on, or that rose without the labels that tell requests apart.
+    /// Series that ended although their process ran on, and what began in their place.
     pub(super) fn renamed(&self, reading: &Reading) -> Option<Finding> {
-        let ended = reading.ended.first().map(|(series, _)| series);
-        let began = reading.unrecognised.first().or(reading.began.first().map(|(series, _)| series));
-        let text = match (ended, began) {
-            (Some(ended), Some(began)) => format!("{ended} ended, {began} began"),
-            (Some(ended), None) => format!("{ended} ended"),
-            (None, _) => format!("{} lacks a label that tells requests apart", reading.unrecognised.first()?),
-        };
-        Some(Finding::NoData(text))
+        let (ended, _) = reading.ended.first()?;
+        let unassigned = reading.unassigned.first().map(|unassigned| &unassigned.series);
+        let began = unassigned.or(reading.began.first().map(|(series, _)| series));
+        Some(Finding::NoData(match began {
+            Some(began) => format!("{ended} ended, {began} began"),
+            None => format!("{ended} ended"),
+        }))
     }
+}
+
+/// A series that rose without a label that tells requests apart.
+fn unassigned(series: &Unassigned) -> Option<Finding> {
+    Some(Finding::Unassigned(series.in_words()))
 }

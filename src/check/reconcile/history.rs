@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use super::ledger::Key;
 use super::restarts::{self, Restarts};
 use crate::observe::{Labels, Sample, Series};
-use crate::stack::Counter;
 
 /// What Prometheus saw of one target, from the last scrape before the load on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -216,19 +215,13 @@ fn absent_between(good: &[f64], from: f64, to: f64) -> bool {
     good.iter().any(|time| *time > from + SAME_TIME && *time < to - SAME_TIME)
 }
 
-/// The labels of a series that tell requests apart; `None` where one of them is missing.
-pub fn key_of(counter: &Counter, keys: &[&String], labels: &Labels) -> Option<Key> {
-    let wanted = [&counter.path, &counter.method, &counter.status];
-    let mut key = Key::new();
-    for label in wanted.into_iter().flatten() {
-        key.insert(label.clone(), labels.get(label).filter(|value| !value.is_empty())?.clone());
-    }
-    for label in keys {
-        if let Some(value) = labels.get(*label) {
-            key.insert((*label).clone(), value.clone());
-        }
-    }
-    Some(key)
+/// The labels of a series that tell requests apart, without those that it lacks or that are empty.
+pub fn key_of<'a>(wanted: impl IntoIterator<Item = &'a String>, labels: &Labels) -> Key {
+    let told = |label: &String| {
+        let value = labels.get(label).filter(|value| !value.is_empty())?;
+        Some((label.clone(), value.clone()))
+    };
+    wanted.into_iter().filter_map(told).collect()
 }
 
 /// A series as people write it, without the target's own labels.
@@ -380,10 +373,9 @@ mod tests {
     }
 
     #[test]
-    fn a_series_without_one_of_the_labels_has_no_key() {
-        let counter: Counter =
-            serde_json::from_value(serde_json::json!({"metric": "m", "status": "code"})).expect("a counter");
-        let labels = Labels::from([("status".into(), "200".into())]);
-        assert_eq!(key_of(&counter, &[], &labels), None);
+    fn a_label_that_is_empty_is_none() {
+        let labels = Labels::from([("code".into(), "200".into()), ("path".into(), String::new())]);
+        let key = key_of(&["code".into(), "path".into(), "method".into()], &labels);
+        assert_eq!(key, Key::from([("code".into(), "200".into())]));
     }
 }

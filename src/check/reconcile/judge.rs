@@ -8,6 +8,7 @@ use super::history::TargetHistory;
 use super::lag::AnsweredSecond;
 use super::reading::{Question, Reading, State};
 use crate::check::Outcome;
+use crate::check::pace::CLOCK_MOVED;
 use crate::figures::{clock, count, counted, duration};
 use crate::target::ServicePod;
 
@@ -55,8 +56,35 @@ pub enum Judgement {
     Final(Vec<Outcome>),
 }
 
-/// A clock that moved by less is no matter of concern: scrapes are compared with Prometheus' own time.
-pub(super) const CLOCK_MOVED: f64 = 2.0;
+impl<'a> Case<'a> {
+    /// What was seen of these targets, and nothing else that is known: the load ended at `ended`, a short count may be
+    /// mended until `deadline`, and it is `now`.
+    pub fn of(
+        question: Question<'a>,
+        histories: Vec<TargetHistory>,
+        ended: f64,
+        deadline: f64,
+        now: f64,
+    ) -> Case<'a> {
+        Case {
+            question,
+            histories,
+            duplicates: Vec::new(),
+            replicas: Vec::new(),
+            replaced: Vec::new(),
+            doubts: Vec::new(),
+            instead: None,
+            answered: Vec::new(),
+            round: 3.0,
+            lag: 0.0,
+            settled: 0.0,
+            ended,
+            deadline,
+            now,
+            clock_moved: None,
+        }
+    }
+}
 
 impl Case<'_> {
     /// Judges what was seen until now.
@@ -249,6 +277,8 @@ pub(super) enum Finding {
     NoData(String),
     /// What is there does not fit together.
     Doubtful(String),
+    /// Whose requests a series counts is not known.
+    Unassigned(String),
     /// Several counters stand behind one target.
     Mixed(String),
     /// Counters are behind what they count.

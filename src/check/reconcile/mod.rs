@@ -23,6 +23,10 @@ mod reading;
 mod restarts;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unassigned;
+#[cfg(test)]
+mod world;
 
 pub use baseline::{Baseline, BaselineSeries, BaselineTarget};
 pub use check::{check, interruptions, take_baseline};

@@ -27,6 +27,10 @@ impl Case<'_> {
                 notes.push(format!("{reason}."));
                 "What belongs to what must be clear first: Prometheus' scrape configuration, and `counter` in the stack file."
             }
+            Finding::Unassigned(reason) => {
+                notes.push(format!("{reason}."));
+                "A series of the counter must have each label by which it is reconciled; `counter.except: {LABEL: [\"\"]}` leaves out those that count something else."
+            }
             Finding::Mixed(reason) => {
                 notes.push(format!("{reason}."));
                 "Give each worker a port of its own, or have the client library add them up (Python: its multiprocess mode)."
@@ -49,6 +53,7 @@ impl Case<'_> {
             }
             Finding::Over => {
                 notes.push("Prometheus counted more than was sent: somebody else was there, or requests are counted twice.".into());
+                notes.extend(reading.unassigned.first().map(|series| format!("{}.", series.in_words())));
                 "Is anybody else sending requests, such as health probes (`counter.except` leaves theirs out)? Is the counter raised twice on some path?"
             }
             Finding::Short => {

@@ -129,22 +129,15 @@ async fn look(
     let counter = respell(counter, run.told.detail, &mut sorted.kept);
     let ledger = ledger(run.told, &counter);
     let rose_on = rose_on(&sorted.kept, until);
+    let question = Question { counter: &counter, ledger: &ledger, tolerance: 0 };
+    let now = if overdue { f64::MAX } else { now };
     let case = Case {
-        question: Question { counter: &counter, ledger: &ledger, tolerance: 0 },
-        histories: sorted.kept,
         duplicates: sorted.named,
         replicas,
-        replaced: Vec::new(),
         doubts: sorted.doubts,
         instead: sorted.instead,
-        answered: Vec::new(),
         round,
-        lag: 0.0,
-        settled: 0.0,
-        ended,
-        deadline,
-        now: if overdue { f64::MAX } else { now },
-        clock_moved: None,
+        ..Case::of(question, sorted.kept, ended, deadline, now)
     };
     Ok(match case.judge() {
         Judgement::Wait(message) => Judgement::Wait(message),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::history::{Gap, Rise, TargetCount, TargetHistory, display_series, key_of, sum_by_key};
 use super::ledger::{Group, Key, Ledger};
+use crate::figures::count;
 use crate::stack::Counter;
 
 /// What was asked of the counters, whatever the instant.
@@ -24,8 +25,11 @@ pub struct Reading {
     pub rows: Vec<Row>,
     /// Further series that had to be raised.
     pub raised: Vec<Row>,
-    /// Series of the request counter that rose but lack one of its labels.
-    pub unrecognised: Vec<String>,
+    /// Series of the request counter that rose and lack a label that tells requests apart: whose requests they count
+    /// is not known.
+    pub unassigned: Vec<Unassigned>,
+    /// The same of the further series: those that would be one of them, were the label there.
+    pub unassigned_raised: Vec<Unassigned>,
     /// Series that ended although their process ran on, and when.
     pub ended: Vec<(String, f64)>,
     /// Whether any of them had risen.
@@ -64,6 +68,28 @@ pub struct Row {
     pub state: State,
 }
 
+/// A series that rose without a label that tells requests apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unassigned {
+    /// The series.
+    pub series: String,
+    /// The label that it lacks.
+    pub lacks: String,
+    /// How far it rose.
+    pub by: f64,
+}
+
+impl Unassigned {
+    /// As a sentence without its full stop.
+    pub fn in_words(&self) -> String {
+        let Unassigned { series, lacks, by } = self;
+        format!(
+            "{series} rose by {} without the label {lacks}: which requests it counts is not known",
+            count(whole(*by))
+        )
+    }
+}
+
 /// How counts compare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -82,6 +108,7 @@ impl Reading {
         let until = histories.iter().map(|(_, end)| *end).fold(0.0, f64::max);
         let mut reading = Reading { until, ..Reading::default() };
         let mut keyed: Vec<(Key, Rise)> = Vec::new();
+        let usual = usual_labels(question.counter);
         let extra = extra_labels(question);
         let mut raised: BTreeMap<&str, f64> =
             question.ledger.raised.iter().map(|r| (r.series.as_str(), 0.0)).collect();
@@ -90,12 +117,18 @@ impl Reading {
         for (history, end) in histories {
             let count = history.count(*end);
             for rise in &count.rises {
-                for (series, selector) in &selectors {
-                    if selector.as_ref().is_some_and(|selector| selector.matches(&rise.labels)) {
+                let text = display_series(&rise.labels, &history.labels);
+                let without =
+                    |lacks: &str| Unassigned { series: text.clone(), lacks: lacks.to_owned(), by: rise.by };
+                for (series, selector) in
+                    selectors.iter().filter_map(|(series, s)| Some((series, s.as_ref()?)))
+                {
+                    if selector.matches(&rise.labels) {
                         *raised.entry(series).or_default() += rise.by;
+                    } else if let Some(lacks) = selector.lacks(&rise.labels).filter(|_| rise.by > 0.0) {
+                        reading.unassigned_raised.push(without(lacks));
                     }
                 }
-                let text = display_series(&rise.labels, &history.labels);
                 if (rise.by - rise.by.round()).abs() > NOT_WHOLE || rise.highest > LARGEST {
                     reading.broken.push((text.clone(), rise.by));
                 }
@@ -111,10 +144,11 @@ impl Reading {
                 if let Some(since) = rise.began {
                     reading.began.push((text.clone(), since));
                 }
-                match key_of(question.counter, &extra, &rise.labels) {
-                    Some(key) => keyed.push((key, rise.clone())),
-                    None if rise.by > 0.0 => reading.unrecognised.push(text),
-                    None => {}
+                let key = key_of(usual.iter().chain(&extra).copied(), &rise.labels);
+                match lacking(question.ledger, &key, &usual) {
+                    None => keyed.push((key, rise.clone())),
+                    Some(lacks) if rise.by > 0.0 => reading.unassigned.push(without(lacks)),
+                    Some(_) => {}
                 }
             }
             reading.targets.push(count);
@@ -141,9 +175,10 @@ impl Reading {
         reading
     }
 
-    /// Requests counted.
+    /// Requests counted, those among them of which nobody knows which they are.
     pub fn counted(&self) -> u64 {
-        self.rows.iter().map(|row| row.counted).sum()
+        let unassigned = self.unassigned.iter().map(|series| series.by).sum();
+        self.rows.iter().map(|row| row.counted).sum::<u64>() + whole(unassigned)
     }
 
     /// The worst of all comparisons.
@@ -160,20 +195,41 @@ impl Reading {
     }
 }
 
+/// The labels of path, method and status, as far as the counter has them.
+fn usual_labels(counter: &Counter) -> Vec<&String> {
+    [&counter.path, &counter.method, &counter.status].into_iter().flatten().collect()
+}
+
 /// Labels beyond path, method and status that the scenario names for some requests: they tell requests apart, too.
 fn extra_labels<'a>(question: &Question<'a>) -> Vec<&'a String> {
-    let counter = question.counter;
-    let usual = [&counter.path, &counter.method, &counter.status];
+    let usual = usual_labels(question.counter);
     let mut extra: Vec<&String> = question
         .ledger
         .groups
         .iter()
         .flat_map(|group| group.base.keys())
-        .filter(|label| !usual.iter().any(|usual| usual.as_ref() == Some(label)))
+        .filter(|label| !usual.contains(label))
         .collect();
     extra.sort();
     extra.dedup();
     extra
+}
+
+/// The label without which nobody knows whose requests a key counts: each of the usual ones, and one that the scenario
+/// names for requests that the key may otherwise be of, unless it is that of others without it.
+fn lacking<'a>(ledger: &'a Ledger, key: &Key, usual: &[&'a String]) -> Option<&'a String> {
+    if let Some(label) = usual.iter().find(|label| !key.contains_key(**label)) {
+        return Some(label);
+    }
+    let is_of = |group: &&Group| group.base.iter().all(|(label, value)| key.get(label) == Some(value));
+    let may_be_of = |group: &&Group| {
+        group.base.iter().all(|(label, value)| key.get(label).is_none_or(|known| known == value))
+    };
+    if ledger.groups.iter().any(|group| is_of(&group)) {
+        return None;
+    }
+    let group = ledger.groups.iter().find(may_be_of)?;
+    group.base.keys().find(|label| !key.contains_key(*label))
 }
 
 /// The rows of the request counter: every key that was answered or counted, surplus within a group's unknown
@@ -266,6 +322,15 @@ impl Selector {
     /// The metric's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The first label without which a series of the name is none of those that are meant, though it contradicts nothing.
+    fn lacks(&self, labels: &crate::observe::Labels) -> Option<&str> {
+        let value = |name: &str| labels.get(name).filter(|value| !value.is_empty());
+        let fits = |(name, wanted): &(String, String)| value(name).is_none_or(|value| value == wanted);
+        let of_name = labels.get("__name__") == Some(&self.name) && self.labels.iter().all(fits);
+        let missing = self.labels.iter().find(|(name, wanted)| value(name).is_none() && !wanted.is_empty());
+        missing.filter(|_| of_name).map(|(name, _)| name.as_str())
     }
 
     fn matches(&self, labels: &crate::observe::Labels) -> bool {

@@ -12,16 +12,16 @@ use crate::stack::Counter;
 /// The load ran from 100 to 110 on Prometheus' clock; targets are scraped every second.
 const ENDED: f64 = 110.0;
 
-fn counter() -> Counter {
+pub(super) fn counter() -> Counter {
     serde_json::from_value(serde_json::json!({"metric": "m", "status": "code"})).expect("a counter")
 }
 
-fn key(code: &str) -> super::Key {
+pub(super) fn key(code: &str) -> super::Key {
     [("code".to_owned(), code.to_owned())].into()
 }
 
 /// So many answers of each status, and so many requests of unknown fate.
-fn sent(statuses: &[(&str, u64)], unknown: u64) -> Ledger {
+pub(super) fn sent(statuses: &[(&str, u64)], unknown: u64) -> Ledger {
     let answered = statuses.iter().map(|(code, count)| (key(code), *count)).collect();
     Ledger {
         groups: vec![Group { base: super::Key::new(), answered, unknown }],
@@ -31,26 +31,26 @@ fn sent(statuses: &[(&str, u64)], unknown: u64) -> Ledger {
 }
 
 /// A target that is scraped every second from 99.5 on, whose series have these values at these seconds.
-struct Target(TargetHistory);
+pub(super) struct Target(pub(super) TargetHistory);
 
 impl Target {
-    fn new(instance: &str) -> Target {
+    pub(super) fn new(instance: &str) -> Target {
         let labels = Labels::from([("job".into(), "j".into()), ("instance".into(), instance.into())]);
         Target(TargetHistory { labels, known_before: true, ..TargetHistory::default() })
     }
 
-    fn scraped(mut self, until: f64) -> Target {
+    pub(super) fn scraped(mut self, until: f64) -> Target {
         let seconds = (until - 99.5).ceil() as i32;
         self.0.scrapes = (0..seconds).map(|i| Sample { time: 99.5 + f64::from(i), value: 1.0 }).collect();
         self
     }
 
     /// A series that is in every scrape from its first value on, rising in straight steps between the points.
-    fn counts(self, code: &str, points: &[(f64, f64)]) -> Target {
+    pub(super) fn counts(self, code: &str, points: &[(f64, f64)]) -> Target {
         self.series("code", code, points)
     }
 
-    fn series(mut self, label: &str, value: &str, points: &[(f64, f64)]) -> Target {
+    pub(super) fn series(mut self, label: &str, value: &str, points: &[(f64, f64)]) -> Target {
         let last = points.last().expect("a point").0;
         let samples =
             self.0.scrapes.iter().filter(|s| s.time >= points[0].0 && s.time <= last.max(s.time.min(last)));
@@ -74,38 +74,23 @@ impl Target {
     }
 }
 
-fn case<'a>(counter: &'a Counter, ledger: &'a Ledger, targets: Vec<Target>, now: f64) -> Case<'a> {
-    Case {
-        question: Question { counter, ledger, tolerance: 0 },
-        histories: targets.into_iter().map(|target| target.0).collect(),
-        duplicates: Vec::new(),
-        replicas: Vec::new(),
-        replaced: Vec::new(),
-        ended: ENDED,
-        doubts: Vec::new(),
-        instead: None,
-        answered: Vec::new(),
-        round: 3.0,
-        lag: 0.0,
-        settled: 0.0,
-        deadline: ENDED + 30.0,
-        now,
-        clock_moved: None,
-    }
+pub(super) fn case<'a>(counter: &'a Counter, ledger: &'a Ledger, targets: Vec<Target>, now: f64) -> Case<'a> {
+    let histories = targets.into_iter().map(|target| target.0).collect();
+    Case::of(Question { counter, ledger, tolerance: 0 }, histories, ENDED, ENDED + 30.0, now)
 }
 
 fn judge(ledger: &Ledger, targets: Vec<Target>, now: f64) -> Judgement {
     case(&counter(), ledger, targets, now).judge()
 }
 
-fn finally(ledger: &Ledger, targets: Vec<Target>) -> Vec<Outcome> {
+pub(super) fn finally(ledger: &Ledger, targets: Vec<Target>) -> Vec<Outcome> {
     match judge(ledger, targets, ENDED + 34.0) {
         Judgement::Final(outcomes) => outcomes,
         Judgement::Wait(why) => panic!("still waiting: {why}"),
     }
 }
 
-fn verdict(outcomes: &[Outcome]) -> Verdict {
+pub(super) fn verdict(outcomes: &[Outcome]) -> Verdict {
     let of = |verdict| outcomes.iter().any(|outcome| outcome.verdict == verdict);
     match () {
         () if of(Verdict::Fail) => Verdict::Fail,
@@ -114,7 +99,7 @@ fn verdict(outcomes: &[Outcome]) -> Verdict {
     }
 }
 
-fn text(outcomes: &[Outcome]) -> String {
+pub(super) fn text(outcomes: &[Outcome]) -> String {
     outcomes
         .iter()
         .flat_map(|o| [vec![o.message.clone()], o.notes.clone()].concat())
@@ -122,7 +107,7 @@ fn text(outcomes: &[Outcome]) -> String {
         .join("\n")
 }
 
-const END: f64 = 142.0;
+pub(super) const END: f64 = 142.0;
 
 #[test]
 fn counts_that_agree_pass_in_the_second_scrape_after_the_end() {
@@ -368,21 +353,9 @@ fn replaced(first: f64, second: f64, ledger: &Ledger) -> Vec<Outcome> {
         ready: true,
     };
     let case = Case {
-        question: Question { counter: &counter, ledger, tolerance: 0 },
-        histories: vec![old.0, new.0],
-        duplicates: Vec::new(),
         replicas: vec![("app-new".into(), "b".into())],
         replaced: vec![pod("app-old", "a")],
-        ended: ENDED,
-        doubts: Vec::new(),
-        instead: None,
-        answered: Vec::new(),
-        round: 3.0,
-        lag: 0.0,
-        settled: 0.0,
-        deadline: ENDED + 30.0,
-        now: ENDED + 31.0,
-        clock_moved: None,
+        ..case(&counter, ledger, vec![old, new], ENDED + 31.0)
     };
     match case.judge() {
         Judgement::Final(outcomes) => outcomes,
@@ -418,23 +391,8 @@ fn a_clock_that_moved_makes_a_difference_no_data_and_one_that_went_back_any_coun
     let verdict_on = |counted: f64, clock_moved: f64| {
         let target =
             Target::new("a").scraped(END).counts("200", &[(99.5, 0.0), (110.2, counted), (END, counted)]);
-        let case = Case {
-            question: Question { counter: &counter, ledger: &ledger, tolerance: 0 },
-            histories: vec![target.0],
-            duplicates: Vec::new(),
-            replicas: Vec::new(),
-            replaced: Vec::new(),
-            ended: ENDED,
-            doubts: Vec::new(),
-            instead: None,
-            answered: Vec::new(),
-            round: 3.0,
-            lag: 0.0,
-            settled: 0.0,
-            deadline: ENDED + 30.0,
-            now: END,
-            clock_moved: Some(clock_moved),
-        };
+        let clock_moved = Some(clock_moved);
+        let case = Case { clock_moved, ..case(&counter, &ledger, vec![target], END) };
         let Judgement::Final(outcomes) = case.judge() else { panic!("it waits") };
         verdict(&outcomes)
     };

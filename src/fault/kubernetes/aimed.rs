@@ -342,23 +342,8 @@ mod tests {
     use super::*;
     use crate::fault::{self, Entry, Journal, State, Timeline};
     use crate::target::Folder;
-    use crate::target::kubernetes::fake::Fake;
+    use crate::target::kubernetes::fake::{Fake, pod};
     use crate::terminal::Terminal;
-
-    fn pod(name: &str, node: &str) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "shop", "labels": {"app": "web"}, "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "web", "controller": true},
-            ]},
-            "spec": {"nodeName": node, "containers": [{"name": "web"}]},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-        })
-    }
-
-    fn node(name: &str) -> Value {
-        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}})
-    }
 
     fn job(id: &str, on: &ObjectRef) -> Value {
         let job = guard::reference(id, "shop");
@@ -368,16 +353,6 @@ mod tests {
             "metadata": {"name": job.name, "namespace": "shop", "labels": super::super::bodies::labels(id)},
             "spec": {"template": {"spec": {"containers": [{"args": ["fault", "expire", "--on", on]}]}}},
         })
-    }
-
-    /// A workload of three pods on two nodes.
-    async fn shop() -> Fake {
-        let web = json!({
-            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "shop"},
-            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 3},
-        });
-        let pods = [pod("web-0", "first"), pod("web-1", "second"), pod("web-2", "second")];
-        Fake::new(&[&[web, node("first"), node("second")], &pods[..]].concat()).await
     }
 
     async fn aimed(step: Value, fake: &Fake) -> Result<Timeline> {
@@ -394,7 +369,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_guard_of_what_could_not_be_undone_stays() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
         let mut timeline = aimed(step, &fake).await.expect("a timeline");
         let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };
@@ -411,6 +386,7 @@ mod tests {
             state: State::Failed,
             owner: std::process::id(),
             until,
+            ends: None,
             touched: Vec::new(),
             error: Some("the cluster did not answer".into()),
         };
@@ -425,7 +401,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_on_all_of_a_workload_tells_of_all_its_pods() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": "scale-to-zero", "on": "pod/web-1", "at": "0s", "for": "5s"});
         let error = aimed(step.clone(), &fake).await.expect_err("the others are lost, too");
         assert!(error.to_string().contains("no replica of StatefulSet shop/web"), "{error}");
@@ -439,7 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_was_told_is_the_one_that_is_touched() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": "cordon", "on": "app=web", "at": "0s", "for": "5s"});
         let timeline = aimed(step, &fake).await.expect("a timeline");
         let fault = timeline.aimed().next().expect("a fault");
@@ -453,7 +429,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_aim_that_leads_elsewhere_by_now_is_refused() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": "pod-delete", "on": "app=web", "at": "0s", "for": "5s"});
         let timeline = aimed(step, &fake).await.expect("a timeline");
         let other = json!({
@@ -473,7 +449,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_whose_clock_is_off_gets_no_fault() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
         for (seconds, whose) in [(-20, "behind"), (20, "ahead of")] {
             fake.set_time(Timestamp::now() + jiff::SignedDuration::from_secs(seconds));
@@ -488,7 +464,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_up_brought_is_the_labs_own() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": "pod-delete", "on": "statefulset/web", "at": "0s", "for": "5s"});
         let timeline = aimed(step, &fake).await.expect("a timeline");
         let fault = timeline.aimed().next().expect("a fault");
@@ -505,7 +481,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_no_aim_is_on_the_service_where_that_is() {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let mut lab = fake.lab();
         let place = lab.cluster.as_mut().expect("a cluster");
         place.namespace = "elsewhere".into();
@@ -522,7 +498,7 @@ mod tests {
 
     /// Gives up preparing a fault once something of this kind is there: no pod runs there, so that it is waited for.
     async fn given_up(fault: &str, on: &str, expiry: bool, made: impl Fn(&Fake) -> bool) -> Fake {
-        let fake = shop().await;
+        let fake = Fake::shop().await;
         let step = json!({"fault": fault, "on": on, "at": "0s", "for": "5s", "allow-outage": true});
         let mut timeline = aimed(step, &fake).await.expect("a timeline");
         let fault::On::Object(fault) = &mut timeline.faults[0].on else { panic!("it is on an object") };

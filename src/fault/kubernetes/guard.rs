@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -385,8 +386,9 @@ async fn ids(cluster: &Cluster, kinds: &[ObjectRef]) -> Result<Option<BTreeSet<S
 /// What the guard itself does: looks whether the fault is on, and undoes it from the annotation when its time is over.
 /// Where the fault never comes, or somebody else undoes it, it ends after its `patience`. `true` if it undid it.
 ///
-/// It counts by itself from when it first sees the fault, because no two machines' clocks agree. The time that the
-/// record tells only makes it sooner, such as for a guard that was started again, and is compared with the API server's.
+/// It counts by itself from when it first sees the fault, because no two machines' clocks agree, and any may be set. The
+/// time that the record tells only makes it sooner, such as for a guard that was started again: it is compared with
+/// the API server's, once, when the fault is first seen.
 ///
 /// # Errors
 /// The target (exit 6) where it cannot be undone; Kubernetes starts it again then.
@@ -407,17 +409,27 @@ struct Counted {
     grace: Duration,
 }
 
+impl Counted {
+    /// How long a fault that is first seen now is left alone, where the API server tells its time.
+    fn left(&self, until: Timestamp, now: Option<Timestamp>) -> Duration {
+        let counted = self.lasts.saturating_add(self.grace);
+        let Some(now) = now else { return counted };
+        let grace = SignedDuration::try_from(self.grace).unwrap_or_default();
+        let told = until.duration_since(now).saturating_add(grace);
+        counted.min(Duration::try_from(told).unwrap_or_default())
+    }
+}
+
 async fn watch(cluster: &Cluster, id: &str, on: &ObjectRef, counted: Counted) -> Result<bool> {
-    let Counted { lasts, patience, grace } = counted;
     let started = Instant::now();
-    let mut seen: Option<Instant> = None;
+    let mut seen: Option<(Instant, Duration)> = None;
     loop {
         let record = match find(cluster, on).await? {
             Some(object) => super::Record::of(&object)?.filter(|record| record.id == id),
             None => None,
         };
         let Some(record) = record else {
-            if seen.is_some() || started.elapsed() > patience + grace {
+            if seen.is_some() || started.elapsed() > counted.patience + counted.grace {
                 // Whoever undid it has removed the rest, or does so now.
                 give_up_rights(cluster, id, on).await;
                 return Ok(false);
@@ -425,10 +437,16 @@ async fn watch(cluster: &Cluster, id: &str, on: &ObjectRef, counted: Counted) ->
             tokio::time::sleep(POLL).await;
             continue;
         };
-        let lasted = seen.get_or_insert_with(Instant::now).elapsed();
-        // Only the API server's clock is the same for all.
-        let is_past = async || Some(cluster.time().await.ok()?? > record.until + grace);
-        if lasted > lasts + grace || is_past().await == Some(true) {
+        let (since, left) = match seen {
+            Some(seen) => seen,
+            None => {
+                let since = Instant::now();
+                // Only the API server's clock is the same for all. One that is set later ends nothing.
+                let now = cluster.time().await.ok().flatten();
+                *seen.insert((since, counted.left(record.until, now)))
+            }
+        };
+        if since.elapsed() > left {
             super::heal::expire(cluster, on, &record).await?;
             give_up_rights(cluster, id, on).await;
             return Ok(true);
@@ -632,6 +650,30 @@ mod tests {
         fake.set_time(jiff::Timestamp::now() + LONG * 2);
         assert!(serve(&fake.cluster, "one", &on, LONG, LONG).await.expect("it undoes it"));
         assert_eq!(port(&fake), 80);
+    }
+
+    #[test]
+    fn no_clock_makes_a_guard_later_than_it_counts() {
+        use rand::rngs::StdRng;
+        use rand::{RngExt as _, SeedableRng as _};
+
+        let mut random = StdRng::seed_from_u64(1);
+        for _ in 0..10_000 {
+            let lasts = Duration::from_secs(random.random_range(0..700_000));
+            let counted = Counted { lasts, patience: LONG, grace: GRACE };
+            let mut time = || match random.random_range(0..8) {
+                0 => Timestamp::MIN,
+                1 => Timestamp::MAX,
+                _ => Timestamp::from_second(random.random_range(-100_000..4_000_000_000)).expect("a time"),
+            };
+            let (until, now) = (time(), time());
+            let left = counted.left(until, Some(now));
+            assert!(left <= lasts + GRACE, "{left:?} of {lasts:?}, until {until} at {now}");
+            // What is over by the API server's clock is undone at once, what is not is left alone.
+            let since = now.duration_since(until);
+            assert_eq!(left.is_zero(), since >= SignedDuration::from_secs(10), "until {until} at {now}");
+            assert_eq!(counted.left(until, None), lasts + GRACE);
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::store::{Limits, Store};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::loopback::guarded;
 
 /// The largest request that is taken, also when it is unpacked, in bytes.
 const LARGEST_REQUEST: usize = 64 << 20;
@@ -74,7 +75,7 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| failed().because(e))?;
     let expiring = tokio::spawn(expire(api.clone()));
     let interrupt = interrupt.clone();
-    let served = axum::serve(listener, router(api))
+    let served = axum::serve(listener, guarded(router(api), listen))
         .with_graceful_shutdown(async move { interrupt.wait().await })
         .await;
     expiring.abort();

@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::loopback::guarded;
 use client::Client;
 pub use positions::Positions;
 use shipper::Shipper;
@@ -53,7 +54,7 @@ pub async fn ship(
     let client = Client::new(options)?;
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| failed().because(e))?;
     let ended = interrupt.clone();
-    let router = Router::new().route("/", get(async || "the log shipper runs\n"));
+    let router = guarded(Router::new().route("/", get(async || "the log shipper runs\n")), listen);
     let health =
         axum::serve(listener, router).with_graceful_shutdown(async move { ended.wait().await }).into_future();
     let (served, ()) = tokio::join!(health, shipper.run(&client, interrupt, warn));

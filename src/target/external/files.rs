@@ -149,8 +149,10 @@ pub fn scenario_file(name: &str, found: &Found) -> String {
     if let (Some(label), false) = (found.path_label(), templates.is_empty()) {
         text += "  # A template stands for many paths: name one, and the label's value that counts it.\n";
         for template in templates.iter().take(3) {
-            let path = quoted(&example(template));
-            text += &format!("  # {{path: {path}, labels: {{{}: {}}}}}\n", bare(label), quoted(template));
+            let path = example(template);
+            let name = request_name(&path, &mut names);
+            let labels = format!("{{{}: {}}}", bare(label), quoted(template));
+            text += &format!("  # {name}: {{path: {}, labels: {labels}}}\n", quoted(&path));
         }
     }
     text += &format!("\nchecks:\n  - targets: {{jobs: [{}]}}\n  - reconcile: {{}}\n", quoted(&found.job));
@@ -321,7 +323,11 @@ mod tests {
         assert_eq!(stack.external.expect("external").instances, ["127.0.0.1:8080"]);
         assert_eq!(requests(&scenario), [("/shop", "[200,304]".to_owned())]);
         let text = scenario_file("my-service", &found);
-        assert!(text.contains("# {path: \"/users/1\", labels: {handler: \"/users/{id}\"}}"), "{text}");
+        let uncommented = text.replace("  # users-1:", "  users-1:");
+        assert_ne!(uncommented, text);
+        let scenario: crate::scenario::Scenario = serde_saphyr::from_str(&uncommented).expect("a scenario");
+        let request = scenario.requests.get("users-1").expect("the request");
+        assert_eq!((request.path.as_str(), request.labels["handler"].as_str()), ("/users/1", "/users/{id}"));
     }
 
     #[test]

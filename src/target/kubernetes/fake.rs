@@ -98,6 +98,18 @@ impl Fake {
         Fake { cluster, held, _folder: folder, server }
     }
 
+    /// A server with a workload of three pods on two nodes.
+    pub async fn shop() -> Fake {
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 3},
+        });
+        let node =
+            |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}});
+        let pods = [pod("web-0", "first"), pod("web-1", "second"), pod("web-2", "second")];
+        Fake::new(&[&[web, node("first"), node("second")], &pods[..]].concat()).await
+    }
+
     /// A server with a Deployment in `shop` that a fault of somebody else is on.
     pub async fn disturbed() -> Fake {
         let until = jiff::Timestamp::now() + std::time::Duration::from_secs(600);
@@ -172,6 +184,18 @@ impl Fake {
         }))
         .expect("a lab")
     }
+}
+
+/// A pod of the workload of [`Fake::shop`].
+pub fn pod(name: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": {"app": "web"}, "ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "web", "controller": true},
+        ]},
+        "spec": {"nodeName": node, "containers": [{"name": "web"}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    })
 }
 
 impl Held {

@@ -42,6 +42,11 @@ struct PodsOf {
 }
 
 impl Reached {
+    /// A lab that nothing has to be opened to, and whose pods nobody follows.
+    pub fn of(lab: Lab) -> Reached {
+        Reached { lab, service: None, cluster: None, inside: false, _forwards: Vec::new() }
+    }
+
     /// The service's pods as they are now; `None` where it has none, or they cannot be listed.
     pub async fn pods(&self) -> Option<Vec<ServicePod>> {
         let service = self.service.as_ref()?;
@@ -106,13 +111,7 @@ pub async fn identity(cluster: &Cluster) -> Result<String> {
 /// As for [`connect`], and where the service that load goes to cannot be reached (6).
 pub async fn reach(lab: &Lab, way: &Way, warn: &dyn Fn(&str)) -> Result<Reached> {
     let Some(place) = &lab.cluster else {
-        return Ok(Reached {
-            lab: lab.clone(),
-            service: None,
-            cluster: None,
-            inside: false,
-            _forwards: Vec::new(),
-        });
+        return Ok(Reached::of(lab.clone()));
     };
     let cluster = connect(place).await?;
     let (mut forwards, mut inside) = (Vec::new(), false);

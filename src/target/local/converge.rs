@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use super::down::{GRACE, stop_all};
 use super::health::{Health, Reload, not_healthy};
 use super::plan::{
-    COLLECTOR, File, LOGSHIPPER, LOGSTORE, LOKI, PROMETHEUS, Part, Plan, Programs, RuleFile, plan,
+    COLLECTOR, File, LOGSHIPPER, LOGSTORE, LOKI, PROMETHEUS, Part, Plan, Programs, Reread, RuleFile, plan,
     port_names, port_owner,
 };
 use super::ports::{self, allocate, is_free};
 use super::process::{self, LAB_MARK, NAME_MARK, Spec, is_alive};
+use super::reread::by_signal;
 use super::tail::last_lines;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -170,16 +171,17 @@ impl Converge<'_> {
         if let Some(process) = self.lab.process(name).cloned() {
             let reread = changed.contains(name) || self.unsure;
             if is_alive(&process) && is_as_wanted(&process, &part.spec) {
-                match &part.reload {
-                    Some(url) if reread && !self.started.contains_key(name) => {
-                        match self.health.reload(url).await {
+                match &part.reread {
+                    Some(by) if reread && !self.started.contains_key(name) => {
+                        match self.have_reread(&process, by).await? {
                             Reload::Done => {
                                 self.terminal.detail(format!("{name} has read its configuration again"));
                                 return Ok(());
                             }
                             Reload::Refused(why) => {
                                 return Err(Error::target(format!("{name} refuses its configuration"))
-                                    .because_of(why));
+                                    .because_of(why)
+                                    .hint(format!("sre logs {name}")));
                             }
                             Reload::NoAnswer => {}
                         }
@@ -198,6 +200,13 @@ impl Converge<'_> {
         self.lab.save(self.folder.root())?;
         self.terminal.detail(format!("started {name}"));
         Ok(())
+    }
+
+    async fn have_reread(&self, process: &Process, by: &Reread) -> Result<Reload> {
+        match by {
+            Reread::Post(url) => Ok(self.health.reload(url).await),
+            Reread::Signal(metrics) => by_signal(&self.health, process, metrics).await,
+        }
     }
 
     async fn wait_until_ready(&self, parts: &[&Part]) -> Result<(), NotReady> {

@@ -81,6 +81,14 @@ impl Health {
         }
     }
 
+    /// The text of a page.
+    pub async fn page(&self, url: &Url) -> Result<String, String> {
+        let answer = self.http.get(url.clone()).send().await.map_err(|e| root_cause(&e))?;
+        let answer = answer.error_for_status().map_err(|e| e.to_string())?;
+        let body = http_client::read(answer, http_client::LARGEST_ANSWER).await.map_err(|e| e.to_string())?;
+        String::from_utf8(body).map_err(|e| e.to_string())
+    }
+
     /// Tells a part to read its configuration again.
     pub async fn reload(&self, url: &Url) -> Reload {
         match self.http.post(url.clone()).send().await {

@@ -11,6 +11,7 @@ pub mod ports;
 mod preview;
 pub mod process;
 mod programs;
+mod reread;
 mod status;
 pub mod tail;
 mod up;

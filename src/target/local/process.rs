@@ -208,6 +208,11 @@ pub fn resume(process: &Process) -> Result<()> {
     signal(process, Signal::CONT)
 }
 
+/// Tells a process to read its configuration again (SIGHUP). An error (exit 6) if it is dead.
+pub fn reread(process: &Process) -> Result<()> {
+    signal(process, Signal::HUP)
+}
+
 /// Kills a process at once (SIGKILL). An error (exit 6) if it is dead already.
 pub fn kill(process: &Process) -> Result<()> {
     signal(process, Signal::KILL)

@@ -94,7 +94,16 @@ pub struct Part {
     /// What answers 2xx when it is ready.
     pub ready: Url,
     /// What makes it read its configuration again, where it can.
-    pub reload: Option<Url>,
+    pub reread: Option<Reread>,
+}
+
+/// What makes a process read its configuration again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reread {
+    /// A POST to this URL.
+    Post(Url),
+    /// A signal; its metrics, at this URL, tell whether it did.
+    Signal(Url),
 }
 
 /// A file, and the process that reads it.

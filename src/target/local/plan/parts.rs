@@ -9,7 +9,7 @@ use url::Url;
 use super::names::{
     ALERTMANAGER, COLLECTOR, LOGSHIPPER, LOGSTORE, LOKI, NODE_EXPORTER, PROMETHEUS, RECEIVER, replica_name,
 };
-use super::{File, LogPrograms, Part, Programs};
+use super::{File, LogPrograms, Part, Programs, Reread};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::stack::LocalStack;
@@ -49,7 +49,7 @@ pub(super) fn alertmanager(programs: &Programs, port: u16, folder: &Folder) -> R
         },
         ports: vec![port],
         ready: url(port, "/-/ready")?,
-        reload: Some(url(port, "/-/reload")?),
+        reread: Some(Reread::Post(url(port, "/-/reload")?)),
     })
 }
 
@@ -70,7 +70,7 @@ pub(super) fn node_exporter(program: &Path, port: u16) -> Result<Part> {
         },
         ports: vec![port],
         ready: url(port, "/")?,
-        reload: None,
+        reread: None,
     })
 }
 
@@ -86,7 +86,7 @@ pub(super) fn prometheus(programs: &Programs, port: u16, folder: &Folder) -> Res
         },
         ports: vec![port],
         ready: url(port, "/-/ready")?,
-        reload: Some(url(port, "/-/reload")?),
+        reread: Some(Reread::Signal(url(port, "/metrics")?)),
     })
 }
 
@@ -98,7 +98,6 @@ fn prometheus_arguments(programs: &Programs, port: u16, folder: &Folder) -> Vec<
         // What comes first: a lab that is forgotten must not fill the disk.
         "--storage.tsdb.retention.size=4GB".into(),
         format!("--web.listen-address={}", address(port)),
-        "--web.enable-lifecycle".into(),
         // No web page may read what it answers.
         "--web.cors.origin=^$".into(),
         "--web.enable-remote-write-receiver".into(),
@@ -128,7 +127,7 @@ pub(super) fn replica(
         spec: service_spec(local, number, listen, admin, programs)?,
         ports: std::iter::once(listen).chain(admin).collect(),
         ready: url(listen, &local.service.ready)?,
-        reload: None,
+        reread: None,
     })
 }
 
@@ -252,7 +251,7 @@ fn configured(
         environment: IndexMap::from([(DIGEST.to_owned(), digest(&text))]),
         directory: None,
     };
-    (Part { spec, ports: Vec::new(), ready, reload: None }, File { path, text, reader: name })
+    (Part { spec, ports: Vec::new(), ready, reread: None }, File { path, text, reader: name })
 }
 
 /// The log store that is a part of this program.
@@ -293,7 +292,7 @@ fn own(name: &str, programs: &Programs, arguments: Vec<String>, port: u16, ready
         environment: IndexMap::new(),
         directory: None,
     };
-    Part { spec, ports: vec![port], ready, reload: None }
+    Part { spec, ports: vec![port], ready, reread: None }
 }
 
 fn digest(text: &str) -> String {

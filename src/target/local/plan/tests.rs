@@ -159,6 +159,8 @@ fn flags_are_those_that_the_version_has() {
         prometheus.spec.arguments.iter().any(|argument| argument.starts_with(flag))
     };
     let old = planned(&programs());
+    // It would let any web page end it: `POST /-/quit`.
+    assert!(!has(&old, "--web.enable-lifecycle") && has(&old, "--web.cors.origin=^$"));
     assert!(!has(&old, "--scrape.discovery-reload-interval") && !has(&old, "--web.local-assets"));
     let new = planned(&Programs {
         versions: IndexMap::from([(PROMETHEUS.into(), "3.15.0".into())]),
