@@ -177,11 +177,20 @@ impl From {
         if since >= until {
             return Err(refused("--since is not before --until".into()));
         }
-        match told.seconds.filter(|seconds| *seconds > until - since + SLACK) {
+        // How long ago is counted from now, and some time went by since the run: what just fits has begun before.
+        let room = match self.since {
+            Some(When::Ago(_)) => until - since - SLACK,
+            _ => until - since + SLACK,
+        };
+        match told.seconds.filter(|seconds| *seconds > room) {
             Some(seconds) => Err(refused(format!(
                 "it took {}, and from --since to --until are {}",
                 duration(seconds),
                 duration(until - since)
+            ))
+            .hint(format!(
+                "make --since longer: not later than its first request, and at least {} more than the run took",
+                duration(SLACK)
             ))),
             None => Ok((since, until)),
         }
@@ -253,6 +262,10 @@ mod tests {
         let told = |arguments: &[&str]| window(arguments, None).expect_err("it is refused");
         assert!(told(&[]).contains("out.txt does not tell it; it took 10.0 s"), "{}", told(&[]));
         assert!(told(&["--since", "5s"]).contains("it took 10.0 s, and from --since to --until are 5.0 s"));
+        // It fits only if nothing went by since its last answer.
+        assert!(told(&["--since", "10500ms"]).contains("make --since longer"));
+        assert_eq!(window(&["--since", "11s"], None), Ok((989.0, 1000.0)));
+        assert_eq!(window(&["--since", "1970-01-01T00:16:30Z"], None), Ok((990.0, 1000.0)));
         assert!(told(&["--since", "5s", "--until", "20s"]).contains("--since is not before --until"));
         assert!(told(&["--since", "1m", "--until", "1970-01-01T00:20:00Z"]).contains("in the future"));
         let refused =

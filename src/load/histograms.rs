@@ -152,7 +152,10 @@ impl Histograms {
         let mut histograms = Histograms::default();
         let mut deserializer = Deserializer::new();
         for entry in IntervalLogIterator::new(log) {
-            let LogEntry::Interval(line) = entry.map_err(|e| problem(format!("{e:?}")))? else { continue };
+            let LogEntry::Interval(line) = entry.map_err(|_| problem("it is no log of histograms".into()))?
+            else {
+                continue;
+            };
             // The whole of a phase, which its parts say, too.
             let Some(tag) = line.tag().map(|tag| tag.as_str()) else { continue };
             let key = key(tag).ok_or_else(|| problem(format!("`{tag}` names no phase, request and time")))?;

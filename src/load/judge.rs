@@ -79,12 +79,21 @@ fn judge_one(threshold: &Threshold, summary: &LoadSummary, histograms: &Histogra
         }
     };
     let figure = figure(threshold.metric, value);
-    if summary.overload.is_some() && threshold.metric != Metric::ErrorRate {
+    let holds = threshold.operator.holds(value, threshold.limit);
+    let meaningless = match threshold.metric {
+        // What this process never put on the service says nothing of it: the verdict must be the same without.
+        Metric::ErrorRate => {
+            let service =
+                select(threshold, summary).ok().and_then(|(requests, _)| requests.service_error_rate());
+            service.is_none_or(|rate| threshold.operator.holds(rate, threshold.limit) != holds)
+        }
+        _ => true,
+    };
+    if summary.overload.is_some() && meaningless {
         let mut outcome = outcome(Verdict::Skipped, format!("{figure}, but the generator was overloaded"));
         outcome.evidence = json!({"measured": value, "limit": threshold.limit});
         return outcome;
     }
-    let holds = threshold.operator.holds(value, threshold.limit);
     let mut outcome = outcome(if holds { Verdict::Pass } else { Verdict::Fail }, figure.clone());
     outcome.evidence = json!({"measured": value, "limit": threshold.limit});
     if !holds {
@@ -245,6 +254,31 @@ mod tests {
         assert_eq!(judged("error rate < 1%", &summary, &histograms).verdict, Verdict::Fail);
         let generator = generator(&summary).expect("an outcome");
         assert_eq!((generator.verdict, generator.notes), (Verdict::Skipped, vec!["too slow".to_owned()]));
+    }
+
+    #[test]
+    fn an_error_rate_is_judged_without_what_own_bounds_kept_back() {
+        // 94 of 160 were never put on the service, which answered the others: some of them with errors.
+        let of = |errors: u64, own: NotSent| {
+            let mut summary = ended(66, errors, 94, 0);
+            let reasons = [(Reason::NotSent(own), 94), (Reason::Unexpected(Unexpected::Status), errors)];
+            summary.total.reasons = reasons.into_iter().filter(|(_, count)| *count > 0).collect();
+            summary.overload =
+                Some(Overload { reason: "3 connections".into(), late: 9, never: 94, reached: 16.0 });
+            summary
+        };
+        for (summary, threshold, verdict) in [
+            (of(0, NotSent::Queue), "error rate < 5%", Verdict::Skipped),
+            (of(0, NotSent::Limit), "error rate < 5%", Verdict::Skipped),
+            (of(0, NotSent::Refused), "error rate < 5%", Verdict::Fail),
+            (of(9, NotSent::Queue), "error rate < 5%", Verdict::Fail),
+            (of(9, NotSent::Queue), "error rate < 90%", Verdict::Pass),
+            (of(0, NotSent::Queue), "error rate > 50%", Verdict::Skipped),
+        ] {
+            let outcome = judged(threshold, &summary, &Histograms::default());
+            assert_eq!(outcome.verdict, verdict, "{threshold}: {outcome:?}");
+        }
+        assert_eq!(answered(&["error rate < 5%"], &of(0, NotSent::Queue)).verdict, Verdict::Skipped);
     }
 
     #[test]

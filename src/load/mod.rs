@@ -3,6 +3,7 @@
 pub mod answered;
 mod capacity;
 mod connections;
+mod consistency;
 mod engine;
 mod execute;
 mod histograms;
@@ -24,6 +25,7 @@ mod wire;
 mod workers;
 
 pub use capacity::{Capacity, Held, Limit, Search, Step};
+pub use consistency::MOST as MOST_COUNTED;
 pub use execute::{LoadResult, LoadRun, execute};
 pub use histograms::{Histograms, Key, Timing};
 pub use judge::judge;

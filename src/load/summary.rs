@@ -129,6 +129,16 @@ impl RequestSummary {
         (all > 0).then(|| (self.unexpected + self.not_sent + self.unknown) as f64 / all as f64)
     }
 
+    /// As [`RequestSummary::error_rate`], of the requests that this process did not keep back by bounds of its own:
+    /// of connections, or of what its machine gives. `None` where none was left.
+    pub fn service_error_rate(&self) -> Option<f64> {
+        let own = [NotSent::Queue, NotSent::Limit].map(Reason::NotSent);
+        let own: u64 = own.iter().filter_map(|reason| self.reasons.get(reason)).sum();
+        let all = (self.sent + self.not_sent).saturating_sub(own);
+        let errors = (self.unexpected + self.not_sent + self.unknown).saturating_sub(own);
+        (all > 0).then(|| errors as f64 / all as f64)
+    }
+
     /// Complete answers of one class, `2` for 2xx.
     pub fn class(&self, class: u16) -> u64 {
         self.statuses.iter().filter(|(status, _)| **status / 100 == class).map(|(_, count)| count).sum()

@@ -38,8 +38,10 @@ impl<'a> Fold<'a> {
             EventKind::RunStarted(head) => Some((event, (**head).clone())),
             _ => None,
         };
-        let (first, head) =
-            events.iter().find_map(head).ok_or_else(|| Error::no_data("no run is told of"))?;
+        let (first, head) = events.iter().find_map(head).ok_or_else(|| {
+            Error::no_data("no run is told of")
+                .because_of("its event log does not begin with a whole `run-started` event")
+        })?;
         Ok(Fold {
             first,
             last: first.time,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::fold;
 use crate::check::{Outcome, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::figures::{count, plural};
 use crate::load::{Latency, LoadSummary};
 use crate::run::{Event, LoadPlan, RunFolder};
@@ -182,7 +182,12 @@ impl Report {
     /// The report of the run in a folder; says so where the run is still going on or its log is damaged.
     pub fn read(folder: &RunFolder) -> Result<Report> {
         let log = folder.read()?;
-        let mut report = Report::from_events(&log.events)?;
+        let mut report = Report::from_events(&log.events).map_err(|error| match &log.damage {
+            Some(damage) => Error::no_data(format!("{} holds no run", folder.events_file().display()))
+                .because_of(damage.to_string())
+                .hint("Run it again: what a damaged log told is lost."),
+            None => error,
+        })?;
         if report.state == State::Unfinished {
             report.notes.push(if folder.is_running() {
                 "The run is still going on.".into()

@@ -247,6 +247,12 @@ fn started(id: &str) -> Option<Timestamp> {
     time.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
+/// Whether this is a name that runs get: their files stay below their folder.
+pub(super) fn is_id(id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    started(id).is_some() && id.chars().all(plain)
+}
+
 /// The number that tells runs of one second apart; 1 without one.
 fn number(id: &str) -> u64 {
     id.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(1)

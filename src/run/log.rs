@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::consistency::Told;
 use super::folder::unwritable;
 use super::{Event, EventKind, Reporter, SCHEMA};
 use crate::error::{Error, Result};
@@ -46,7 +47,8 @@ impl EventLog {
                 }
                 Some(damage) => {
                     return Err(Error::no_data(format!("{} cannot be continued", path.display()))
-                        .because_of(damage.to_string()));
+                        .because_of(damage.to_string())
+                        .hint("Run it again: a run whose record was changed or damaged cannot be judged."));
                 }
             }
         }
@@ -143,6 +145,7 @@ impl Log {
 
     pub(crate) fn parse(bytes: &[u8]) -> Log {
         let mut log = Log::default();
+        let mut told = Told::default();
         let mut offset = 0;
         for (i, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let cut_off = !line.ends_with(b"\n");
@@ -154,6 +157,10 @@ impl Log {
                     break;
                 }
             };
+            if let Err(cause) = told.take(&event) {
+                log.damage = Some(Damage { line: i + 1, offset, cut_off: false, cause });
+                break;
+            }
             if event.kind != EventKind::Unknown {
                 log.events.push(event);
             }

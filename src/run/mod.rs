@@ -1,6 +1,7 @@
 //! A run: its folder, its event log, its life from up to verdict.
 
 mod capacity;
+mod consistency;
 mod event;
 mod folder;
 mod load;

@@ -1,5 +1,6 @@
 //! The requests that checks ask for one by one, in a run's folder: `requests.ndjson`.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -53,11 +54,19 @@ impl NotedWriter {
 pub fn read_noted(path: &Path) -> Result<Vec<NotedRequest>> {
     let failed = || Error::no_data(format!("{} cannot be read", path.display()));
     let file = File::open(path).map_err(|e| failed().because(e))?;
+    let mut known = HashSet::new();
     BufReader::new(file)
         .lines()
         .map(|line| {
             let line = line.map_err(|e| failed().because(e))?;
-            serde_json::from_str(&line).map_err(|e| failed().because(e))
+            let request: NotedRequest = serde_json::from_str(&line).map_err(|e| failed().because(e))?;
+            // A request and the hops that it was redirected to share an id: they differ in more than that.
+            match known.insert(line) {
+                true => Ok(request),
+                false => Err(failed()
+                    .because_of(format!("it is damaged: request {} stands in it twice", request.id))
+                    .hint("Run it again: which requests were sent is not known any more.")),
+            }
         })
         .collect()
 }
@@ -86,7 +95,14 @@ mod tests {
         writer.finish().expect("written");
         assert_eq!(read_noted(&path).expect("read"), all);
 
-        let bytes = std::fs::read(&path).expect("read");
+        let text = std::fs::read_to_string(&path).expect("read");
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines[7] = lines[8];
+        std::fs::write(&path, lines.join("\n")).expect("written");
+        let error = read_noted(&path).expect_err("a line in place of another");
+        assert!(error.exit().code() == 3 && error.to_string().contains("request 42-run-8"), "{error}");
+
+        let bytes = text.into_bytes();
         std::fs::write(&path, &bytes[..bytes.len() - 9]).expect("written");
         assert_eq!(read_noted(&path).expect_err("damaged").exit().code(), 3);
         assert_eq!(read_noted(&folder.path().join("none")).expect_err("missing").exit().code(), 3);

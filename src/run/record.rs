@@ -61,10 +61,18 @@ impl Record {
         }
         let histograms = match &load {
             None => Histograms::default(),
-            Some(_) => {
+            Some(load) => {
                 let path = folder.latency_file();
                 let failed = || Error::no_data(format!("{} cannot be read", path.display()));
-                Histograms::read(&std::fs::read(&path).map_err(|e| failed().because(e))?)?
+                let damaged = |why: String| {
+                    let why = format!("it is damaged: {why}");
+                    failed().because_of(why).hint("Run it again: the times of this run are lost.")
+                };
+                let bytes = std::fs::read(&path).map_err(|e| failed().because(e))?;
+                let histograms =
+                    Histograms::read(&bytes).map_err(|error| damaged(error.causes().join(", ")))?;
+                load.summary.fits_times(&histograms).map_err(damaged)?;
+                histograms
             }
         };
         Ok(Record {

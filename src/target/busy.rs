@@ -100,7 +100,11 @@ pub async fn begin(
     interrupt: &Interrupt,
 ) -> Result<Busy> {
     let place = folder.root().join("busy");
-    let failed = |e: io::Error| Error::prerequisite(format!("{} cannot be used", place.display())).because(e);
+    let failed = |e: io::Error| {
+        Error::prerequisite(format!("{} cannot be used", place.display()))
+            .because(e)
+            .hint("make room or give yourself the right to write there, or work in another folder")
+    };
     folder.make().map_err(failed)?;
     let mut told = false;
     loop {

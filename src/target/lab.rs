@@ -72,6 +72,7 @@ impl Lab {
             Error::target(format!("{} cannot be read", path.display()))
                 .hint("sre down takes down what runs here all the same")
         };
+        not_planted(&path)?;
         let text = match own_files::read(&path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
@@ -100,6 +101,7 @@ impl Lab {
 
     /// Forgets the lab whose state is in `dir`; it is no error if there is none.
     pub fn remove(dir: &Path) -> Result<()> {
+        not_planted(&path(dir))?;
         match std::fs::remove_file(path(dir)) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
                 Err(Error::target(format!("{} cannot be removed", path(dir).display())).because(e))
@@ -136,6 +138,16 @@ impl Lab {
             Some(known) => *known = process,
             None => self.processes.push(process),
         }
+    }
+}
+
+/// Refuses a folder, pipe or device in the place of the file: `sre` makes none, so that it is not its to read or delete.
+fn not_planted(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(seen) if !seen.is_file() => Err(Error::prerequisite(format!("{} cannot be used", path.display()))
+            .because_of("it is not a file, and sre has not made it")
+            .hint("look what it is, move it away or delete it, then call sre again")),
+        _ => Ok(()),
     }
 }
 
@@ -184,6 +196,25 @@ pub(crate) mod tests {
             let error = Lab::load(dir.path()).expect_err("it is not ours");
             assert!(error.to_string().contains("lab.json cannot be read"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_and_left_where_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("lab.json");
+        let refused = || {
+            for error in [Lab::load(dir.path()).map(drop), Lab::remove(dir.path())] {
+                let error = error.expect_err("it is no file");
+                assert_eq!(error.exit(), crate::exit::Exit::Prerequisite);
+                assert!(error.to_string().contains("lab.json") && error.next_step().is_some(), "{error}");
+            }
+        };
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).expect("a pipe");
+        refused();
+        std::fs::remove_file(&path).expect("it is there still");
+        std::fs::create_dir(&path).expect("a folder");
+        refused();
+        assert!(path.is_dir());
     }
 
     #[test]

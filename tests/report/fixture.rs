@@ -205,19 +205,27 @@ pub fn load() -> LoadSummary {
             count: *count,
         })
     });
+    let total = RequestSummary {
+        sent: 12_000,
+        statuses,
+        times: latency(12_000, 1.0, 1.8, 7.9, 31.0),
+        ..RequestSummary::default()
+    };
+    let phase = PhaseSummary {
+        name: "phase-1".into(),
+        seconds: 60.0,
+        asked: Some(12_000),
+        requests: requests.clone(),
+        total: total.clone(),
+    };
     LoadSummary {
         started: "2026-11-21T06:40:12Z".parse().expect("a time"),
         seconds: 60.01,
         asked: Some(12_000),
         tallies: tallies.collect(),
-        total: RequestSummary {
-            sent: 12_000,
-            statuses,
-            times: latency(12_000, 1.0, 1.8, 7.9, 31.0),
-            ..RequestSummary::default()
-        },
+        total,
         requests,
-        phases: Vec::new(),
+        phases: vec![phase],
         overload: None,
         interrupted: false,
         lost: Vec::new(),

@@ -30,6 +30,8 @@ fn run(id: &str, verdict: Verdict) -> Run {
     outcome.evidence = serde_json::json!({ hostile("label"): [hostile("value")] });
     let mut load = load();
     load.requests = load.requests.into_iter().map(|(name, request)| (hostile(&name), request)).collect();
+    load.tallies.iter_mut().for_each(|tally| tally.request = hostile(&tally.request));
+    load.phases[0].requests = load.requests.clone();
     load.lost = vec![hostile("worker")];
     let mut run = Run::started(id);
     if let EventKind::RunStarted(head) = &mut run.events[0].kind {

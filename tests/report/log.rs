@@ -11,7 +11,7 @@ use crate::fixture::*;
 fn a_log_reads_as_it_was_written() {
     let state = tempfile::tempdir().expect("a folder");
     let run = Run::errors()
-        .loaded(rough_load())
+        .loaded(overloaded_load())
         .fault("1", "latency 2s", 5.0)
         .verified([short_count(), no_rule()], 1);
     let log = run.write(state.path()).read().expect("a log");

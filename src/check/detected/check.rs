@@ -38,11 +38,15 @@ pub async fn check(context: &CheckContext<'_>, asked: &DetectedCheck) -> Result<
     Ok(outcomes)
 }
 
-/// Seconds that a scrape may take: until then its samples may still come.
-async fn longest_scrape(prometheus: &Prometheus) -> Result<f64> {
+/// Seconds between two scrapes where nothing else is configured.
+const USUAL_INTERVAL: f64 = 60.0;
+
+/// Seconds that a scrape may take, until which its samples may still come, and seconds between two.
+async fn longest_scrape(prometheus: &Prometheus) -> Result<(f64, f64)> {
     let targets = prometheus.targets().await?;
-    let told = targets.iter().map(|target| seconds_of(&target.scrape_timeout).unwrap_or(USUAL_TIMEOUT));
-    Ok(told.fold(LATE, f64::max))
+    let late = targets.iter().map(|target| seconds_of(&target.scrape_timeout).unwrap_or(USUAL_TIMEOUT));
+    let apart = targets.iter().map(|target| seconds_of(&target.scrape_interval).unwrap_or(USUAL_INTERVAL));
+    Ok((late.fold(LATE, f64::max), apart.reduce(f64::max).unwrap_or(USUAL_INTERVAL)))
 }
 
 /// What is looked for of one fault.
@@ -91,15 +95,17 @@ impl<'a> Watch<'a> {
         };
         let mut stopwatch = self.context.patience(self.asked.within.get() + self.asked.recovers.get());
         let mut window = window;
-        let mut known = false;
+        let mut known = None;
         loop {
-            let looked = match known {
-                true => Ok(window.late),
-                false => longest_scrape(prometheus).await,
+            let scrape = match known {
+                Some(scrape) => Ok(scrape),
+                None => longest_scrape(prometheus).await,
             };
-            let looked = match looked {
-                Ok(late) => {
-                    (window.late, known) = (late, true);
+            let looked = match scrape {
+                Ok((late, apart)) => {
+                    known = Some((late, apart));
+                    window.late = late;
+                    window.shown_by = window.fault.healed + apart + late + STEP;
                     self.look(prometheus, sign, *is, &window).await
                 }
                 Err(error) => Err(error),

@@ -87,7 +87,7 @@ pub fn seen(shown: &Evaluations, over: &Evaluations, window: &Window, now: f64) 
     let (injected, healed) = (window.fault.injected, window.fault.healed);
     let after = window.next.unwrap_or(f64::MAX);
     // What is shown once the next fault is there may be that one's.
-    let while_alone = shown.within(injected, after);
+    let while_alone = shown.within(injected, after.min(window.shown_by));
     let detected = while_alone.iter().find(|(_, holds)| *holds).map(|(time, _)| *time);
     let start = healed.max(detected.unwrap_or(healed));
     let end = window.over_by.min(now) + STEP;
@@ -239,6 +239,7 @@ mod tests {
         after_another: false,
         fault: Times { injected: 100.0, healed: 120.0 },
         detected_by: 110.0,
+        shown_by: 136.0,
         over_by: 140.0,
         next: None,
         stays: 140.0,
@@ -308,6 +309,16 @@ mod tests {
         // Too late.
         let values = "0000000000".to_owned() + "0000000000" + "0111111111" + "00000000000000000000";
         assert_eq!(verdicts(&values), [Verdict::Fail, Verdict::Pass]);
+    }
+
+    #[test]
+    fn what_is_shown_only_long_after_the_healing_is_not_this_fault_s() {
+        let window = Window { detected_by: 160.0, shown_by: 126.0, ..WINDOW };
+        let at = |values: &str| look(&("0".repeat(30) + values), &window);
+        assert_eq!(at("00000011110000000000").detected, None, "126 s is too late");
+        assert_eq!(judged(&at("00000011110000000000"), &window), [Verdict::Fail, Verdict::NoData]);
+        // A scrape that began before the healing may end after it.
+        assert_eq!(at("00000111110000000000").detected, Some(125.0));
     }
 
     #[test]

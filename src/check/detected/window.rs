@@ -31,6 +31,8 @@ pub struct Window {
     pub fault: Times,
     /// It is detected until then.
     pub detected_by: f64,
+    /// What is shown first after that is not this fault's: its healing, and what a scrape may be late.
+    pub shown_by: f64,
     /// It is over until then.
     pub over_by: f64,
     /// When the next fault after it was injected: from there on what is shown may be that one's.
@@ -58,6 +60,7 @@ impl Window {
             after_another: earlier.is_some(),
             fault,
             detected_by: fault.injected + asked.within.as_secs_f64(),
+            shown_by: f64::MAX,
             over_by,
             next,
             late: super::judge::LATE,
