@@ -107,7 +107,7 @@ mod tests {
         assert_eq!((alerts.len(), warnings), (1, Vec::new()));
         assert_eq!((alerts[0].name.as_str(), alerts[0].expr.as_str()), ("A", "x > 0"));
 
-        let (_, warnings) = rules(text.replace("sum(x)", "ratte(x[5s])"));
+        let (_, warnings) = rules(text.replace("sum(x)", "'ratte(x[5s])'"));
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].message.contains("ratte"), "{warnings:?}");
 
