@@ -318,7 +318,8 @@ async fn a_rate_beyond_this_machine_is_an_overload_and_its_counts_are_exact_all_
     assert_eq!(server.counts().all(), result.summary.total.sent);
     let verdicts: Vec<Verdict> =
         judge(&scenario, &result.summary, &result.histograms).iter().map(|outcome| outcome.verdict).collect();
-    assert_eq!(verdicts, [Verdict::Skipped, Verdict::Pass, Verdict::Skipped, Verdict::Fail]);
+    // What was not answered found no connection here: that tells nothing of the service.
+    assert_eq!(verdicts, [Verdict::Skipped; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -353,7 +353,8 @@ async fn a_web_page_gives_a_worker_no_orders() {
     }
     let team = team_elsewhere(vec![worker.link(Duration::from_secs(60))], &scenario, &server).await;
     let (result, _) = run(team, &Interrupt::default()).await;
-    assert_eq!(result.summary.total.sent, 50);
+    assert_eq!(result.summary.total.sent, 125, "50 a second, then from 50 to 100");
+    assert_eq!(server.counts().all(), 125);
     assert!(result.summary.lost.is_empty());
 }
 

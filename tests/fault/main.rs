@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/needs.rs"]
+mod needs;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod heal;
 mod kill;
 mod lab;
+mod process;
 mod timeline;

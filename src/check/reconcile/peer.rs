@@ -125,6 +125,9 @@ async fn look(
         until: now.min(deadline),
     };
     let mut sorted = sorted(&place, seen).await;
+    if !overdue && is_before(&sorted.kept, run.told, until) {
+        return Ok(Judgement::Wait("waiting for a scrape after the end of the run".into()));
+    }
     sorted.doubts.extend(followed(&sorted.kept, &run.stack.counter, run.told));
     let counter = respell(counter, run.told.detail, &mut sorted.kept);
     let ledger = ledger(run.told, &counter);
@@ -163,6 +166,13 @@ fn ended(histories: &[TargetHistory], told: &Told, since: f64, until: f64) -> f6
     }
     let rises = histories.iter().filter_map(|history| history.count(until).last_rise());
     rises.fold(since + told.seconds.unwrap_or(0.0), f64::max).min(until)
+}
+
+/// Whether requests until then may not be scraped yet. Where the output tells no times, what was seen last is taken for its
+/// end, and that may be one request too early.
+fn is_before(histories: &[TargetHistory], told: &Told, until: f64) -> bool {
+    let unseen = |history: &TargetHistory| history.scrapes_after(until).next().is_none();
+    told.times.is_none() && histories.iter().any(unseen)
 }
 
 /// Whether counters rose in a scrape that no request until then can have reached first.
@@ -406,6 +416,16 @@ mod tests {
         assert!(notes.contains("hey follows redirects"), "{notes}");
         assert_eq!(judged(&told, vec![risen("200", 99.0)], 8.0).0, Verdict::Fail);
         assert_eq!(judged(&told, vec![risen("500", 100.0)], 8.0).0, Verdict::Fail, "another status");
+    }
+
+    #[test]
+    fn without_a_scrape_after_its_end_a_run_is_not_known_whole() {
+        let told = told(Peer::Ab, Detail::Totals, &[("", 100)]);
+        let history = || vec![risen("200", 100.0)];
+        assert!(is_before(&history(), &told, 89.5), "the last scrape was at 89 s");
+        assert!(!is_before(&history(), &told, 88.5));
+        let times = Some((1.0, 89.5));
+        assert!(!is_before(&history(), &Told { times, ..told }, 89.5), "the judge knows when it ended");
     }
 
     #[test]

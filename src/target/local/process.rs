@@ -495,29 +495,6 @@ mod tests {
     }
 
     #[tokio::test]
-    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-    async fn one_whose_first_thread_alone_has_ended_is_not_dead() {
-        if Command::new("python3").arg("--version").output().is_err() {
-            eprintln!("SKIPPED: no python3, which can end its first thread alone");
-            return;
-        }
-        let (_place, folder) = place();
-        let script = "exec python3 -c 'import ctypes, threading, time
-threading.Thread(target=time.sleep, args=(60,)).start()
-print(\"up\", flush=True)
-ctypes.CDLL(None).pthread_exit(None)'";
-        let process = start(&shell("threads", script), &folder).expect("started");
-        let stat = format!("/proc/{}/stat", process.pid);
-        until("the end of its first thread", || {
-            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "))
-        })
-        .await;
-        assert_eq!(state(&process), State::Running);
-        kill(&process).expect("killed");
-        until("its end", || state(&process) == State::Dead).await;
-    }
-
-    #[tokio::test]
     async fn one_that_nobody_recorded_is_found_by_its_mark() {
         let (_place, folder) = place();
         let process = start(&shell("stray", "exec sleep 60"), &folder).expect("started");
