@@ -135,7 +135,7 @@ impl Place {
         let begun = Instant::now();
         let is_noted = || {
             let config: Option<Value> = serde_json::from_str(&std::fs::read_to_string(&file).ok()?).ok();
-            Some(config?["Driver"]["SSHKeyPath"].as_str()? != "")
+            config?["Driver"]["SSHKeyPath"].as_str().map(|path| !path.is_empty())
         };
         while is_noted() != Some(true) {
             assert!(begun.elapsed() < Duration::from_secs(120), "{} does not name the key", file.display());
