@@ -164,7 +164,9 @@ fn ended(histories: &[TargetHistory], told: &Told, since: f64, until: f64) -> f6
     if told.times.is_some() {
         return until;
     }
-    let rises = histories.iter().filter_map(|history| history.count(until).last_rise());
+    // What came just before `until` shows in the next scrape only.
+    let seen = |history: &TargetHistory| history.scrapes_after(until).next().unwrap_or(until);
+    let rises = histories.iter().filter_map(|history| history.count(seen(history)).last_rise());
     rises.fold(since + told.seconds.unwrap_or(0.0), f64::max).min(until)
 }
 
