@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::longest_repeat;
 use super::episode::display;
+use super::sought::seconds;
 use crate::check::context::CheckContext;
 use crate::error::{Error, Result};
 use crate::figures::duration;
@@ -180,10 +181,6 @@ impl<'a> Watch<'a> {
             )
         })
     }
-}
-
-fn seconds(time: jiff::Timestamp) -> f64 {
-    time.as_millisecond() as f64 / 1000.0
 }
 
 /// Asks once more; what is new is kept with the run. What comes back is why an Alertmanager that is there told nothing.

@@ -377,23 +377,8 @@ mod tests {
         let counter = respell(asked(&counter(), Some("/list")), told.detail, &mut histories);
         let ledger = ledger(told, &counter);
         let (ended, rose_on) = (ended(&histories, told, 0.5, until), rose_on(&histories, until));
-        let case = Case {
-            question: Question { counter: &counter, ledger: &ledger, tolerance: 0 },
-            histories,
-            duplicates: Vec::new(),
-            replicas: Vec::new(),
-            replaced: Vec::new(),
-            doubts,
-            instead: None,
-            answered: Vec::new(),
-            round: 3.0,
-            lag: 0.0,
-            settled: 0.0,
-            ended,
-            deadline: ended + WAIT,
-            now: f64::MAX,
-            clock_moved: None,
-        };
+        let question = Question { counter: &counter, ledger: &ledger, tolerance: 0 };
+        let case = Case { doubts, ..Case::of(question, histories, ended, ended + WAIT, f64::MAX) };
         let Judgement::Final(outcomes) = case.judge() else { panic!("it is final") };
         let outcomes = tell(outcomes, told, &counter, rose_on);
         let worst = [Verdict::Fail, Verdict::NoData, Verdict::Pass];
